@@ -1,0 +1,49 @@
+"""§3 Many noise levels: where they stand, how many, and what the sampler does at each.
+
+Read :mod:`.ladder` first, then the techniques of NCSNv2 one by one (:mod:`.distance`, :mod:`.overlap`,
+:mod:`.step_size`), how :mod:`.suggest` puts them together for a data set, and what :mod:`.diagnose` finds wrong with
+settings from elsewhere.
+"""
+
+from .diagnose import diagnose_noise_levels
+from .distance import largest_pairwise_distance
+from .ladder import geometric_ladder, karras_ladder, uniform_ladder
+from .loss import (
+    NoisyScoreFn,
+    edm_weight,
+    multi_level_denoising_score_matching,
+    sigma_squared_weight,
+)
+from .overlap import num_levels_for_overlap, overlap_probability
+from .sigma_distributions import (
+    LadderSigmas,
+    LogNormalSigmas,
+    LogUniformSigmas,
+    MixtureSigmas,
+    SigmaDistribution,
+)
+from .step_size import step_size_for_variance, variance_ratio
+from .suggest import NoiseLevelSuggestion, suggest_noise_levels
+
+__all__ = [
+    "LadderSigmas",
+    "LogNormalSigmas",
+    "LogUniformSigmas",
+    "MixtureSigmas",
+    "NoisyScoreFn",
+    "SigmaDistribution",
+    "edm_weight",
+    "multi_level_denoising_score_matching",
+    "sigma_squared_weight",
+    "NoiseLevelSuggestion",
+    "diagnose_noise_levels",
+    "geometric_ladder",
+    "karras_ladder",
+    "largest_pairwise_distance",
+    "num_levels_for_overlap",
+    "overlap_probability",
+    "step_size_for_variance",
+    "suggest_noise_levels",
+    "uniform_ladder",
+    "variance_ratio",
+]

@@ -1,0 +1,75 @@
+"""Noise levels for a data set, as a table or as JSON.
+
+python -m ncsn_pipeline.noise_levels --data digits
+python -m ncsn_pipeline.noise_levels --data path/to/images --resolution 32 --json
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+import torch
+
+from ..data import load_images
+from .suggest import NoiseLevelSuggestion, suggest_noise_levels
+
+PROGRAM = "python -m ncsn_pipeline.noise_levels"
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line; `None` reads `sys.argv`."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Suggest noise levels and the Langevin step size for a data set (NCSNv2, techniques 1, 2, 4).",
+    )
+    parser.add_argument("--data", required=True, help="a folder of images or Parquet files, a Hub name, or 'digits'")
+    parser.add_argument("--split", default="train", help="part of the data set (default: %(default)s)")
+    parser.add_argument("--resolution", type=int, help="resize images to this side in pixels (default: as they are)")
+    parser.add_argument(
+        "--sigma-min", type=float, default=0.01, help="last level, in data units (default: %(default)s)"
+    )
+    parser.add_argument("--steps-per-level", type=int, default=5, help="Langevin steps a level (default: %(default)s)")
+    parser.add_argument("--data-min", type=float, default=0.0, help="value of black in the model's range (default: 0)")
+    parser.add_argument("--data-max", type=float, default=1.0, help="value of white in the model's range (default: 1)")
+    parser.add_argument(
+        "--quantile",
+        type=float,
+        default=0.99,
+        help="of pairwise distances, for the robust sigma_max (default: %(default)s)",
+    )
+    parser.add_argument("--robust", action="store_true", help="start the ladder at the quantile, not at the maximum")
+    parser.add_argument("--seed", type=int, default=0, help="draws the subset of more than 10,000 images (default: 0)")
+    parser.add_argument("--json", action="store_true", help="print JSON, all noise levels included")
+    return parser.parse_args(arguments)
+
+
+def suggest(options: argparse.Namespace) -> NoiseLevelSuggestion:
+    """Loads the data and suggests; raises `ValueError` with one clear sentence for anything wrong with either."""
+    if not options.data_min < options.data_max:
+        raise ValueError(f"--data-min must be below --data-max; got {options.data_min} and {options.data_max}.")
+    images = load_images(options.data, split=options.split, resolution=options.resolution)
+    return suggest_noise_levels(
+        images.float_images(options.data_min, options.data_max),
+        sigma_min=options.sigma_min,
+        steps_per_level=options.steps_per_level,
+        quantile=options.quantile,
+        robust=options.robust,
+        generator=torch.Generator().manual_seed(options.seed),
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints the suggestion and returns the exit code: 0, or 2 after one line on what was wrong."""
+    options = parse_arguments(arguments)
+    try:
+        suggestion = suggest(options)
+    except (ValueError, OSError) as error:
+        print(f"{PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    print(json.dumps(suggestion.as_dict(), indent=2) if options.json else suggestion)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

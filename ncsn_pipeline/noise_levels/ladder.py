@@ -1,0 +1,126 @@
+"""Ladders: decreasing noise levels sigma_1 > sigma_2 > ... > sigma_L > 0.
+
+Three ways to place L levels from sigma_1 = sigma_max to sigma_L = sigma_min, with t_i = (i - 1) / (L - 1) from 0 to 1:
+
+    geometric   sigma_i = sigma_max^(1 - t_i) sigma_min^t_i                                    constant ratio
+    uniform     sigma_i = sigma_max + t_i (sigma_min - sigma_max)                              constant difference
+    Karras      sigma_i = (sigma_max^(1/rho) + t_i (sigma_min^(1/rho) - sigma_max^(1/rho)))^rho
+
+Karras' ladder is the uniform one at rho = 1 and approaches the geometric one as rho grows.  The levels are computed in
+float64 and the two ends are exact.
+"""
+
+import math
+from numbers import Integral
+
+import torch
+from torch import Tensor
+
+
+def geometric_ladder(
+    sigma_max: float, sigma_min: float, num_levels: int, *, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Levels a constant ratio apart, `sigma_i = sigma_max^(1 - t_i) sigma_min^t_i`, `t_i = (i - 1) / (L - 1)`.
+
+    Source: Song & Ermon 2019 (NCSN), section 4.1.  Neighbours overlap equally well at every level (Song & Ermon 2020,
+    technique 2), which is why annealed Langevin dynamics uses it.
+
+    Args:
+        sigma_max: the first level sigma_1, in data units, finite and positive.
+        sigma_min: the last level sigma_L, in data units, positive and below `sigma_max` (equal is fine for one level).
+        num_levels: L, at least 1.  One level is `sigma_max`, where a sampler starts, whatever `sigma_min` is.
+        dtype: floating type of the result.
+
+    Returns:
+        Levels of shape `(L,)`, strictly decreasing.
+
+    Raises:
+        ValueError: for levels or a count out of range, or levels too close for `dtype` to tell apart.
+    """
+    t = _fractions(sigma_max, sigma_min, num_levels)
+    sigmas = (math.log(sigma_max) + t * (math.log(sigma_min) - math.log(sigma_max))).exp()
+    return _finish(sigmas, sigma_max, sigma_min, dtype)
+
+
+def uniform_ladder(
+    sigma_max: float, sigma_min: float, num_levels: int, *, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Levels a constant step apart, `sigma_i = sigma_max + t_i (sigma_min - sigma_max)`, `t_i = (i - 1) / (L - 1)`.
+
+    The ratio of neighbours grows towards sigma_min, where the last step is by far the widest: a ladder to compare with.
+
+    Args:
+        sigma_max: the first level sigma_1, in data units, finite and positive.
+        sigma_min: the last level sigma_L, in data units, positive and below `sigma_max` (equal is fine for one level).
+        num_levels: L, at least 1.  One level is `sigma_max`, where a sampler starts, whatever `sigma_min` is.
+        dtype: floating type of the result.
+
+    Returns:
+        Levels of shape `(L,)`, strictly decreasing.
+
+    Raises:
+        ValueError: for levels or a count out of range, or levels too close for `dtype` to tell apart.
+    """
+    t = _fractions(sigma_max, sigma_min, num_levels)
+    sigmas = sigma_max + t * (sigma_min - sigma_max)
+    return _finish(sigmas, sigma_max, sigma_min, dtype)
+
+
+def karras_ladder(
+    sigma_max: float, sigma_min: float, num_levels: int, rho: float = 7.0, *, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """`sigma_i = (sigma_max^(1/rho) + t_i (sigma_min^(1/rho) - sigma_max^(1/rho)))^rho`, `t_i = (i - 1) / (L - 1)`.
+
+    Source: Karras et al. 2022 (EDM), eq. 5, without the zero that its deterministic sampler appends.
+
+    Args:
+        sigma_max: the first level sigma_1, in data units, finite and positive.
+        sigma_min: the last level sigma_L, in data units, positive and below `sigma_max` (equal is fine for one level).
+        num_levels: L, at least 1.  One level is `sigma_max`, where a sampler starts, whatever `sigma_min` is.
+        rho: how much closer the levels stand near `sigma_min`, finite and positive; 7 in the paper.
+        dtype: floating type of the result.
+
+    Returns:
+        Levels of shape `(L,)`, strictly decreasing.
+
+    Raises:
+        ValueError: for levels, a count or `rho` out of range, or levels too close for `dtype` to tell apart.
+    """
+    if not (math.isfinite(rho) and rho > 0):
+        raise ValueError(f"rho must be a finite positive number; got {rho}. The paper uses 7.")
+    t = _fractions(sigma_max, sigma_min, num_levels)
+    # (sigma_i / sigma_max)^(1/rho) - 1: relative to sigma_max and less 1, so that no rho overflows or cancels.
+    root = t * math.expm1((math.log(sigma_min) - math.log(sigma_max)) / rho)
+    return _finish(sigma_max * (rho * root.log1p()).exp(), sigma_max, sigma_min, dtype)
+
+
+def _fractions(sigma_max: float, sigma_min: float, num_levels: int) -> Tensor:
+    """Checks what all ladders share and returns t, `(L,)` in float64, from 0 to 1."""
+    for name, sigma in (("sigma_max", sigma_max), ("sigma_min", sigma_min)):
+        if not (math.isfinite(sigma) and sigma > 0):
+            raise ValueError(f"{name} must be a finite positive number in data units; got {sigma}.")
+    if not isinstance(num_levels, Integral) or isinstance(num_levels, bool) or num_levels < 1:
+        raise ValueError(f"num_levels must be an integer of at least 1; got {num_levels}.")
+    if sigma_min > sigma_max:
+        raise ValueError(f"sigma_min must not exceed sigma_max; got sigma_min={sigma_min}, sigma_max={sigma_max}.")
+    if num_levels > 1 and sigma_min == sigma_max:
+        raise ValueError(
+            f"{num_levels} levels need sigma_min below sigma_max; both are {sigma_max}. "
+            "Lower sigma_min, or ask for one level."
+        )
+    return torch.linspace(0, 1, int(num_levels), dtype=torch.float64)
+
+
+def _finish(sigmas: Tensor, sigma_max: float, sigma_min: float, dtype: torch.dtype) -> Tensor:
+    """Makes the ends exact, converts, and refuses levels that fell together in `dtype`."""
+    if not dtype.is_floating_point:
+        raise ValueError(f"dtype must be a floating type; got {dtype}.")
+    sigmas[-1] = sigma_min
+    sigmas[0] = sigma_max
+    ladder = sigmas.to(dtype)
+    if not (ladder.isfinite().all() and (ladder > 0).all() and (ladder.diff() < 0).all()):
+        raise ValueError(
+            f"{len(ladder)} levels from {sigma_max} to {sigma_min} cannot be told apart, or over- or underflow, "
+            f"in {dtype}: use a wider type or fewer levels."
+        )
+    return ladder

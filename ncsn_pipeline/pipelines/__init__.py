@@ -1,0 +1,5 @@
+"""Images from noise, in the interface of diffusers."""
+
+from ncsn_pipeline.pipelines.pipeline_ncsn import NCSNPipeline
+
+__all__ = ["NCSNPipeline"]

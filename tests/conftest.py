@@ -1,0 +1,56 @@
+"""What every test relies on: fixed seeds, one thread, no telemetry, and where the repository is."""
+
+import os
+import random
+import shutil
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Before any library is imported: they read these once.
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ.setdefault("MPLBACKEND", "Agg")
+# Commands that a test starts find the package too; `python -I` starts one that does not.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+# One thread: the tensors here are small, and sums come out in one order on every machine.
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def find_browser() -> str | None:
+    """The path of a Chromium or Chrome on this machine, or None."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def pytest_collection_modifyitems(items):
+    """The architecture first: a broken rule is reported before anything takes long."""
+    items.sort(key=lambda item: item.path.name != "test_architecture.py")
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Each test starts from the same random state, whatever ran before it."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def repo_root() -> Path:
+    """The folder that holds `app.py`, `ncsn_pipeline/` and `train/`."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def browser_path() -> str:
+    """The browser for playwright's `executable_path`."""
+    path = find_browser()
+    assert path, f"install Chromium or Chrome: none of {', '.join(BROWSERS)} is on the PATH"
+    return path

@@ -1,0 +1,123 @@
+"""Technique 4 against published step sizes, a simulation, and its closed form for one step a level."""
+
+import math
+
+import pytest
+import torch
+
+from ncsn_pipeline.noise_levels import geometric_ladder, karras_ladder, step_size_for_variance, variance_ratio
+
+
+@pytest.mark.parametrize(
+    "sigma_max, num_levels, steps_per_level, printed",
+    [(50, 232, 5, "6.2e-06"), (90, 500, 5, "3.3e-06"), (348, 2311, 3, "9e-07")],
+    ids=["CIFAR-10", "CelebA-64", "FFHQ-256"],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_published_step_sizes(sigma_max, num_levels, steps_per_level, printed, dtype):
+    sigmas = geometric_ladder(sigma_max, 0.01, num_levels, dtype=dtype)
+    step_size, _ = step_size_for_variance(sigmas, steps_per_level)
+    digits = len(printed.split("e")[0].replace(".", "")) - 1
+    assert f"{step_size:.{digits}e}" == printed
+
+
+@pytest.mark.parametrize("gamma, relative_step, steps", [(1.3, 0.06, 5), (2.0, 0.4, 3), (1.5, 1.6, 2), (1.2, 0.3, 1)])
+def test_recursion_is_that_of_langevin_steps(gamma, relative_step, steps):
+    """Langevin dynamics on N(0, sigma²) from N(0, (gamma sigma)²): the variance, within four standard errors."""
+    sigma, n = 0.7, 400_000
+    alpha = relative_step * sigma**2
+    x = gamma * sigma * torch.randn(n, dtype=torch.float64)
+    for _ in range(steps):
+        x = x + alpha * (-x / sigma**2) + math.sqrt(2 * alpha) * torch.randn(n, dtype=torch.float64)
+    expected = variance_ratio(gamma, relative_step, steps)
+    standard_error = expected * math.sqrt(2 / n)  # of the mean square of Gaussians
+    assert (x.square().mean() / sigma**2).item() == pytest.approx(expected, abs=4 * standard_error)
+    # The tolerance is fine enough to tell this from one step more or less and from the target itself.
+    others = [1.0, variance_ratio(gamma, relative_step, steps + 1), gamma**2]
+    assert min(abs(other - expected) for other in others) > 8 * standard_error
+
+
+@pytest.mark.parametrize("steps", [1, 5, 1000])
+def test_recursion_is_exact(steps):
+    gamma, u = 1.3, 0.2
+    variance = gamma**2
+    for _ in range(steps):
+        variance = (1 - u) ** 2 * variance + 2 * u
+    assert variance_ratio(gamma, u, steps) == pytest.approx(variance, rel=1e-13)
+
+
+def test_a_long_chain_settles_at_its_own_variance():
+    """The stationary variance of x + alpha s + sqrt(2 alpha) z on a unit Gaussian is 1 / (1 - alpha / 2)."""
+    assert variance_ratio(3.0, 0.5, 1000) == pytest.approx(1 / (1 - 0.5 / 2), rel=1e-14)
+
+
+@pytest.mark.parametrize("gamma", [1.01, 1.5, 3.0])
+def test_one_step_a_level_has_a_closed_form(gamma):
+    """At T = 1 the ratio is (1 - u)² gamma² + 2 u, least at u = 1 - 1/gamma², where it is 2 - 1/gamma²."""
+    sigmas = [0.1 * gamma**i for i in (3, 2, 1, 0)]
+    step_size, ratio = step_size_for_variance(sigmas, 1)
+    assert step_size == pytest.approx(0.1**2 * (1 - gamma**-2), rel=1e-6)
+    assert ratio == pytest.approx(2 - gamma**-2, rel=1e-12)
+
+
+@pytest.mark.parametrize("gamma", [1.004, 1.08, 2.0, 20.0])
+@pytest.mark.parametrize("steps", [1, 3, 100])
+def test_no_other_step_size_does_better(gamma, steps):
+    step_size, ratio = step_size_for_variance([gamma, 1.0], steps)
+    assert ratio == pytest.approx(variance_ratio(gamma, step_size, steps), rel=1e-12)
+    others = torch.linspace(0, 2, 4001, dtype=torch.float64)[1:-1].tolist()
+    others += torch.logspace(-8, 0, 1001, dtype=torch.float64)[:-1].tolist()
+    assert all(abs(variance_ratio(gamma, u, steps) - 1) >= (ratio - 1) * (1 - 1e-9) for u in others)
+
+
+def test_more_steps_bring_the_ratio_to_one_from_above():
+    ratios = [step_size_for_variance([2.0, 1.0], steps)[1] for steps in (1, 2, 5, 20, 100, 1000)]
+    assert ratios == sorted(ratios, reverse=True)
+    assert 1 < ratios[-1] < 1.01
+
+
+def test_the_widest_gap_decides():
+    sigmas = karras_ladder(80, 0.002, 18, dtype=torch.float64)
+    gaps = sigmas[:-1] / sigmas[1:]
+    step_size, ratio = step_size_for_variance(sigmas, 5)
+    relative = step_size / 0.002**2
+    per_level = [variance_ratio(gap, relative, 5) for gap in gaps.tolist()]
+    assert max(per_level) == pytest.approx(ratio, rel=1e-12)
+    for other in (0.8 * relative, 1.25 * relative):
+        assert max(variance_ratio(gap, other, 5) for gap in gaps.tolist()) > ratio
+
+
+def test_units_scale_the_step_with_their_square():
+    sigmas = geometric_ladder(10, 0.01, 50, dtype=torch.float64)
+    one, ratio = step_size_for_variance(sigmas, 5)
+    two, same_ratio = step_size_for_variance(2 * sigmas, 5)
+    assert (two, same_ratio) == pytest.approx((4 * one, ratio), rel=1e-7)
+
+
+def test_a_single_level_is_entered_from_twice_its_width():
+    assert step_size_for_variance([0.3], 7) == step_size_for_variance([0.6, 0.3], 7)
+
+
+@pytest.mark.parametrize(
+    "sigmas, steps, message",
+    [
+        ([], 5, "shape"),
+        ([[1.0, 0.5]], 5, "shape"),
+        ([1.0, math.nan], 5, "finite and positive"),
+        ([1.0, 0.0], 5, "finite and positive"),
+        ([0.1, 1.0], 5, "strictly decreasing"),
+        ([1.0, 1.0], 5, "strictly decreasing"),
+        ([1.0, 0.1], 0, "steps_per_level must be"),
+        ([1.0, 0.1], 2.5, "steps_per_level must be"),
+        ([1.0, 0.1], math.inf, "steps_per_level must be"),
+    ],
+)
+def test_bad_ladders_are_refused(sigmas, steps, message):
+    with pytest.raises(ValueError, match=message):
+        step_size_for_variance(sigmas, steps)
+
+
+@pytest.mark.parametrize("arguments", [(0.0, 0.1, 5), (math.nan, 0.1, 5), (1.1, 0.0, 5), (1.1, 2.0, 5), (1.1, 0.1, 0)])
+def test_a_ratio_of_bad_values_is_refused(arguments):
+    with pytest.raises(ValueError):
+        variance_ratio(*arguments)

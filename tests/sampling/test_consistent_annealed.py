@@ -1,0 +1,95 @@
+"""Consistent annealed sampling: the reference vectors, the noise it leaves, and what is refused."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler
+
+REFERENCE = Path(__file__).parents[1] / "data" / "consistent_sampling.safetensors"
+
+
+def test_reference_vectors_of_the_authors_sampler():
+    """A Gaussian with its exact score, from x0 by eta, one unit normal a level; the last level denoises."""
+    reference = load_file(REFERENCE)
+    sigmas, x = reference["sigmas"], reference["x0"]
+    scheduler = ConsistentAnnealedScheduler(sigmas=sigmas, eta=float(reference["eta"]))
+    torch.manual_seed(int(reference["seed"]))
+    for sigma in scheduler.timesteps:
+        score = (reference["mu"] - x) / (reference["s0"] ** 2 + sigma**2)
+        x = scheduler.step(score, sigma, x).prev_sample
+    torch.testing.assert_close(x, reference["final_denoised"], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("eta", [None, 0.5, 1.0])
+def test_noise_left_after_each_level_is_the_next_sigma(eta):
+    """For data at 0, x is all noise; its deviation follows from the coefficients, without sampling."""
+    scheduler = ConsistentAnnealedScheduler(12, sigma_min=0.05, sigma_max=5, eta=eta)
+    ladder = scheduler.sigmas.double()
+    for level in range(11):
+        left = (1 - scheduler._removed[level]) * ladder[level]
+        assert math.hypot(left, scheduler._added[level]) == pytest.approx(float(ladder[level + 1]), rel=1e-6)
+    assert scheduler._removed[-1] == 1
+    assert scheduler._added[-1] == 0
+
+
+def test_whole_chain_gives_the_mean_and_variance_of_a_gaussian():
+    n, mean, std = 50_000, -0.4, 0.8
+    scheduler = ConsistentAnnealedScheduler(300, sigma_min=0.01, sigma_max=8)
+    expected_mean, expected_variance = 0.0, 64.0
+    for level, sigma in enumerate(scheduler.sigmas.tolist()):
+        rate = scheduler._removed[level] * sigma**2 / (std**2 + sigma**2)
+        expected_mean = (1 - rate) * expected_mean + rate * mean
+        expected_variance = (1 - rate) ** 2 * expected_variance + scheduler._added[level] ** 2
+    x = 8 * torch.randn(n, dtype=torch.float64)
+    for sigma in scheduler.timesteps:
+        x = scheduler.step((mean - x) / (std**2 + sigma**2), sigma, x).prev_sample
+    assert x.mean().item() == pytest.approx(expected_mean, abs=4 * math.sqrt(expected_variance / n))
+    assert x.var().item() == pytest.approx(expected_variance, abs=4 * expected_variance * math.sqrt(2 / n))
+    assert expected_mean == pytest.approx(mean, abs=0.02)
+    assert expected_variance == pytest.approx(std**2, rel=0.03)
+
+
+@pytest.mark.parametrize("evaluations", [1, 2, 49, 1000])
+def test_one_evaluation_a_level(evaluations):
+    scheduler = ConsistentAnnealedScheduler(50, sigma_min=0.01, sigma_max=12)
+    scheduler.set_timesteps(evaluations)
+    assert len(scheduler.timesteps) == len(scheduler.sigmas) == evaluations
+    assert scheduler.timesteps[0] == 12
+
+
+def test_ladder_survives_saving_and_a_swap_of_schedulers(tmp_path):
+    ConsistentAnnealedScheduler(7, sigma_min=0.02, sigma_max=3).save_pretrained(tmp_path)
+    swapped = AnnealedLangevinScheduler.from_config(ConsistentAnnealedScheduler.load_config(tmp_path))
+    assert (len(swapped.sigmas), swapped.config.sigma_min, swapped.config.sigma_max) == (7, 0.02, 3)
+    numbers = ConsistentAnnealedScheduler.from_config(AnnealedLangevinScheduler(sigmas=[3, 2, 0.5]).config)
+    assert numbers.timesteps.tolist() == [3, 2, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_train_timesteps": 0}, "at least 1"),
+        ({"sigma_min": 2.0}, "sigma_min <= sigma_max"),
+        ({"sigma_min": 1.0}, "need sigma_min < sigma_max"),
+        ({"sigma_max": math.nan}, "finite"),
+        ({"sigmas": [1.0, 2.0]}, "strictly decreasing"),
+        ({"eta": 0.01, "num_train_timesteps": 5}, r"\[1 - gamma, 1 \+ gamma\]"),
+        ({"eta": math.nan}, "eta"),
+    ],
+)
+def test_bad_configuration_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ConsistentAnnealedScheduler(**arguments)
+
+
+def test_bad_run_is_refused():
+    scheduler = ConsistentAnnealedScheduler()
+    for arguments in ({"num_inference_steps": 0}, {"num_inference_steps": 3, "sigmas": [1.0, 0.5]}, {"num_levels": -1}):
+        with pytest.raises(ValueError, match="at least 1"):
+            scheduler.set_timesteps(**arguments)
+    with pytest.raises(FloatingPointError, match="level 1 of 50"):
+        scheduler.step(torch.full((2,), math.inf), 1.0, torch.zeros(2))

@@ -1,0 +1,149 @@
+"""The digit classifier: its shapes, its training, and the one that comes with the repository."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from digit_classifier import DigitClassifier
+from image_features import DEFAULT_CLASSIFIER, DigitFeatures, extract_features, like_mnist, load_feature_network
+from train_classifier import accuracy, augment, batches, main, parse_args
+
+
+@pytest.fixture(scope="module")
+def shipped() -> DigitClassifier:
+    return DigitClassifier.from_pretrained(str(DEFAULT_CLASSIFIER)).eval()
+
+
+def test_features_and_logits_have_their_shapes():
+    model = DigitClassifier(num_classes=7).eval()
+    images = torch.rand(3, 1, 28, 28)
+    features = model.features(images)
+    assert features.shape == (3, 64) and model.num_features == 64
+    assert model(images).shape == (3, 7)
+    torch.testing.assert_close(model(images), model.head(features))
+    assert (features >= 0).all()
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 28, 28), (2, 1, 32, 32), (1, 28, 28)])
+def test_images_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match=r"\(B, 1, 28, 28\)"):
+        DigitClassifier().features(torch.rand(shape))
+
+
+def test_augmentation_is_small_seeded_and_different_for_each_image():
+    images = torch.zeros(64, 1, 28, 28)
+    images[:, :, 11:17, 11:17] = 1
+    first = augment(images, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(first, augment(images, torch.Generator().manual_seed(1)), rtol=0, atol=0)
+    assert first.min() >= 0 and first.max() <= 1
+    assert (first[0] - first[1]).abs().max() > 0.1
+    # The ink stays: its area changes by the scale (at most 1.1^2) and, a little, by bending.
+    assert ((first.sum((1, 2, 3)) / 36 - 1).abs() < 0.5).all()
+    # The centre moves by at most 7 % of 28 pixels, and a little by turning and bending.
+    axis = torch.arange(28.0)
+    for dim in (2, 3):
+        centre = (first.sum((1, 5 - dim)) * axis).sum(1) / first.sum((1, 2, 3))
+        assert ((centre - 13.5).abs() < 3.5).all()
+
+
+def test_batches_see_every_image_once_an_epoch(train_digits):
+    stream = batches(train_digits, 100, torch.Generator().manual_seed(0))
+    epoch = [next(stream) for _ in range(15)]
+    labels = torch.cat([labels for _, labels in epoch])
+    assert labels.bincount().tolist() == train_digits.labels.bincount().tolist()
+    assert epoch[0][0].shape == (100, 1, 28, 28) and epoch[0][0].dtype == torch.float32
+
+
+def test_the_script_learns_and_writes_a_folder_that_loads(tmp_path, repo_root, train_digits, test_digits):
+    command = [sys.executable, "train/train_classifier.py", "--dataset_name", "digits", "--output_dir", str(tmp_path)]
+    command += ["--max_train_steps", "40", "--train_batch_size", "32", "--seed", "1"]
+    done = subprocess.run(command, cwd=repo_root, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "training.json").read_text())
+    assert record["losses"][-1] < 0.5 * record["losses"][0]
+    assert record["steps"] == 40 and record["dataset"] == "digits"
+    model = DigitClassifier.from_pretrained(str(tmp_path))
+    assert f"{100 * record['test_accuracy']:.2f} %" in done.stdout
+    assert record["test_accuracy"] > 0.5  # a tenth is chance
+    assert model.config.num_classes == 10
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "config.json",
+        "diffusion_pytorch_model.safetensors",
+        "training.json",
+    }
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [("--learning_rate", "nan"), ("--max_train_steps", "0"), ("--train_batch_size", "1"), ("--num_train_epochs", "-1")],
+)
+def test_senseless_settings_are_refused(flag, value, capsys):
+    with pytest.raises(SystemExit):
+        parse_args(["--output_dir", "unused", flag, value])
+    assert flag in capsys.readouterr().err
+
+
+def test_an_unknown_folder_ends_with_a_message(tmp_path):
+    with pytest.raises(SystemExit, match="error: There is no folder"):
+        main(["--dataset_name", str(tmp_path / "nothing"), "--output_dir", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_shipped_classifier_is_small_and_says_what_it_was_trained_on(shipped):
+    files = [path for path in DEFAULT_CLASSIFIER.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 1_000_000
+    card = (DEFAULT_CLASSIFIER / "README.md").read_text()
+    assert "CC BY-SA 3.0" in card and "train_classifier.py" in card
+    record = json.loads((DEFAULT_CLASSIFIER / "training.json").read_text())
+    assert record["test_accuracy"] >= 0.99 and record["test_images"] == 10_000
+    assert f"{100 * record['test_accuracy']:.2f} %" in card
+
+
+def test_the_shipped_classifier_reads_other_peoples_digits(shipped, train_digits):
+    # Other writers, another scanner, 8x8 pixels enlarged: far from MNIST, and far above chance (0.1).
+    assert accuracy(shipped, train_digits) > 0.9  # measured: 0.943
+
+
+def test_feature_network_loads_by_name_and_resizes(shipped, train_digits):
+    network = load_feature_network("digits")
+    images = train_digits.images[:20]
+    found = extract_features(images, network, batch_size=7)
+    torch.testing.assert_close(found.vectors.float(), shipped.features(images / 255), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.probabilities.sum(1), torch.ones(20, dtype=torch.float64))
+    assert extract_features(images.repeat(1, 1, 2, 2), network).vectors.shape == (20, 64)
+
+
+def test_small_digits_get_the_margin_that_mnist_has():
+    framed = like_mnist(torch.ones(2, 1, 8, 8))
+    assert framed.shape == (2, 1, 28, 28)
+    torch.testing.assert_close(framed[..., 4:24, 4:24], torch.ones(2, 1, 20, 20))
+    assert framed.sum() == pytest.approx(2 * 400)
+    torch.testing.assert_close(like_mnist(torch.ones(1, 1, 56, 56)), torch.ones(1, 1, 28, 28))
+    unchanged = torch.rand(1, 1, 28, 28)
+    assert like_mnist(unchanged) is unchanged
+
+
+def test_colour_images_and_unknown_networks_are_refused():
+    with pytest.raises(ValueError, match="inception"):
+        DigitFeatures(DigitClassifier())(torch.rand(2, 3, 28, 28))
+    with pytest.raises(ValueError, match="digits, inception"):
+        load_feature_network("resnet")
+    with pytest.raises(ValueError, match="no images"):
+        extract_features(torch.rand(0, 1, 28, 28), DigitFeatures(DigitClassifier()))
+
+
+def test_a_missing_classifier_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"There is no folder .*nothing"):
+        load_feature_network("digits", tmp_path / "nothing")
+    with pytest.raises(ValueError, match="Could not read a digit classifier"):
+        load_feature_network("digits", tmp_path)
+
+
+def test_inception_says_what_to_install(monkeypatch):
+    from torchmetrics.image import fid
+
+    monkeypatch.setattr(fid, "_TORCH_FIDELITY_AVAILABLE", False)
+    with pytest.raises(ModuleNotFoundError, match="pip install torch-fidelity torchvision"):
+        load_feature_network("inception")

@@ -1,0 +1,308 @@
+"""The measures of sample quality against truths: closed forms, planted copies, known corruptions."""
+
+import json
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from evaluate import main, parse_args, sample_images, shown_name, sweep_table
+from evaluation_figure import evaluation_figure, sweep_figure, tile
+from image_features import load_feature_network
+from sample_quality import (
+    RealImages,
+    balanced_indices,
+    evaluate_samples,
+    frechet_distance,
+    kernel_distance,
+    nearest_neighbours,
+)
+
+from ncsn_pipeline.data import ImageData
+
+
+@pytest.fixture(scope="module")
+def real(train_digits, test_digits) -> RealImages:
+    return RealImages(train_digits, test_digits, load_feature_network("digits"))
+
+
+def with_moments(count: int, mean: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    """Points whose sample mean is exactly `mean` and whose sample covariance is exactly `factor @ factor.T`."""
+    points = torch.randn(count, len(mean), dtype=torch.float64)
+    points -= points.mean(0)
+    white = points @ torch.linalg.inv(torch.linalg.cholesky(torch.atleast_2d(points.T.cov()))).T
+    return mean + white @ factor.T
+
+
+def noisy(images: torch.Tensor, level: float) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return (images / 255 + level / 255 * torch.randn(images.shape, generator=generator)).clamp(0, 1)
+
+
+def test_frechet_distance_of_a_set_with_itself_is_zero():
+    features = torch.randn(300, 64, dtype=torch.float64)
+    assert abs(frechet_distance(features, features)) < 1e-8
+
+
+@pytest.mark.parametrize("dimension", [1, 5, 64])
+def test_frechet_distance_is_the_closed_form(dimension):
+    # Commuting covariances: d^2 = ||mu_1 - mu_2||^2 + sum_k (s_k - t_k)^2, with the standard deviations on the axes.
+    mean = torch.randn(2, dimension, dtype=torch.float64)
+    deviation = 0.2 + torch.rand(2, dimension, dtype=torch.float64)
+    rotation = torch.linalg.qr(torch.randn(dimension, dimension, dtype=torch.float64))[0]
+    first, second = (with_moments(400, m, rotation @ torch.diag(s)) for m, s in zip(mean, deviation, strict=True))
+    exact = ((mean[0] - mean[1]).square().sum() + (deviation[0] - deviation[1]).square().sum()).item()
+    assert math.isclose(frechet_distance(first, second), exact, rel_tol=1e-8)
+    assert math.isclose(frechet_distance(second, first), exact, rel_tol=1e-8)
+
+
+def test_kernel_distance_is_near_zero_for_one_distribution_and_not_for_two():
+    first, second = torch.randn(2, 800, 16, dtype=torch.float64)
+    mean, deviation = kernel_distance(first, second)
+    # Subsets of half of each set: their spread bounds the error of their mean generously.
+    assert abs(mean) < 4 * deviation
+    shifted, _ = kernel_distance(first + 0.5, second)
+    assert shifted > 20 * deviation
+
+
+def test_kernel_distance_is_the_formula_and_leaves_the_global_generator_alone():
+    # Two vectors a set leave one subset: all of it.
+    first, second = torch.randn(2, 2, 3, dtype=torch.float64)
+
+    def kernel(a, b):
+        return ((a @ b / 3) + 1) ** 3
+
+    cross = sum(kernel(a, b) for a in first for b in second) / 4
+    exact = kernel(first[0], first[1]) + kernel(second[0], second[1]) - 2 * cross
+    state = torch.get_rng_state()
+    mean, deviation = kernel_distance(first, second)
+    assert math.isclose(mean, exact.item(), rel_tol=1e-9) and deviation < 1e-9
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("distance", [frechet_distance, kernel_distance])
+@pytest.mark.parametrize("shapes", [((1, 4), (5, 4)), ((5, 4), (5, 3)), ((5,), (5,))])
+def test_features_that_cannot_be_compared_are_refused(distance, shapes):
+    with pytest.raises(ValueError, match="at least two feature vectors"):
+        distance(*(torch.rand(shape) for shape in shapes))
+
+
+def test_nearest_neighbours_find_planted_copies():
+    database = torch.rand(500, 1, 8, 8)
+    queries = torch.rand(40, 1, 8, 8)
+    queries[7], queries[23] = database[123], database[499]
+    queries[30] = database[5] + 0.01
+    distances, indices = nearest_neighbours(queries, database, batch_size=16)
+    assert indices[[7, 23, 30]].tolist() == [123, 499, 5]
+    assert distances[[7, 23]].tolist() == [0, 0]
+    assert distances[30].item() == pytest.approx(0.01 * 8, rel=1e-3)
+    exact = torch.cdist(queries.flatten(1).double(), database.flatten(1).double()).min(1)
+    torch.testing.assert_close(distances.double(), exact.values, rtol=1e-5, atol=1e-6)
+    assert torch.equal(indices, exact.indices)
+
+
+def test_nearest_neighbours_read_bytes_and_refuse_other_shapes():
+    images = torch.randint(0, 256, (20, 1, 8, 8), dtype=torch.uint8)
+    distances, indices = nearest_neighbours(images / 255, images)
+    assert distances.max() < 1e-5 and indices.tolist() == list(range(20))
+    with pytest.raises(ValueError, match="differ in shape"):
+        nearest_neighbours(torch.rand(2, 1, 8, 8), torch.rand(2, 3, 8, 8))
+
+
+def test_balanced_indices_rotate_through_the_classes_as_long_as_they_last():
+    labels = torch.tensor([0] * 50 + [1] * 3 + [2] * 50)[torch.randperm(103)]
+    generator = torch.Generator().manual_seed(0)
+    chosen = balanced_indices(labels, 9, 103, generator)
+    assert labels[chosen].tolist() == [0, 1, 2] * 3
+    assert labels[balanced_indices(labels, 13, 103, generator)].bincount().tolist() == [5, 3, 5]
+    everything = balanced_indices(labels, 1000, 103, generator)
+    assert sorted(everything.tolist()) == list(range(103))
+    assert len(balanced_indices(None, 10, 103, generator).unique()) == 10
+    assert not torch.equal(chosen, balanced_indices(labels, 9, 103, generator))
+
+
+def test_the_test_images_themselves_are_perfect(real, test_digits):
+    quality = evaluate_samples(test_digits.images / 255, test_digits.labels, real)
+    assert abs(quality.samples.frechet) < 1e-6
+    assert quality.predicted_classes == quality.predictions.bincount(minlength=10).tolist()
+    assert sum(quality.predicted_classes) == quality.samples.count == len(test_digits)
+    assert quality.requested_classes == test_digits.labels.bincount().tolist()
+    assert quality.agreement == quality.real_agreement and quality.confidence == pytest.approx(quality.real_confidence)
+    assert torch.equal(quality.sample_distances.sort().values, quality.test_distances.sort().values)
+    assert quality.closer_than_test == pytest.approx(0.01, abs=0.005)
+
+
+def test_real_images_have_the_reference_distance(real, train_digits):
+    chosen = balanced_indices(train_digits.labels, 300, len(train_digits), torch.Generator().manual_seed(99))
+    quality = evaluate_samples(train_digits.images[chosen] / 255, train_digits.labels[chosen], real)
+    assert quality.real.count == 300 and quality.real.frechet_std is not None
+    assert 0.7 < quality.ratio < 1.4
+    assert quality.requested_classes == [30] * 10
+    # They are copies of training images, and that is seen.
+    assert quality.closer_than_test == 1 and quality.sample_neighbours.smallest < 1e-5
+
+
+def test_corruptions_increase_the_distance(real, test_digits):
+    images = test_digits.images
+    values = [evaluate_samples(noisy(images, level), None, real).samples.frechet for level in (0, 25, 60, 120)]
+    assert values == sorted(values) and values[1] > values[0] + 0.1
+    blurred = torch.nn.functional.avg_pool2d(images / 255, 3, stride=1, padding=1)
+    assert evaluate_samples(blurred, None, real).samples.frechet > values[0] + 1
+    without_a_digit = images[test_digits.labels != 1] / 255
+    missing = evaluate_samples(without_a_digit, None, real)
+    assert missing.samples.frechet > 1 and missing.agreement is None and missing.requested_classes is None
+
+
+def test_the_class_histogram_shows_a_missing_class(real, test_digits):
+    keep = test_digits.labels != 0
+    quality = evaluate_samples(test_digits.images[keep] / 255, test_digits.labels[keep], real)
+    assert quality.requested_classes[0] == 0 and quality.predicted_classes[0] <= 3
+    assert quality.agreement > 0.5
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (torch.rand(1, 1, 28, 28), None, "At least two samples"),
+        (torch.rand(4, 1, 8, 8), None, "At least two samples"),
+        (torch.full((4, 1, 28, 28), torch.nan), None, "diverged"),
+        (torch.rand(4, 1, 28, 28), torch.zeros(3, dtype=torch.int64), "One label a sample"),
+    ],
+)
+def test_samples_that_cannot_be_measured_are_refused(real, images, labels, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate_samples(images, labels, real)
+
+
+def test_tiles_lie_row_by_row():
+    picture = tile(torch.arange(3.0).reshape(3, 1, 1, 1).expand(3, 1, 2, 2) / 2, columns=2, gap=1)
+    assert picture.shape == (5, 5, 3)
+    assert (picture[:2, :2] == 0).all() and (picture[:2, 3:] == 0.5).all() and (picture[3:, :2] == 1).all()
+    assert (picture[2] == 1).all() and (picture[3:, 3:] == 1).all()
+
+
+def test_nothing_in_the_pictures_is_clipped(real, test_digits):
+    images = test_digits.images / 255
+    quality = evaluate_samples(images, test_digits.labels, real)
+    rows = [
+        {"scheduler": name, "count": 100, "nfe": nfe, "frechet": 30 / nfe + 2, "real_frechet": 1.5}
+        for name in ("annealed_langevin", "consistent")
+        for nfe in (10, 100)
+    ]
+    for figure in (
+        evaluation_figure(images, real.train.images, quality, title="a model"),
+        sweep_figure(rows, title="a model"),
+    ):
+        figure.canvas.draw()
+        width, height = figure.canvas.get_width_height()
+        box = figure.get_tightbbox()  # inches
+        assert box.x0 >= 0 and box.y0 >= 0
+        assert box.x1 * figure.dpi <= width and box.y1 * figure.dpi <= height
+
+
+class RepeatedImages:
+    """Stands in for a pipeline: returns given images by class, with the pipeline's interface."""
+
+    def __init__(self, data: ImageData, num_classes: int | None) -> None:
+        self.data, self.calls = data, []
+        config = SimpleNamespace(num_class_embeds=num_classes, in_channels=1, sample_size=data.images.shape[-1])
+        self.unet = SimpleNamespace(config=config)
+        self.scheduler = SimpleNamespace(timesteps=[3.0, 2.0, 1.0], config=SimpleNamespace(steps_per_level=5))
+
+    def __call__(self, *, batch_size, generator, output_type, class_labels=None, **options):
+        assert output_type == "pt" and isinstance(generator, torch.Generator)
+        self.calls.append((class_labels, options))
+        indices = torch.arange(batch_size)
+        if class_labels is not None:
+            indices = torch.stack([(self.data.labels == label).nonzero()[0, 0] for label in class_labels])
+        return SimpleNamespace(images=self.data.images[indices] / 255)
+
+
+def test_classes_are_asked_for_in_rotation(test_digits):
+    pipe = RepeatedImages(test_digits, num_classes=10)
+    sampled = sample_images(pipe, 23, batch_size=10, num_inference_steps=3)
+    assert sampled.labels.tolist() == [i % 10 for i in range(23)]
+    assert torch.cat([labels for labels, _ in pipe.calls]).tolist() == sampled.labels.tolist()
+    assert sampled.images.shape == (23, 1, 28, 28) and sampled.nfe == 3 and sampled.seconds_per_image > 0
+    assert all(options == {"num_inference_steps": 3} for _, options in pipe.calls)
+    unlabelled = sample_images(RepeatedImages(test_digits, num_classes=None), 5, batch_size=2)
+    assert unlabelled.labels is None and len(unlabelled.images) == 5
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path, test_digits):
+    """Runs the command on the stand-in pipeline; 8x8 digits enlarge to 28x28 on the way."""
+    import evaluate
+
+    def run(*arguments: str):
+        pipe = RepeatedImages(test_digits, num_classes=10)
+        monkeypatch.setattr(evaluate, "load_pipeline", lambda model, device: pipe)
+        monkeypatch.setattr(evaluate, "scheduler_for", lambda pipe, name, sigma_max=None: pipe.scheduler)
+        main(["--model", "some/model", "--dataset_name", "digits", "--output_dir", str(tmp_path), *arguments])
+        return pipe
+
+    return run
+
+
+def test_the_command_writes_numbers_and_a_picture(command, tmp_path, capsys):
+    command("--num_samples", "40", "--batch_size", "16", "--guidance_scale", "1.5")
+    result = json.loads((tmp_path / "evaluation.json").read_text())
+    assert result["samples"]["count"] == 40 and result["nfe"] == 3 and result["num_test_images"] == 297
+    assert result["requested_classes"] == [4] * 10
+    assert set(result) >= {"ratio", "agreement", "confidence", "closest_pairs", "versions", "arguments", "threads"}
+    assert len(result["closest_pairs"]) == 10 and result["arguments"]["guidance_scale"] == 1.5
+    assert str(tmp_path) not in json.dumps(result)
+    assert (tmp_path / "evaluation.png").stat().st_size > 10_000
+    assert "Frechet distance" in capsys.readouterr().out
+
+
+def test_the_sweep_writes_a_row_for_each_scheduler_count_and_number_of_evaluations(command, tmp_path):
+    pipe = command("--sweep", "10,3", "--schedulers", "annealed_langevin,consistent", "--num_samples", "30,60")
+    rows = json.loads((tmp_path / "sweep.json").read_text())["rows"]
+    assert [(row["scheduler"], row["count"]) for row in rows] == [
+        (name, count) for name in ("annealed_langevin", "consistent") for _ in range(2) for count in (30, 60)
+    ]
+    assert [options["num_inference_steps"] for _, options in pipe.calls] == [3, 10, 3, 10]
+    assert all(math.isfinite(row["real_frechet"]) and row["real_frechet"] > 0 for row in rows)
+    table = (tmp_path / "sweep.md").read_text().splitlines()
+    assert len(table) == 2 + 8 and len({line.count("|") for line in table}) == 1
+    assert (tmp_path / "sweep.png").exists()
+    assert sweep_table([]).count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--num_samples", "1"], "at least 2"),
+        (["--num_samples", "10,20"], "--sweep"),
+        (["--num_samples", "ten"], "whole numbers"),
+        (["--step_size", "nan"], "positive"),
+        (["--batch_size", "0"], "positive"),
+        (["--sweep", "10", "--num_inference_steps", "5"], "give one"),
+        (["--scheduler", "consistent", "--steps_per_level", "5"], "annealed Langevin"),
+        (["--schedulers", "euler"], "annealed_langevin"),
+    ],
+)
+def test_senseless_arguments_are_refused(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        parse_args(["--model", "unused", *arguments])
+    assert message in capsys.readouterr().err
+
+
+def test_colour_models_need_the_inception_features(monkeypatch, test_digits):
+    import evaluate
+
+    pipe = RepeatedImages(test_digits, num_classes=None)
+    pipe.unet.config.in_channels = 3
+    monkeypatch.setattr(evaluate, "load_pipeline", lambda model, device: pipe)
+    with pytest.raises(SystemExit, match="--features inception"):
+        main(["--model", "unused", "--dataset_name", "digits"])
+    pipe.unet.config.in_channels = 1
+    with pytest.raises(SystemExit, match="model with classes"):
+        main(["--model", "unused", "--dataset_name", "digits", "--guidance_scale", "2"])
+
+
+def test_a_local_folder_is_shown_without_its_parents(tmp_path):
+    (tmp_path / "mnist").mkdir()
+    assert shown_name(str(tmp_path / "mnist")) == "mnist"
+    assert shown_name("ylecun/mnist") == "ylecun/mnist"

@@ -1,0 +1,155 @@
+"""The networks in whose features two sets of images are compared: the digit classifier; Inception for photographs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from digit_classifier import DigitClassifier
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+FEATURE_NETWORKS = ("digits", "inception")
+DEFAULT_CLASSIFIER = Path(__file__).resolve().parents[1] / "pretrained" / "mnist_classifier"
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a feature network says about N images.
+
+    Args:
+        vectors: features, `(N, F)`, float64.
+        probabilities: of the classes, `(N, K)`, float64; `None` for a network that does not classify.
+    """
+
+    vectors: Tensor
+    probabilities: Tensor | None
+
+
+def like_mnist(images: Tensor) -> Tensor:
+    """Digits of any size as MNIST holds them, `(B, 1, 28, 28)`: 20x20 pixels in the middle of 28x28.
+
+    Larger pictures are taken to have that margin.  Those of up to 20 pixels, scikit-learn's 8x8 for one, fill their
+    frame, and get it.
+
+    Args:
+        images: `(B, 1, H, W)` in [0, 1].
+    """
+    height, width = images.shape[-2:]
+    if (height, width) == (28, 28):
+        return images
+    side, margin = (20, 4) if max(height, width) <= 20 else (28, 0)
+    resized = F.interpolate(images, size=(side, side), mode="bicubic", antialias=True).clamp(0, 1)
+    return F.pad(resized, (margin, margin, margin, margin))
+
+
+class DigitFeatures(nn.Module):
+    """The digit classifier as a feature network: grey images, brought to MNIST's format by :func:`like_mnist`.
+
+    Args:
+        classifier: a trained :class:`DigitClassifier`.
+    """
+
+    def __init__(self, classifier: DigitClassifier) -> None:
+        super().__init__()
+        self.classifier = classifier.eval()
+
+    def forward(self, images: Tensor) -> Features:
+        """Features and class probabilities of `images`, `(B, 1, H, W)` in [0, 1].
+
+        Raises:
+            ValueError: for colour images.
+        """
+        if images.ndim != 4 or images.shape[1] != 1:
+            raise ValueError(
+                f"The digit features take grey images of shape (B, 1, H, W); got {tuple(images.shape)}. "
+                "For colour images choose the inception features."
+            )
+        vectors = self.classifier.features(like_mnist(images))
+        return Features(vectors.double(), self.classifier.head(vectors).double().softmax(1))
+
+
+class InceptionFeatures(nn.Module):
+    """The 2,048 features of torchmetrics' Inception-v3, as in published Frechet distances of photographs.
+
+    Raises:
+        ModuleNotFoundError: without the optional packages torch-fidelity and torchvision.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        from torchmetrics.image.fid import NoTrainInceptionV3
+
+        try:
+            self.network = NoTrainInceptionV3(name="inception-v3-compat", features_list=["2048"])
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                "The inception features need two more packages: pip install torch-fidelity torchvision "
+                "(they download weights of 90 MB at first use). For digits choose the digit features."
+            ) from error
+
+    def forward(self, images: Tensor) -> Features:
+        """Features of `images`, `(B, 1 or 3, H, W)` in [0, 1]."""
+        pixels = (images * 255).round().clamp(0, 255).byte().expand(-1, 3, -1, -1)
+        return Features(self.network(pixels).double(), None)
+
+
+def load_feature_network(name: str, classifier: str | Path = DEFAULT_CLASSIFIER) -> nn.Module:
+    """The feature network called `name`: `"digits"` or `"inception"`.
+
+    Args:
+        name: one of `FEATURE_NETWORKS`.
+        classifier: folder or Hub name of a :class:`DigitClassifier`, for `"digits"`.
+
+    Raises:
+        ValueError: for an unknown name, or a classifier that cannot be read.
+        ModuleNotFoundError: where Inception's optional packages are missing.
+    """
+    if name == "inception":
+        return InceptionFeatures()
+    if name != "digits":
+        raise ValueError(f"Unknown features {name!r}; there are: {', '.join(FEATURE_NETWORKS)}.")
+    refuse_missing_folder(str(classifier))
+    try:
+        return DigitFeatures(DigitClassifier.from_pretrained(str(classifier)))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"Could not read a digit classifier from {str(classifier)!r}: {error} "
+            "Train one with train/train_classifier.py, or leave the option out: one comes with this repository."
+        ) from error
+
+
+def refuse_missing_folder(source: str) -> None:
+    """Says that there is no such folder, before a library takes the path for a name on the Hub and goes looking.
+
+    Raises:
+        ValueError: for a path that is not there and cannot be `owner/name`.
+    """
+    if (source.startswith((".", "/", "~")) or source.count("/") > 1) and not Path(source).expanduser().is_dir():
+        raise ValueError(f"There is no folder {source!r}.")
+
+
+@torch.no_grad()
+def extract_features(images: Tensor, network: nn.Module, batch_size: int = 500) -> Features:
+    """Features of many images, a batch at a time.
+
+    Args:
+        images: `(N, C, H, W)`, bytes 0 ... 255 or floats in [0, 1].
+        network: from :func:`load_feature_network`.
+        batch_size: number of images held as floats at once.
+
+    Raises:
+        ValueError: for no images, and as the network.
+    """
+    if len(images) == 0:
+        raise ValueError("There are no images to take features of.")
+    parts = [network(as_floats(part)) for part in images.split(batch_size)]
+    classifies = parts[0].probabilities is not None
+    return Features(
+        torch.cat([part.vectors for part in parts]),
+        torch.cat([part.probabilities for part in parts]) if classifies else None,
+    )
+
+
+def as_floats(images: Tensor) -> Tensor:
+    """Bytes 0 ... 255 as float32 in [0, 1]; floats as they are."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images

@@ -1,0 +1,328 @@
+"""How good a set of samples is: distance to real images, classes, and copies of training images.
+
+With feature means mu and covariances S of the samples (1) and the test images (2):
+
+    Frechet distance   ||mu_1 - mu_2||^2 + tr(S_1 + S_2 - 2 (S_1 S_2)^(1/2))       (Heusel et al., 2017)
+    kernel distance    MMD^2 with the kernel k(a, b) = (a . b / F + 1)^3           (Binkowski et al., 2018; "KID")
+
+Both are torchmetrics', in float64.  The Frechet distance of finite sets is biased upwards, the more so the smaller they
+are: it means something only beside the distance of *as many real images*, which every result here carries.
+"""
+
+import warnings
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from image_features import Features, as_floats, extract_features
+from torch import Tensor, nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import KernelInceptionDistance
+
+from ncsn_pipeline.data import ImageData
+
+
+class _GivenFeatures(nn.Identity):
+    """Lets torchmetrics take features that are there already."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+
+
+def _check_pair(first: Tensor, second: Tensor) -> None:
+    if first.ndim != 2 or second.ndim != 2 or first.shape[1] != second.shape[1] or min(len(first), len(second)) < 2:
+        raise ValueError(
+            "Two sets of at least two feature vectors of one length are needed, (N, F) and (M, F); "
+            f"got {tuple(first.shape)} and {tuple(second.shape)}."
+        )
+
+
+def frechet_distance(first: Tensor, second: Tensor) -> float:
+    """Frechet distance of the normal distributions fitted to two sets of features, `(N, F)` and `(M, F)`.
+
+    Raises:
+        ValueError: for fewer than two vectors in a set, or vectors of different lengths.
+    """
+    _check_pair(first, second)
+    metric = FrechetInceptionDistance(feature=_GivenFeatures(first.shape[1]), normalize=True)
+    metric.update(second.double(), real=True)
+    metric.update(first.double(), real=False)
+    return metric.compute().item()
+
+
+def kernel_distance(first: Tensor, second: Tensor, *, subsets: int | None = None, seed: int = 0) -> tuple[float, float]:
+    """Squared maximum mean discrepancy of two sets of features, unbiased: mean and standard deviation over subsets.
+
+    Args:
+        first: features, `(N, F)`.
+        second: features, `(M, F)`.
+        subsets: number of random subsets, each of half the smaller set and of 1,000 at most; by default so many that
+            they hold 50,000 vectors together, and 200 at most.
+        seed: of the subsets.
+
+    Raises:
+        ValueError: as :func:`frechet_distance`.
+    """
+    _check_pair(first, second)
+    size = min(1000, max(2, min(len(first), len(second)) // 2))
+    with warnings.catch_warnings(), torch.random.fork_rng():  # torchmetrics draws subsets from the global generator
+        warnings.filterwarnings("ignore", message="Metric `Kernel Inception Distance`")
+        torch.manual_seed(seed)
+        metric = KernelInceptionDistance(
+            _GivenFeatures(first.shape[1]), subsets=subsets or min(200, -(-50_000 // size)), subset_size=size
+        )
+        metric.update(second.double(), real=True)
+        metric.update(first.double(), real=False)
+        mean, deviation = metric.compute()
+    return mean.item(), deviation.item()
+
+
+def nearest_neighbours(queries: Tensor, database: Tensor, *, batch_size: int = 256) -> tuple[Tensor, Tensor]:
+    """The nearest image of `database` to each of `queries`, in L2 distance over all pixels in [0, 1].
+
+    Args:
+        queries: `(N, C, H, W)`, bytes or floats in [0, 1].
+        database: `(M, C, H, W)`, likewise.
+        batch_size: queries compared at once; memory is `4 batch_size M` bytes.
+
+    Returns:
+        Distances `(N,)`, float32, and indices into `database`, `(N,)`.
+
+    Raises:
+        ValueError: for images of different shapes.
+    """
+    if queries.shape[1:] != database.shape[1:]:
+        raise ValueError(f"Images differ in shape: {tuple(queries.shape[1:])} and {tuple(database.shape[1:])}.")
+    points = as_floats(database).flatten(1)
+    half_squares = 0.5 * points.square().sum(1)
+    distances, indices = [], []
+    for part in as_floats(queries).flatten(1).split(batch_size):
+        # ||q - p||^2 = ||q||^2 - 2 (q . p - ||p||^2 / 2): the nearest maximises the bracket.
+        nearest = (part @ points.T - half_squares).argmax(1)
+        distances.append((part - points[nearest]).norm(dim=1))
+        indices.append(nearest)
+    return torch.cat(distances), torch.cat(indices)
+
+
+def balanced_indices(labels: Tensor | None, count: int, total: int, generator: torch.Generator) -> Tensor:
+    """Indices of `count` of `total` images, drawn without replacement, the classes in rotation as long as they last.
+
+    Args:
+        labels: class numbers, `(total,)`, or `None` for a plain random choice.
+        count: number of images; all of them if there are not as many.
+        total: number of images to choose from.
+        generator: source of the random numbers.
+    """
+    order = torch.randperm(total, generator=generator)
+    if labels is not None:
+        shuffled = labels[order]
+        rank = torch.empty_like(shuffled)  # 0 for the first image of its class, 1 for the second, ...
+        for label in shuffled.unique():
+            rank[shuffled == label] = torch.arange(int((shuffled == label).sum()))
+        order = order[(rank * (int(labels.max()) + 1) + shuffled).argsort()]
+    return order[:count]
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Distances of one set of images to the test images.
+
+    Args:
+        count: number of images.
+        frechet: Frechet distance.
+        frechet_std: its spread over draws of real images; `None` for one set of samples.
+        kernel: squared maximum mean discrepancy.
+        kernel_std: its spread, over draws of real images, or over random subsets of the samples.
+    """
+
+    count: int
+    frechet: float
+    frechet_std: float | None
+    kernel: float
+    kernel_std: float
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """L2 distances from a set of images to their nearest training images: two quantiles and the smallest."""
+
+    count: int
+    median: float
+    quantile_01: float
+    smallest: float
+
+    @classmethod
+    def of(cls, distances: Tensor) -> "Neighbours":
+        """Statistics of distances `(N,)`."""
+        median, quantile = distances.double().quantile(torch.tensor([0.5, 0.01], dtype=torch.float64)).tolist()
+        return cls(len(distances), median, quantile, distances.min().item())
+
+
+@dataclass(frozen=True)
+class SampleQuality:
+    """What :func:`evaluate_samples` measured; tensors are kept for the picture and left out of the JSON.
+
+    Args:
+        samples: their distance to the test images.
+        real: the same for as many class-balanced training images, mean over draws.
+        ratio: Frechet distance of the samples over that of the real images; 1 is as good as real.
+        num_test_images: size of the test set.
+        requested_classes: how many samples of each class were asked for, `(K,)`; `None` without labels.
+        predicted_classes: how many were recognised as each class, `(K,)`; `None` without a classifier.
+        agreement: fraction of samples classified as the class that was asked for.
+        confidence: mean probability of the predicted class.
+        real_confidence: the same of the test images.
+        real_agreement: fraction of the test images classified as labelled: the ceiling of `agreement`.
+        sample_neighbours: distances of the samples to their nearest training images.
+        test_neighbours: the same of as many test images.
+        closer_than_test: fraction of samples nearer to a training image than 99 % of the test images are; 0.01 is
+            natural, much more is memorisation.
+        sample_distances: distance of each sample to its nearest training image, `(N,)`.
+        neighbour_indices: which training image that is, `(N,)`.
+        test_distances: distances of the test images to theirs.
+        predictions: predicted class of each sample, `(N,)`.
+    """
+
+    samples: Distances
+    real: Distances
+    ratio: float
+    num_test_images: int
+    requested_classes: list[int] | None
+    predicted_classes: list[int] | None
+    agreement: float | None
+    confidence: float | None
+    real_confidence: float | None
+    real_agreement: float | None
+    sample_neighbours: Neighbours
+    test_neighbours: Neighbours
+    closer_than_test: float
+    sample_distances: Tensor
+    neighbour_indices: Tensor
+    test_distances: Tensor
+    predictions: Tensor | None
+
+    def numbers(self) -> dict[str, Any]:
+        """All but the tensors, as plain values for JSON."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            name: vars(value).copy() if isinstance(value, (Distances, Neighbours)) else value
+            for name, value in values.items()
+            if name != "predictions" and not isinstance(value, Tensor)
+        }
+
+
+class RealImages:
+    """Training and test images with what every evaluation needs of them, each computed once.
+
+    Args:
+        train: images that the model was trained on; the reference distance and the nearest neighbours come from them.
+        test: images that it has not seen; every distance is to these.
+        network: from `load_feature_network`.
+        seed: of the choice of training images.
+        draws: number of sets of training images over which a reference distance is averaged.
+
+    Raises:
+        ValueError: for images that the network cannot take.
+    """
+
+    def __init__(self, train: ImageData, test: ImageData, network: nn.Module, *, seed: int = 0, draws: int = 3) -> None:
+        self.train, self.test, self.network = train, test, network
+        self.seed, self.draws = seed, draws
+        self.features: Features = extract_features(test.images, network)
+        self._distances: dict[int, Distances] = {}
+        self._neighbours: dict[int, Tensor] = {}
+
+    def distances(self, count: int) -> Distances:
+        """Distances of `count` training images (all, if there are not as many) to the test images, mean over draws."""
+        count = min(count, len(self.train))
+        if count not in self._distances:
+            frechet, kernel = [], []
+            for draw in range(self.draws):
+                generator = torch.Generator().manual_seed(self.seed + draw)
+                chosen = balanced_indices(self.train.labels, count, len(self.train), generator)
+                vectors = extract_features(self.train.images[chosen], self.network).vectors
+                frechet.append(frechet_distance(vectors, self.features.vectors))
+                kernel.append(kernel_distance(vectors, self.features.vectors, seed=self.seed)[0])
+            means = [torch.tensor(values).double() for values in (frechet, kernel)]
+            spread = [values.std(unbiased=len(values) > 1).item() for values in means]
+            self._distances[count] = Distances(
+                count, means[0].mean().item(), spread[0], means[1].mean().item(), spread[1]
+            )
+        return self._distances[count]
+
+    def neighbour_distances(self, count: int) -> Tensor:
+        """Distances of `count` class-balanced test images to their nearest training images."""
+        count = min(count, len(self.test))
+        if count not in self._neighbours:
+            generator = torch.Generator().manual_seed(self.seed)
+            chosen = balanced_indices(self.test.labels, count, len(self.test), generator)
+            self._neighbours[count] = nearest_neighbours(self.test.images[chosen], self.train.images)[0]
+        return self._neighbours[count]
+
+
+def evaluate_samples(images: Tensor, labels: Tensor | None, real: RealImages, *, seed: int = 0) -> SampleQuality:
+    """Measures samples against real images.
+
+    Args:
+        images: samples `(N, C, H, W)` in [0, 1], at least two; rounded to 8 bits, as pictures are.
+        labels: the classes asked for, `(N,)` in the numbering of the data set, or `None`.
+        real: the images to compare with; use one object for many evaluations.
+        seed: of the subsets of the kernel distance.
+
+    Raises:
+        ValueError: for fewer than two samples, values that are not finite, a shape unlike the real images', or as many
+            labels as there are not samples.
+    """
+    if images.ndim != 4 or len(images) < 2 or images.shape[1:] != real.train.images.shape[1:]:
+        raise ValueError(
+            f"At least two samples of the data set's shape {tuple(real.train.images.shape[1:])} are needed; "
+            f"got {tuple(images.shape)}."
+        )
+    if not images.isfinite().all():
+        raise ValueError("Some samples hold NaN or infinity: the sampler diverged. Try a smaller step size.")
+    if labels is not None and labels.shape != (len(images),):
+        raise ValueError(f"One label a sample is needed, ({len(images)},); got {tuple(labels.shape)}.")
+    images = (images.detach().cpu().float() * 255).round().clamp(0, 255).byte()
+    labels = None if labels is None else labels.cpu()
+
+    found = extract_features(images, real.network)
+    kernel, kernel_std = kernel_distance(found.vectors, real.features.vectors, seed=seed)
+    frechet = frechet_distance(found.vectors, real.features.vectors)
+    reference = real.distances(len(images))
+    distances, indices = nearest_neighbours(images, real.train.images)
+    test_distances = real.neighbour_distances(len(images))
+    test_neighbours = Neighbours.of(test_distances)
+
+    predictions = agreement = real_agreement = confidence = real_confidence = predicted = requested = None
+    if found.probabilities is not None:
+        num_classes = found.probabilities.shape[1]
+        highest, predictions = found.probabilities.max(1)
+        predicted = predictions.bincount(minlength=num_classes).tolist()
+        confidence, real_confidence = highest.mean().item(), real.features.probabilities.amax(1).mean().item()
+        if labels is not None and labels.max() < num_classes:
+            agreement = (predictions == labels).double().mean().item()
+        if real.test.labels is not None:
+            real_agreement = (real.features.probabilities.argmax(1) == real.test.labels).double().mean().item()
+    if labels is not None:
+        requested = labels.bincount(minlength=len(predicted) if predicted else 0).tolist()
+
+    return SampleQuality(
+        samples=Distances(len(images), frechet, None, kernel, kernel_std),
+        real=reference,
+        ratio=frechet / max(reference.frechet, 1e-12),
+        num_test_images=len(real.test),
+        requested_classes=requested,
+        predicted_classes=predicted,
+        agreement=agreement,
+        confidence=confidence,
+        real_confidence=real_confidence,
+        real_agreement=real_agreement,
+        sample_neighbours=Neighbours.of(distances),
+        test_neighbours=test_neighbours,
+        closer_than_test=(distances < test_neighbours.quantile_01).double().mean().item(),
+        sample_distances=distances,
+        neighbour_indices=indices,
+        test_distances=test_distances,
+        predictions=predictions,
+    )
