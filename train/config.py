@@ -83,7 +83,7 @@ class TrainConfig:
     output_dir: str = _option("runs/train", "becomes a loadable pipeline folder")
     logging_steps: int = _option(50, "steps between two logged training losses")
     validation_steps: int = _option(1000, "steps between two held-out losses and sample grids")
-    num_validation_images: int = _option(1024, "held-out images of the loss")
+    num_validation_images: int = _option(1024, "held-out images of the loss, at least 8")
     num_sample_images: int = _option(40, "images of the grid")
     checkpointing_steps: int = _option(1000, "steps between two checkpoints")
     checkpoints_total_limit: int | None = _option(2, "older checkpoints are deleted")
@@ -98,6 +98,8 @@ class TrainConfig:
                      "num_sample_images", "layers_per_block"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
+        if self.num_validation_images < 8:
+            raise ValueError(f"num_validation_images must be at least 8, one a band; got {self.num_validation_images}.")
         for name in ("lr_warmup_steps", "lr_decay_steps", "dataloader_num_workers", "adam_weight_decay", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative; got {getattr(self, name)}.")
@@ -141,7 +143,8 @@ class TrainConfig:
         given = vars(parser.parse_args(arguments))
         path = given.pop("config")
         try:
-            return cls(**(_read_yaml(path, types_of) | given))
+            settings = _read_yaml(path, types_of) | given
+            return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()})
         except (ValueError, TypeError) as error:
             parser.error(str(error))
 
@@ -174,9 +177,7 @@ def _read_yaml(path: Path | None, types_of: dict[str, object]) -> dict[str, Any]
     if unknown:
         raise ValueError(f"{path} has unknown settings: {', '.join(unknown)}. --help lists the known ones.")
     for name, value in values.items():
-        if isinstance(value, list):
-            values[name] = tuple(value)
-        elif isinstance(value, str) and float in (types_of[name], *typing.get_args(types_of[name])):
+        if isinstance(value, str) and float in (types_of[name], *typing.get_args(types_of[name])):
             values[name] = float(value)  # YAML reads 1e-3 as text
         elif value is not None and not isinstance(value, _accepted(types_of[name])):
             raise ValueError(f"{path}: {name} is {value!r}, which is not of type {types_of[name]}.")
@@ -185,5 +186,5 @@ def _read_yaml(path: Path | None, types_of: dict[str, object]) -> dict[str, Any]
 
 def _accepted(hint: object) -> tuple[type, ...]:
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    plain = tuple(typing.get_origin(kind) or kind for kind in kinds)
+    plain = tuple(list if typing.get_origin(kind) is tuple else kind for kind in kinds)
     return (*plain, int) if float in plain else plain

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration, ProjectConfiguration, set_seed
+from accelerate.utils import DataLoaderConfiguration, GradientAccumulationPlugin, ProjectConfiguration, set_seed
 from config import TrainConfig
 from diffusers.training_utils import EMAModel
 from diffusers.utils import make_image_grid
@@ -144,7 +144,7 @@ def held_out_loss(objective: Objective, network: ScoreUNet, data: ImageData, wit
     Images, noise and noise levels are the same at every call.
     """
     config = objective.config
-    count = min(config.num_validation_images, len(data))
+    count = config.num_validation_images
     edges = np.geomspace(config.sigma_min, config.sigma_max, NUM_BANDS + 1)
     band = torch.arange(count) % NUM_BANDS
     place = torch.rand(count, generator=generator_for(config.seed, 1))
@@ -152,7 +152,7 @@ def held_out_loss(objective: Objective, network: ScoreUNet, data: ImageData, wit
     losses = []
     for start in range(0, count, 256):
         part = torch.arange(start, min(start + 256, count))
-        chosen = data.subset(part)
+        chosen = data.subset(part % len(data))
         batch = {"image": chosen.images.to(network.device)}
         if with_labels:
             batch["label"] = chosen.labels.to(network.device)
@@ -160,7 +160,7 @@ def held_out_loss(objective: Objective, network: ScoreUNet, data: ImageData, wit
         losses.append(objective(network, batch, generator, sigma[part].to(network.device)).cpu())
     loss = torch.cat(losses)
     result = {"held_out/loss": loss.mean().item()}
-    for i in range(min(NUM_BANDS, count)):
+    for i in range(NUM_BANDS):
         result[f"held_out/sigma {edges[i]:.2g} to {edges[i + 1]:.2g}"] = loss[band == i].mean().item()
     return result
 
@@ -251,8 +251,9 @@ def batches(loader: DataLoader, accelerator: Accelerator, start: int) -> Iterato
     """Batch number `start` and all after it, epoch after epoch, each shuffled by its own number."""
     epoch, skip = divmod(start, len(loader))
     while True:
-        loader.set_epoch(epoch)
-        yield from accelerator.skip_first_batches(loader, skip) if skip else loader
+        part = accelerator.skip_first_batches(loader, skip) if skip else loader
+        part.set_epoch(epoch)
+        yield from part
         epoch, skip = epoch + 1, 0
 
 
@@ -262,7 +263,10 @@ def train(config: TrainConfig) -> None:
     Path(config.output_dir).mkdir(parents=True, exist_ok=True)
     accelerator = Accelerator(
         mixed_precision=config.mixed_precision,
-        gradient_accumulation_steps=config.gradient_accumulation_steps,
+        # Steps are counted here, across the ends of epochs.
+        gradient_accumulation_plugin=GradientAccumulationPlugin(
+            num_steps=config.gradient_accumulation_steps, sync_with_dataloader=False
+        ),
         log_with=None if config.report_to in (None, "none") else config.report_to,
         project_config=ProjectConfiguration(config.output_dir, logging_dir=str(Path(config.output_dir, "logs"))),
         dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True),

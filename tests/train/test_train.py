@@ -1,0 +1,191 @@
+"""The training script: it learns, its folder samples, it resumes to the same weights, and it refuses bad settings."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from config import TrainConfig
+from PIL import Image
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import train as training
+from ncsn_pipeline import AnnealedLangevinScheduler, NCSNPipeline
+from ncsn_pipeline.data import load_train_and_held_out
+
+SMALL = {
+    "dataset_name": "digits",
+    "block_out_channels": (8, 16),
+    "sigma_max": 5.0,
+    "num_levels": 8,
+    "train_batch_size": 16,
+    "lr_warmup_steps": 5,
+    "ema_decay": 0.9,
+    "validation_steps": 1000,
+    "num_validation_images": 64,
+    "num_sample_images": 4,
+    "checkpointing_steps": 1000,
+    "report_to": "none",
+}
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+
+
+def run(output_dir, **settings):
+    AcceleratorState._reset_state(reset_partial_state=True)
+    training.train(TrainConfig(output_dir=str(output_dir), **(SMALL | settings)))
+    return Path(output_dir)
+
+
+def launch(*flags, processes=1, root):
+    """The script as a user starts it."""
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes)]
+    launcher += ["--multi_gpu"] if processes > 1 else ["--cpu"]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    script = [*launcher, "train/train.py", *map(str, flags)]
+    return subprocess.run(script, cwd=root, env=environment, capture_output=True, text=True, timeout=600)
+
+
+def same_weights(one, two):
+    one, two = load_file(one / WEIGHTS), load_file(two / WEIGHTS)
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.slow
+def test_launched_run_learns_and_its_folder_samples(tmp_path, repo_root):
+    output = tmp_path / "digits"
+    flags = ["--config", "train/configs/digits.yaml", "--output_dir", output, "--max_train_steps", 120]
+    flags += ["--lr_decay_steps", 40, "--lr_warmup_steps", 10, "--validation_steps", 60, "--num_levels", 10]
+    flags += ["--block_out_channels", 16, 32, "--checkpointing_steps", 60, "--ema_decay", 0.9]
+    result = launch(*flags, root=repo_root)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "1 process(es)" in result.stdout
+
+    events = EventAccumulator(str(output / "logs" / "ncsn"), size_guidance={"images": 0}).Reload()
+    losses = [event.value for event in events.Scalars("held_out/loss")]
+    assert [event.step for event in events.Scalars("held_out/loss")] == [60, 120]
+    assert losses[1] < losses[0] < 0.5  # 0.5 is the untrained network's: unit weight, unit target, half the square
+    assert len([tag for tag in events.Tags()["scalars"] if tag.startswith("held_out/sigma")]) == 8
+    assert events.Tags()["images"]
+    assert sorted(path.name for path in (output / "samples").iterdir()) == ["step-0000060.png", "step-0000120.png"]
+    assert {path.name for path in output.glob("checkpoint-*")} == {"checkpoint-60", "checkpoint-120"}
+    assert json.loads((output / "train_config.json").read_text())["max_train_steps"] == 120
+
+    pipeline = NCSNPipeline.from_pretrained(output)
+    pipeline.set_progress_bar_config(disable=True)
+    assert pipeline.unet.config.num_class_embeds == 10
+    make = lambda: pipeline(6, generator=torch.Generator().manual_seed(0), output_type="pt").images  # noqa: E731
+    images = make()
+    assert images.shape == (6, 1, 8, 8)
+    assert torch.equal(images, make())
+    pipeline.scheduler = AnnealedLangevinScheduler.from_config(pipeline.scheduler.config)
+    assert make().isfinite().all()
+
+
+@pytest.mark.slow
+def test_two_processes(tmp_path, repo_root):
+    flags = ["--dataset_name", "digits", "--output_dir", tmp_path, "--max_train_steps", 6, "--train_batch_size", 8]
+    flags += ["--block_out_channels", 8, 16, "--sigma_max", 5, "--num_sample_images", 2, "--report_to", "none"]
+    result = launch(*flags, processes=2, root=repo_root)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "16 images a step, 2 process(es)" in result.stdout
+    assert NCSNPipeline.from_pretrained(tmp_path)(1, num_inference_steps=2).images[0].size == (8, 8)
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_resumed_run_ends_with_the_same_weights(tmp_path, accumulation):
+    """Batches, noise, dropped labels, learning rate and average go on where they were; 4 batches are an epoch."""
+    settings = {"train_batch_size": 375, "max_train_steps": 7, "lr_decay_steps": 4, "checkpointing_steps": 3}
+    settings |= {"gradient_accumulation_steps": accumulation, "checkpoints_total_limit": 3}
+    whole = run(tmp_path / "whole", **settings)
+    resumed = Path(shutil.copytree(whole, tmp_path / "resumed"))
+    for gone in ("checkpoint-6", "checkpoint-7", "unet"):
+        shutil.rmtree(resumed / gone)
+    run(resumed, **settings, resume_from_checkpoint="latest")
+    assert same_weights(whole, resumed)
+    assert not same_weights(whole, run(tmp_path / "other", **settings, seed=1))
+
+
+def test_old_checkpoints_are_deleted_and_named_ones_are_found(tmp_path):
+    output = run(tmp_path, max_train_steps=4, checkpointing_steps=1, checkpoints_total_limit=2)
+    assert {path.name for path in output.glob("checkpoint*")} == {"checkpoint-3", "checkpoint-4"}
+    run(tmp_path, max_train_steps=5, resume_from_checkpoint="checkpoint-3")
+    assert (output / "checkpoint-5").is_dir()
+    with pytest.raises(ValueError, match="no checkpoint 'checkpoint-9'; .* checkpoint-4, checkpoint-5"):
+        run(tmp_path, max_train_steps=5, resume_from_checkpoint="checkpoint-9")
+
+
+def test_colour_folder_without_labels_and_a_start_from_trained_weights(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "data").mkdir()
+    for i in range(40):
+        Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)).save(tmp_path / "data" / f"{i}.png")
+    colour = {"dataset_name": None, "train_data_dir": str(tmp_path / "data"), "resolution": 9, "sigma_max": None}
+    colour |= {"data_min": -1.0, "sigma_distribution": "ladder", "loss_weight": "sigma_squared"}
+    output = run(tmp_path / "first", **colour, max_train_steps=3)
+    pipeline = NCSNPipeline.from_pretrained(output)
+    assert pipeline.unet.config.in_channels == 3
+    assert pipeline.unet.config.num_class_embeds is None
+    assert pipeline.config.data_min == -1
+    images = load_train_and_held_out(colour["train_data_dir"], resolution=9)[0].float_images(-1, 1)
+    assert pipeline.unet.config.sigma_max == pytest.approx(torch.pdist(images.flatten(1)).max().item(), rel=1e-5)
+    assert pipeline.unet.config.sigma_data == pytest.approx(images.std().item())
+
+    second = run(tmp_path / "second", **colour, max_train_steps=1, learning_rate=1e-12, init_from=str(output))
+    before, after = load_file(output / WEIGHTS), load_file(second / WEIGHTS)
+    assert all(torch.allclose(before[name], after[name], atol=1e-7) for name in before)
+
+
+def test_loss_that_is_not_finite_stops_the_run_before_it_is_saved(tmp_path):
+    with pytest.raises(FloatingPointError, match="lower|below"):
+        run(tmp_path, max_train_steps=10, learning_rate=1e30, lr_warmup_steps=0, logging_steps=1, use_ema=False)
+    assert not list(tmp_path.glob("checkpoint*")) and not (tmp_path / "unet").exists()
+
+
+def test_flags_replace_the_files_values():
+    path = f"{Path(training.__file__).parent}/configs/digits.yaml"
+    flags = ["--learning_rate", "0.5", "--block_out_channels", "8", "16", "--no-use_ema"]
+    config = TrainConfig.from_command_line(["--config", path, *flags])
+    assert (config.learning_rate, config.block_out_channels, config.use_ema) == (0.5, (8, 16), False)
+    assert (config.dataset_name, config.max_train_steps) == ("digits", 2000)
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist"])
+def test_committed_configurations_are_valid(name):
+    config = TrainConfig.from_command_line(["--config", f"{Path(training.__file__).parent}/configs/{name}.yaml"])
+    assert config.source
+    assert config.output_dir == f"runs/{name}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("dataset_name: digits\nlerning_rate: 1", "unknown settings: lerning_rate"),
+        ("dataset_name: digits\ntrain_batch_size: many", "train_batch_size is 'many'"),
+        ("dataset_name: digits\ntrain_batch_size: 0", "train_batch_size must be at least 1"),
+        ("dataset_name: digits\nlearning_rate: -1", "learning_rate must be finite and > 0"),
+        ("dataset_name: digits\nsigma_max: 0.001", "sigma_max must exceed"),
+        ("dataset_name: digits\nsigma_distribution: cosine", "mixture, lognormal"),
+        ("max_train_steps: 1", "Give one of dataset_name"),
+    ],
+)
+def test_bad_settings_are_refused(tmp_path, capsys, text, message):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(SystemExit) as stopped:
+        TrainConfig.from_command_line(["--config", str(path)])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_learning_rate_rises_holds_and_falls():
+    config = TrainConfig(**SMALL | {"lr_warmup_steps": 4, "lr_decay_steps": 5, "max_train_steps": 20})
+    factors = [training.learning_rate_factor(step, config) for step in range(20)]
+    assert factors[:5] == [0.25, 0.5, 0.75, 1, 1]
+    assert factors[-6:] == pytest.approx([1, 1, 0.8, 0.6, 0.4, 0.2])
