@@ -174,7 +174,7 @@ def evaluate_once(args: argparse.Namespace, pipe: Any, real: RealImages, options
     figure = evaluation_figure(sampled.images, real.train.images, quality, title=title, num_classes=num_classes)
     figure.savefig(output / "evaluation.png")
     print(
-        f"Frechet distance {quality.samples.frechet:.2f} (real images: {quality.real.frechet:.2f}), "
+        f"Frechet distance {quality.samples.frechet:.3f} (real images: {quality.real.frechet:.3f}), "
         f"kernel distance {1e3 * quality.samples.kernel:.2f}e-3 (real: {1e3 * quality.real.kernel:.2f}e-3), "
         f"{sampled.nfe} evaluations, {sampled.seconds_per_image:.3f} s an image"
     )
@@ -211,8 +211,8 @@ def sweep_table(rows: Sequence[SweepRow]) -> str:
     for row in rows:
         agreement = "" if row.agreement is None else f"{100 * row.agreement:.1f} %"
         lines.append(
-            f"| {row.scheduler} | {row.steps_per_level or ''} | {row.nfe} | {row.count} | {row.frechet:.2f} | "
-            f"{row.real_frechet:.2f} | {row.ratio:.1f} | {1e3 * row.kernel:.2f} | {1e3 * row.real_kernel:.2f} | "
+            f"| {row.scheduler} | {row.steps_per_level or ''} | {row.nfe} | {row.count} | {row.frechet:.3f} | "
+            f"{row.real_frechet:.3f} | {row.ratio:.2f} | {1e3 * row.kernel:.2f} | {1e3 * row.real_kernel:.2f} | "
             f"{agreement} | {row.seconds_per_image:.3f} |"
         )
     return "\n".join(lines) + "\n"
@@ -254,7 +254,7 @@ def evaluate_sweep(args: argparse.Namespace, pipe: Any, real: RealImages, option
                     seconds_per_image=sampled.seconds_per_image,
                 )
                 rows.append(row)
-                print(f"{name} {nfe}, {count} samples: {row.frechet:.2f} (real images: {row.real_frechet:.2f})")
+                print(f"{name} {nfe}, {count} samples: {row.frechet:.3f} (real images: {row.real_frechet:.3f})")
             table = [asdict(row) for row in rows]
             write_json(output / "sweep.json", {"rows": table, **run_description(args, real)})
             (output / "sweep.md").write_text(sweep_table(rows))

@@ -68,8 +68,8 @@ def evaluation_figure(
     figure = Figure(figsize=(12.5, 7.2), dpi=120, layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1.0, 1.05), wspace=0.02)
     figure.suptitle(
-        f"{title}\nFrechet distance {quality.samples.frechet:.2f}, of {quality.real.count} real images "
-        f"{quality.real.frechet:.2f}",
+        f"{title}\nFrechet distance {quality.samples.frechet:.3f}, of {quality.real.count} real images "
+        f"{quality.real.frechet:.3f}",
         fontsize=12,
         color=INK,
     )

@@ -9,11 +9,9 @@ did, -z / sigma.  The output directory is at any time after the first checkpoint
 
 import copy
 import dataclasses
-import json
 import logging
 import math
-import os
-import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,70 +19,57 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration, GradientAccumulationPlugin, ProjectConfiguration, set_seed
+from checkpoints import find_checkpoint, save_checkpoint, save_pipeline
 from config import TrainConfig
 from diffusers.training_utils import EMAModel
 from diffusers.utils import make_image_grid
+from objective import Objective, generator_for, held_out_loss
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from ncsn_pipeline import (
-    ConsistentAnnealedScheduler,
-    LadderSigmas,
-    LogNormalSigmas,
-    LogUniformSigmas,
-    MixtureSigmas,
-    NCSNPipeline,
-    ScoreUNet,
-    edm_weight,
-    geometric_ladder,
-    largest_pairwise_distance,
-    multi_level_denoising_score_matching,
-    sigma_squared_weight,
-)
-from ncsn_pipeline.data import ImageData, load_train_and_held_out, to_range
-from ncsn_pipeline.noise_levels import SigmaDistribution
+from ncsn_pipeline import ConsistentAnnealedScheduler, NCSNPipeline, ScoreUNet, largest_pairwise_distance
+from ncsn_pipeline.data import ImageData, load_train_and_held_out
 
-NUM_BANDS = 8
-logger = logging.getLogger("train")
+
+def build_network(config: TrainConfig, data: ImageData) -> ScoreUNet:
+    """A new network for the data, or the trained one of `init_from`.
+
+    Raises:
+        ValueError: for a trained network of other images or classes than the data's.
+    """
+    channels, _, size = data.images.shape[1:]
+    classes = len(data.label_names) if config.use_labels and data.label_names else None
+    if config.init_from is None:
+        return ScoreUNet(
+            sample_size=size,
+            in_channels=channels,
+            block_out_channels=config.block_out_channels,
+            layers_per_block=config.layers_per_block,
+            attention_levels=config.attention_levels,
+            num_class_embeds=classes,
+            sigma_data=config.sigma_data,
+            data_mean=float(data.float_images(config.data_min, config.data_max).mean()),
+            sigma_min=config.sigma_min,
+            sigma_max=config.sigma_max,
+        )
+    network = ScoreUNet.from_pretrained(config.init_from, subfolder="unet")
+    trained = (network.config.in_channels, network.config.sample_size, network.config.num_class_embeds)
+    if trained != (channels, size, classes):
+        raise ValueError(
+            f"The network of {config.init_from} has (channels, size, classes) = {trained}; the data has "
+            f"{(channels, size, classes)}. Set channels and resolution, or use_labels, to bring them together."
+        )
+    return network
 
 
 def measure_data(config: TrainConfig, data: ImageData) -> TrainConfig:
     """Fills in what is measured on the training images where it is not set: sigma_data and sigma_max."""
     images = data.float_images(config.data_min, config.data_max)
-    sigma_data = config.sigma_data or float(images.std())
     sigma_max = config.sigma_max
     if sigma_max is None:
         sigma_max = largest_pairwise_distance(images, generator=torch.Generator().manual_seed(0))
-    return dataclasses.replace(config, sigma_data=sigma_data, sigma_max=sigma_max)
-
-
-def build_network(config: TrainConfig, data: ImageData) -> ScoreUNet:
-    """A new network for the data, or the trained one of `init_from`."""
-    if config.init_from:
-        return ScoreUNet.from_pretrained(config.init_from, subfolder="unet")
-    return ScoreUNet(
-        sample_size=data.images.shape[-1],
-        in_channels=data.images.shape[1],
-        block_out_channels=config.block_out_channels,
-        layers_per_block=config.layers_per_block,
-        attention_levels=config.attention_levels,
-        num_class_embeds=len(data.label_names) if config.use_labels and data.label_names else None,
-        sigma_data=config.sigma_data,
-        data_mean=float(data.float_images(config.data_min, config.data_max).mean()),
-        sigma_min=config.sigma_min,
-        sigma_max=config.sigma_max,
-    )
-
-
-def build_sigma_distribution(config: TrainConfig) -> SigmaDistribution:
-    """How the noise level of each image is drawn."""
-    if config.sigma_distribution == "ladder":
-        return LadderSigmas(geometric_ladder(config.sigma_max, config.sigma_min, config.num_levels).tolist())
-    loguniform = LogUniformSigmas(config.sigma_min, config.sigma_max)
-    lognormal = LogNormalSigmas(config.sigma_log_mean, config.sigma_log_std, config.sigma_min, config.sigma_max)
-    mixture = MixtureSigmas(lognormal, loguniform, config.sigma_lognormal_fraction)
-    return {"loguniform": loguniform, "lognormal": lognormal, "mixture": mixture}[config.sigma_distribution]
+    return dataclasses.replace(config, sigma_data=config.sigma_data or float(images.std()), sigma_max=sigma_max)
 
 
 def learning_rate_factor(step: int, config: TrainConfig) -> float:
@@ -92,77 +77,6 @@ def learning_rate_factor(step: int, config: TrainConfig) -> float:
     warm_up = min(1.0, (step + 1) / max(1, config.lr_warmup_steps))
     decay = min(1.0, (config.max_train_steps - step) / max(1, config.lr_decay_steps))
     return warm_up * decay
-
-
-def generator_for(*numbers: int) -> torch.Generator:
-    """A generator that depends on these numbers alone, so that a resumed run draws the noise it would have drawn."""
-    return torch.Generator().manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]))
-
-
-class Objective:
-    """The loss of a batch; noise levels, noise and dropped labels are drawn with one generator."""
-
-    def __init__(self, config: TrainConfig) -> None:
-        self.config = config
-        self.draw_sigma = build_sigma_distribution(config)
-        self.weight = edm_weight(config.sigma_data) if config.loss_weight == "edm" else sigma_squared_weight
-
-    def __call__(
-        self,
-        network: torch.nn.Module,
-        batch: dict[str, Tensor],
-        generator: torch.Generator,
-        sigma: Tensor | None = None,
-    ) -> Tensor:
-        """One value an image, shape `(B,)`: its loss per dimension.  A given `sigma` is used, and no label dropped."""
-        x = to_range(batch["image"], self.config.data_min, self.config.data_max)
-        labels = batch.get("label")
-        if sigma is None:
-            sigma = self.draw_sigma(len(x), generator, x.device)
-            if labels is not None:
-                dropped = torch.rand(len(x), generator=generator) < self.config.class_dropout
-                labels = labels.masked_fill(dropped.to(labels.device), self.null_class(network))
-        loss = multi_level_denoising_score_matching(
-            lambda noised, level: network(noised, level, class_labels=labels).sample.float(),
-            x,
-            sigma,
-            weight=self.weight,
-            generator=generator,
-        )
-        return loss / x[0].numel()
-
-    @staticmethod
-    def null_class(network: torch.nn.Module) -> int:
-        """The index of the null class."""
-        return getattr(network, "module", network).config.num_class_embeds
-
-
-@torch.no_grad()
-def held_out_loss(objective: Objective, network: ScoreUNet, data: ImageData, with_labels: bool) -> dict[str, float]:
-    """The loss on images that were not trained on: overall, and in each of eight bands of ln sigma.
-
-    Images, noise and noise levels are the same at every call.
-    """
-    config = objective.config
-    count = config.num_validation_images
-    edges = np.geomspace(config.sigma_min, config.sigma_max, NUM_BANDS + 1)
-    band = torch.arange(count) % NUM_BANDS
-    place = torch.rand(count, generator=generator_for(config.seed, 1))
-    sigma = (torch.tensor(edges, dtype=torch.float32).log()[0] + (band + place) * math.log(edges[1] / edges[0])).exp()
-    losses = []
-    for start in range(0, count, 256):
-        part = torch.arange(start, min(start + 256, count))
-        chosen = data.subset(part % len(data))
-        batch = {"image": chosen.images.to(network.device)}
-        if with_labels:
-            batch["label"] = chosen.labels.to(network.device)
-        generator = generator_for(config.seed, 2, start)
-        losses.append(objective(network, batch, generator, sigma[part].to(network.device)).cpu())
-    loss = torch.cat(losses)
-    result = {"held_out/loss": loss.mean().item()}
-    for i in range(NUM_BANDS):
-        result[f"held_out/sigma {edges[i]:.2g} to {edges[i + 1]:.2g}"] = loss[band == i].mean().item()
-    return result
 
 
 def build_pipeline(config: TrainConfig, network: ScoreUNet) -> NCSNPipeline:
@@ -187,64 +101,6 @@ def save_samples(config: TrainConfig, network: ScoreUNet, step: int, accelerator
     for tracker in accelerator.trackers:
         if hasattr(tracker, "log_images"):
             tracker.log_images({"samples": np.asarray(grid.convert("RGB"))[None]}, step=step, dataformats="NHWC")
-
-
-def save_pipeline(config: TrainConfig, network: ScoreUNet) -> None:
-    """Writes the pipeline folder beside the output directory's, then moves each file into place."""
-    output, beside = Path(config.output_dir), Path(config.output_dir, "pipeline.partial")
-    shutil.rmtree(beside, ignore_errors=True)
-    build_pipeline(config, network).save_pretrained(beside)
-    (beside / "train_config.json").write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n")
-    for path in sorted(beside.rglob("*")):
-        if path.is_file():
-            target = output / path.relative_to(beside)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(path, target)
-    shutil.rmtree(beside)
-
-
-def checkpoints(output_dir: str) -> list[Path]:
-    """The complete checkpoints of a run, oldest first."""
-    found = Path(output_dir).glob("checkpoint-*")
-    return sorted((path for path in found if path.name[11:].isdigit()), key=lambda path: int(path.name[11:]))
-
-
-def save_checkpoint(config: TrainConfig, accelerator: Accelerator, step: int) -> None:
-    """Writes `checkpoint-{step}` beside, renames it into place, and deletes the oldest beyond the limit."""
-    partial = Path(config.output_dir, "checkpoint.partial")
-    if accelerator.is_main_process:
-        shutil.rmtree(partial, ignore_errors=True)
-    accelerator.wait_for_everyone()
-    accelerator.save_state(str(partial))
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        final = Path(config.output_dir, f"checkpoint-{step}")
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(partial, final)
-        if config.checkpoints_total_limit:
-            for old in checkpoints(config.output_dir)[: -config.checkpoints_total_limit]:
-                shutil.rmtree(old)
-
-
-def find_checkpoint(config: TrainConfig) -> Path | None:
-    """The checkpoint that `resume_from_checkpoint` names; `None` to start anew.
-
-    Raises:
-        ValueError: for a checkpoint that is not there.
-    """
-    wanted = config.resume_from_checkpoint
-    if wanted is None:
-        return None
-    if wanted == "latest":
-        found = checkpoints(config.output_dir)
-        if not found:
-            logger.warning("There is no checkpoint in %s yet: starting anew.", config.output_dir)
-        return found[-1] if found else None
-    for path in (Path(wanted), Path(config.output_dir, wanted)):
-        if path.is_dir() and path.name[11:].isdigit():
-            return path
-    there = ", ".join(path.name for path in checkpoints(config.output_dir)) or "none"
-    raise ValueError(f"There is no checkpoint {wanted!r}; in {config.output_dir} there are: {there}.")
 
 
 def batches(loader: DataLoader, accelerator: Accelerator, start: int) -> Iterator[dict[str, Tensor]]:
@@ -279,6 +135,7 @@ def train(config: TrainConfig) -> None:
     )  # fmt: skip
     config = measure_data(config, data)
     network = build_network(config, data)
+    config = dataclasses.replace(config, sigma_data=network.config.sigma_data)
     with_labels = network.config.num_class_embeds is not None
     if not with_labels:
         data = ImageData(data.images)
@@ -332,7 +189,7 @@ def train(config: TrainConfig) -> None:
         if last or step % config.checkpointing_steps == 0:
             save_checkpoint(config, accelerator, step)
             if accelerator.is_main_process:
-                save_pipeline(config, ema_network)
+                save_pipeline(config, build_pipeline(config, ema_network))
         if accelerator.is_main_process and (last or step % config.validation_steps == 0):
             numbers = held_out_loss(objective, ema_network, held_out, with_labels)
             accelerator.log(numbers, step=step)
@@ -384,4 +241,7 @@ def train(config: TrainConfig) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
-    train(TrainConfig.from_command_line())
+    try:
+        train(TrainConfig.from_command_line())
+    except (ValueError, FloatingPointError) as error:
+        sys.exit(f"train.py: {error}")
