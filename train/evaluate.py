@@ -14,7 +14,6 @@ import argparse
 import json
 import math
 import platform
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -23,14 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from tqdm.auto import tqdm
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a checkout, without installing the package
-
 from evaluation_figure import evaluation_figure, sweep_figure
 from image_features import DEFAULT_CLASSIFIER, FEATURE_NETWORKS, load_feature_network, refuse_missing_folder
 from sample_quality import RealImages, SampleQuality, evaluate_samples
+from torch import Tensor
+from tqdm.auto import tqdm
 
 from ncsn_pipeline.data import load_images
 
@@ -174,7 +170,7 @@ def evaluate_once(args: argparse.Namespace, pipe: Any, real: RealImages, options
     figure = evaluation_figure(sampled.images, real.train.images, quality, title=title, num_classes=num_classes)
     figure.savefig(output / "evaluation.png")
     print(
-        f"Frechet distance {quality.samples.frechet:.3f} (real images: {quality.real.frechet:.3f}), "
+        f"Frechet distance {quality.samples.frechet:.3g} (real images: {quality.real.frechet:.3g}), "
         f"kernel distance {1e3 * quality.samples.kernel:.2f}e-3 (real: {1e3 * quality.real.kernel:.2f}e-3), "
         f"{sampled.nfe} evaluations, {sampled.seconds_per_image:.3f} s an image"
     )
@@ -211,8 +207,8 @@ def sweep_table(rows: Sequence[SweepRow]) -> str:
     for row in rows:
         agreement = "" if row.agreement is None else f"{100 * row.agreement:.1f} %"
         lines.append(
-            f"| {row.scheduler} | {row.steps_per_level or ''} | {row.nfe} | {row.count} | {row.frechet:.3f} | "
-            f"{row.real_frechet:.3f} | {row.ratio:.2f} | {1e3 * row.kernel:.2f} | {1e3 * row.real_kernel:.2f} | "
+            f"| {row.scheduler} | {row.steps_per_level or ''} | {row.nfe} | {row.count} | {row.frechet:.3g} | "
+            f"{row.real_frechet:.3g} | {row.ratio:.2f} | {1e3 * row.kernel:.2f} | {1e3 * row.real_kernel:.2f} | "
             f"{agreement} | {row.seconds_per_image:.3f} |"
         )
     return "\n".join(lines) + "\n"
@@ -254,7 +250,7 @@ def evaluate_sweep(args: argparse.Namespace, pipe: Any, real: RealImages, option
                     seconds_per_image=sampled.seconds_per_image,
                 )
                 rows.append(row)
-                print(f"{name} {nfe}, {count} samples: {row.frechet:.3f} (real images: {row.real_frechet:.3f})")
+                print(f"{name} {nfe}, {count} samples: {row.frechet:.3g} (real images: {row.real_frechet:.3g})")
             table = [asdict(row) for row in rows]
             write_json(output / "sweep.json", {"rows": table, **run_description(args, real)})
             (output / "sweep.md").write_text(sweep_table(rows))

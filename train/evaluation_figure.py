@@ -7,6 +7,7 @@ import torch
 from image_features import as_floats
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from sample_quality import SampleQuality
 from torch import Tensor
 
@@ -36,6 +37,7 @@ def _show(axes: Axes, picture: np.ndarray, title: str) -> None:
     axes.imshow(picture, interpolation="nearest")
     axes.set_title(title, loc="left", fontsize=10, color=INK)
     axes.set_axis_off()
+    axes.set_anchor("NW")
 
 
 def _plain(axes: Axes, title: str) -> None:
@@ -53,7 +55,7 @@ def closest_pairs_picture(images: Tensor, train_images: Tensor, quality: SampleQ
 
 
 def evaluation_figure(
-    images: Tensor, train_images: Tensor, quality: SampleQuality, *, title: str, num_classes: int = 10, rows: int = 9
+    images: Tensor, train_images: Tensor, quality: SampleQuality, *, title: str, num_classes: int = 10, rows: int = 10
 ) -> Figure:
     """Samples, the closest training images, class counts and distances to training images, in one figure.
 
@@ -66,10 +68,11 @@ def evaluation_figure(
         rows: rows of the grid.
     """
     figure = Figure(figsize=(12.5, 7.2), dpi=120, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)
     left, right = figure.subfigures(1, 2, width_ratios=(1.0, 1.05), wspace=0.02)
     figure.suptitle(
-        f"{title}\nFrechet distance {quality.samples.frechet:.3f}, of {quality.real.count} real images "
-        f"{quality.real.frechet:.3f}",
+        f"{title}\nFrechet distance {quality.samples.frechet:.3g}, of {quality.real.count} real images "
+        f"{quality.real.frechet:.3g}",
         fontsize=12,
         color=INK,
     )
@@ -128,21 +131,26 @@ def sweep_figure(rows: Sequence[dict], *, title: str) -> Figure:
         rows: with the keys `scheduler`, `count`, `nfe`, `frechet` and `real_frechet`.
         title: over the figure.
     """
-    figure = Figure(figsize=(7.5, 4.6), dpi=120, layout="constrained")
+    figure = Figure(figsize=(8.6, 4.6), dpi=120, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)
     axes = figure.subplots()
-    counts = sorted({row["count"] for row in rows})
-    for count in counts:
-        for scheduler in dict.fromkeys(row["scheduler"] for row in rows):
-            points = sorted(
-                (r["nfe"], r["frechet"]) for r in rows if (r["scheduler"], r["count"]) == (scheduler, count)
-            )
-            axes.plot(*zip(*points, strict=True), marker="o", label=f"{scheduler}, {count} samples")
+    schedulers = list(dict.fromkeys(row["scheduler"] for row in rows))
+    for i, count in enumerate(sorted({row["count"] for row in rows})):
+        style = ("-", "--", ":", "-.")[i % 4]
+        for j, scheduler in enumerate(schedulers):
+            chosen = [row for row in rows if (row["scheduler"], row["count"]) == (scheduler, count)]
+            if chosen:
+                points = sorted((row["nfe"], row["frechet"]) for row in chosen)
+                label = f"{scheduler}, {count} samples"
+                axes.plot(*zip(*points, strict=True), style, color=f"C{j}", marker="o", markersize=4, label=label)
         reference = next(row["real_frechet"] for row in rows if row["count"] == count)
-        axes.axhline(reference, color=FAINT, linestyle="--", linewidth=1, label=f"{count} real images")
+        axes.axhline(reference, color=FAINT, linestyle=style, linewidth=1.2, label=f"{count} real images")
     axes.set(xscale="log", yscale="log", xlabel="network evaluations", ylabel="Frechet distance to the test images")
-    ticks = sorted({row["nfe"] for row in rows})
-    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    nfes = sorted({row["nfe"] for row in rows})
+    axes.set_xticks(nfes, [str(nfe) for nfe in nfes])
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.minorticks_off()
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     _plain(axes, title)
     return figure

@@ -6,7 +6,9 @@ With feature means mu and covariances S of the samples (1) and the test images (
     kernel distance    MMD^2 with the kernel k(a, b) = (a . b / F + 1)^3           (Binkowski et al., 2018; "KID")
 
 Both are torchmetrics', in float64.  The Frechet distance of finite sets is biased upwards, the more so the smaller they
-are: it means something only beside the distance of *as many real images*, which every result here carries.
+are.  The kernel distance is unbiased for independent draws; a set with equal numbers of each class is more even than
+independent draws, which biases it downwards, to below zero.  So either means something only beside the distance of *as
+many real images, chosen the same way*, which every result here carries.
 """
 
 import warnings
@@ -165,7 +167,7 @@ class SampleQuality:
 
     Args:
         samples: their distance to the test images.
-        real: the same for as many class-balanced training images, mean over draws.
+        real: the same for as many training images, class-balanced if the samples are; mean over draws.
         ratio: Frechet distance of the samples over that of the real images; 1 is as good as real.
         num_test_images: size of the test set.
         requested_classes: how many samples of each class were asked for, `(K,)`; `None` without labels.
@@ -230,26 +232,32 @@ class RealImages:
         self.train, self.test, self.network = train, test, network
         self.seed, self.draws = seed, draws
         self.features: Features = extract_features(test.images, network)
-        self._distances: dict[int, Distances] = {}
+        self._distances: dict[tuple[int, bool], Distances] = {}
         self._neighbours: dict[int, Tensor] = {}
 
-    def distances(self, count: int) -> Distances:
-        """Distances of `count` training images (all, if there are not as many) to the test images, mean over draws."""
+    def distances(self, count: int, *, balanced: bool = True) -> Distances:
+        """Distances of training images to the test images, mean over draws.
+
+        Args:
+            count: number of training images; all, if there are not as many.
+            balanced: as many of each class, or drawn independently of the class.
+        """
         count = min(count, len(self.train))
-        if count not in self._distances:
+        if (count, balanced) not in self._distances:
             frechet, kernel = [], []
             for draw in range(self.draws):
                 generator = torch.Generator().manual_seed(self.seed + draw)
-                chosen = balanced_indices(self.train.labels, count, len(self.train), generator)
+                labels = self.train.labels if balanced else None
+                chosen = balanced_indices(labels, count, len(self.train), generator)
                 vectors = extract_features(self.train.images[chosen], self.network).vectors
                 frechet.append(frechet_distance(vectors, self.features.vectors))
                 kernel.append(kernel_distance(vectors, self.features.vectors, seed=self.seed)[0])
-            means = [torch.tensor(values).double() for values in (frechet, kernel)]
+            means = [torch.tensor(values, dtype=torch.float64) for values in (frechet, kernel)]
             spread = [values.std(unbiased=len(values) > 1).item() for values in means]
-            self._distances[count] = Distances(
+            self._distances[count, balanced] = Distances(
                 count, means[0].mean().item(), spread[0], means[1].mean().item(), spread[1]
             )
-        return self._distances[count]
+        return self._distances[count, balanced]
 
     def neighbour_distances(self, count: int) -> Tensor:
         """Distances of `count` class-balanced test images to their nearest training images."""
@@ -289,7 +297,7 @@ def evaluate_samples(images: Tensor, labels: Tensor | None, real: RealImages, *,
     found = extract_features(images, real.network)
     kernel, kernel_std = kernel_distance(found.vectors, real.features.vectors, seed=seed)
     frechet = frechet_distance(found.vectors, real.features.vectors)
-    reference = real.distances(len(images))
+    reference = real.distances(len(images), balanced=labels is not None)
     distances, indices = nearest_neighbours(images, real.train.images)
     test_distances = real.neighbour_distances(len(images))
     test_neighbours = Neighbours.of(test_distances)

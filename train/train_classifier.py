@@ -9,7 +9,6 @@ answer to the shape of a digit and not to its position.  AdamW, one cycle of the
 import argparse
 import json
 import math
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -19,8 +18,6 @@ import torch
 from digit_classifier import DigitClassifier
 from torch import Tensor
 from torch.nn import functional as F
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from a checkout, without installing the package
 
 from ncsn_pipeline.data import ImageData, load_images, to_range
 

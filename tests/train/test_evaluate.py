@@ -142,6 +142,15 @@ def test_real_images_have_the_reference_distance(real, train_digits):
     assert quality.closer_than_test == 1 and quality.sample_neighbours.smallest < 1e-5
 
 
+def test_samples_without_classes_are_compared_with_independent_draws(real, train_digits):
+    images = train_digits.images[:150] / 255
+    balanced = evaluate_samples(images, train_digits.labels[:150], real).real
+    independent = evaluate_samples(images, None, real).real
+    assert balanced == real.distances(150) and independent == real.distances(150, balanced=False)
+    # As many of each class: more even than chance, so nearer to the test images, the kernel distance below zero.
+    assert balanced.frechet < independent.frechet and balanced.kernel < min(0, independent.kernel)
+
+
 def test_corruptions_increase_the_distance(real, test_digits):
     images = test_digits.images
     values = [evaluate_samples(noisy(images, level), None, real).samples.frechet for level in (0, 25, 60, 120)]
