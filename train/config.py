@@ -75,7 +75,6 @@ class TrainConfig:
     mixed_precision: str = _option(
         "no", "precision of the network; noise and loss stay float32", choices=("no", "fp16", "bf16")
     )
-    compile: bool = _option(False, "run the network through torch.compile")
     seed: int = _option(0, "seed of the weights, the order of the images, and all noise")
     dataloader_num_workers: int = _option(0, "worker processes for data; the images are in memory, so none is best")
 

@@ -157,8 +157,6 @@ def train(config: TrainConfig) -> None:
             f"{len(data)} training images do not fill one batch of {config.train_batch_size} on each of {processes} "
             "process(es); lower train_batch_size."
         )
-    if config.compile:
-        network.compile()
     network, optimizer, loader, schedule = accelerator.prepare(network, optimizer, loader, schedule)
     accelerator.register_for_checkpointing(ema)
     objective = Objective(config)

@@ -1,0 +1,141 @@
+"""Every input of the page is checked once: what is let through, what is refused, and what is said then."""
+
+import math
+
+import pytest
+
+from ncsn_pipeline.space.limits import BUDGET, SettingsError, check_choice, check_generate, check_number, check_whole
+
+GOOD = {
+    "sampler": "langevin",
+    "ladder": "geometric",
+    "sigma_max": 12,
+    "sigma_min": 0.01,
+    "num_levels": 50,
+    "steps_per_level": 5,
+    "step_mode": "automatic",
+    "step_fraction": 0.1,
+    "digit": "each",
+    "guidance_scale": 1,
+    "num_images": 16,
+    "seed": 0,
+}
+
+
+def check(num_classes=10, **changed):
+    return check_generate(**(GOOD | changed), num_classes=num_classes)
+
+
+def test_good_settings_come_back_typed():
+    settings = check(num_levels=50.0, seed=7.0)
+    assert (settings.num_levels, settings.seed) == (50, 7)
+    assert all(type(value) is int for value in (settings.num_levels, settings.seed, settings.num_images))
+    assert type(settings.sigma_max) is float
+
+
+@pytest.mark.parametrize("name", [name for name, value in GOOD.items() if not isinstance(value, str)])
+@pytest.mark.parametrize("value", [None, True, False, "12", [1], {}, math.nan, math.inf, -math.inf, -1, 10**12, 1j])
+def test_what_is_no_number_in_range_is_refused(name, value):
+    with pytest.raises(SettingsError):
+        check(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["num_levels", "steps_per_level", "num_images", "seed"])
+def test_counts_are_whole(name):
+    with pytest.raises(SettingsError, match="whole number; got 2.5"):
+        check(**{name: 2.5})
+
+
+@pytest.mark.parametrize("name", [name for name, value in GOOD.items() if isinstance(value, str)])
+@pytest.mark.parametrize("value", [None, True, 3, "", "Geometric ", ["geometric"], {"a": 1}, "10"])
+def test_what_is_no_choice_is_refused(name, value):
+    with pytest.raises(SettingsError, match="must be one of"):
+        check(**{name: value})
+
+
+def test_a_refusal_names_what_is_valid_and_the_nearest_value():
+    with pytest.raises(
+        SettingsError, match=r"σ max must lie between 0\.1 and 50; got 51\..*nearest allowed value is 50\."
+    ):
+        check(sigma_max=51)
+    with pytest.raises(SettingsError, match="got nothing"):
+        check(seed=None)
+
+
+def test_a_refusal_does_not_repeat_a_long_input():
+    with pytest.raises(SettingsError) as caught:
+        check(sampler="x" * 10_000)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "changed, evaluations, images_each",
+    [
+        ({"sampler": "consistent"}, 50, 16),
+        ({"sampler": "consistent", "steps_per_level": 100}, 50, 16),
+        ({}, 251, 16),
+        ({"guidance_scale": 2}, 251, 32),
+        ({"guidance_scale": 2, "digit": "none"}, 251, 16),
+        ({"guidance_scale": 0}, 251, 32),
+        ({"num_levels": 1, "steps_per_level": 100}, 101, 16),
+    ],
+)
+def test_the_cost_is_counted(changed, evaluations, images_each):
+    settings = check(**changed)
+    assert (settings.evaluations, settings.images_per_evaluation) == (evaluations, images_each)
+
+
+@pytest.mark.parametrize("guidance_scale, factor", [(1, 1), (3, 2)])
+def test_the_budget_is_a_bound_and_the_advice_keeps_it(guidance_scale, factor):
+    """200 levels of 10 steps: 2001 evaluations."""
+    largest = BUDGET // (2001 * factor)
+    costly = {"num_levels": 200, "steps_per_level": 10, "guidance_scale": guidance_scale}
+    assert check(num_images=largest, **costly).num_images == largest
+    with pytest.raises(SettingsError, match=f"at most {largest} image") as caught:
+        check(num_images=largest + 1, **costly)
+    assert f"{BUDGET:,}" in str(caught.value)
+
+
+def test_where_not_even_one_image_fits_fewer_steps_are_advised():
+    costly = {"num_levels": 200, "guidance_scale": 3}
+    with pytest.raises(SettingsError, match="at most 99 steps per level"):
+        check(num_images=64, steps_per_level=100, **costly)
+    assert check(num_images=1, steps_per_level=99, **costly).evaluations * 2 <= BUDGET
+
+
+def test_a_ladder_must_go_down():
+    with pytest.raises(SettingsError, match=r"σ min \(0\.5\) must be below σ max \(0\.5\)"):
+        check(sigma_max=0.5, sigma_min=0.5)
+
+
+def test_one_level_is_sigma_max_whatever_sigma_min_says():
+    assert check(num_levels=1, sigma_max=0.5, sigma_min=1).sigma_min == 0.5
+
+
+def test_what_a_sampler_does_not_have_is_left_out():
+    consistent = check(sampler="consistent", step_mode="fraction", steps_per_level=7)
+    assert (consistent.steps_per_level, consistent.step_fraction) == (1, None)
+    assert check(step_mode="fraction", step_fraction=1.2).step_fraction == 1.2  # the scheduler refuses it, in its words
+    assert check(step_mode="automatic").step_fraction is None
+
+
+@pytest.mark.parametrize("digit", ["each", "0", "9"])
+def test_a_model_without_classes_has_no_digits(digit):
+    with pytest.raises(SettingsError, match="Digit must be one of drawn, none"):
+        check(num_classes=None, digit=digit)
+    settings = check(num_classes=None, digit="drawn", guidance_scale=3)
+    assert settings.guidance_scale == 1
+
+
+def test_the_classes_are_the_model_s():
+    assert check(num_classes=3, digit="2").digit == "2"
+    with pytest.raises(SettingsError):
+        check(num_classes=3, digit="3")
+
+
+def test_the_ends_of_a_range_belong_to_it():
+    assert check_number("x", 0.1, 0.1, 2) == 0.1
+    assert check_whole("x", 2.0, 1, 2) == 2
+    assert check_choice("x", "a", ("a", "b")) == "a"
+    with pytest.raises(SettingsError):
+        check_number("x", math.nextafter(2, 3), 0.1, 2)
