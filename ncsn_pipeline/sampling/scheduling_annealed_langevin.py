@@ -190,17 +190,16 @@ class AnnealedLangevinScheduler(SchedulerMixin, ConfigMixin):
                 (0, 2 sigma_L²), or counts that contradict each other.
         """
         denoise = int(self.config.denoise)
-        for name, value in (("num_inference_steps", num_inference_steps), ("num_levels", num_levels)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1; got {value}.")
+        steps = self.config.steps_per_level if steps_per_level is None else steps_per_level
+        counts = {"num_inference_steps": num_inference_steps, "num_levels": num_levels, "steps_per_level": steps}
+        for name, value in counts.items():
+            if value is not None and (not isinstance(value, Integral) or value < 1):
+                raise ValueError(f"{name} must be at least 1 and a whole number; got {value}.")
         if sigmas is not None:
             ladder = check_ladder(sigmas)
             if num_levels not in (None, len(ladder)):
                 raise ValueError(f"num_levels is {num_levels}, but sigmas has {len(ladder)} levels; give one of them.")
             num_levels = len(ladder)
-        steps = self.config.steps_per_level if steps_per_level is None else steps_per_level
-        if steps < 1:
-            raise ValueError(f"steps_per_level must be at least 1; got {steps}.")
         extra = 0
         if num_inference_steps is not None:
             langevin_steps = num_inference_steps - denoise
@@ -222,12 +221,12 @@ class AnnealedLangevinScheduler(SchedulerMixin, ConfigMixin):
         self.sigmas = torch.tensor(ladder, dtype=torch.float32, device=device)
         self.steps_per_level = steps
         self.step_size = self._step_size(ladder, step_size)
-        counts = [steps] * len(ladder)
-        counts[-1] += extra + denoise
-        self._levels = np.repeat(np.arange(len(ladder)), counts).tolist()
+        evaluations = [steps] * len(ladder)
+        evaluations[-1] += extra + denoise
+        self._levels = np.repeat(np.arange(len(ladder)), evaluations).tolist()
         self._ladder_values = ladder.tolist()
         self._alphas = (self.step_size * (ladder / ladder[-1]) ** 2).tolist()
-        self.timesteps = self.sigmas.repeat_interleave(torch.tensor(counts, device=device))
+        self.timesteps = self.sigmas.repeat_interleave(torch.tensor(evaluations, device=device))
         self.num_inference_steps = len(self._levels)
         self._step_index: int | None = None
         self._begin_index = None
@@ -335,7 +334,7 @@ class AnnealedLangevinScheduler(SchedulerMixin, ConfigMixin):
         return AnnealedLangevinSchedulerOutput(prev_sample=prev_sample, pred_original_sample=denoised)
 
     def _check_finite(self, sample: Tensor, level: int) -> None:
-        if not torch.isfinite(sample.sum()):
+        if not math.isfinite(float(sample.sum())):
             smaller = min(
                 step_size_for_variance(self._ladder_values, max(self.steps_per_level, 1))[0], self.step_size / 4
             )

@@ -16,6 +16,7 @@ level given x and the denoised estimate, and a good default.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -103,9 +104,10 @@ class ConsistentAnnealedScheduler(SchedulerMixin, ConfigMixin):
             ladder = self._checked(sigmas)
             counts["the length of sigmas"] = len(ladder)
         counts = {name: value for name, value in counts.items() if value is not None}
-        if any(value < 1 for value in counts.values()) or len(set(counts.values())) > 1:
+        invalid = any(not isinstance(value, Integral) or value < 1 for value in counts.values())
+        if invalid or len(set(counts.values())) > 1:
             raise ValueError(
-                "This scheduler evaluates the network once a level, so these must be one number, at least 1: "
+                "This scheduler evaluates the network once a level, so these must be one whole number, at least 1: "
                 + ", ".join(f"{name} = {value}" for name, value in counts.items())
             )
         if sigmas is None:
@@ -219,7 +221,7 @@ class ConsistentAnnealedScheduler(SchedulerMixin, ConfigMixin):
             if self._added[level] > 0:
                 noise = randn_tensor(sample.shape, generator=generator, device=sample.device, dtype=sample.dtype)
                 prev_sample.add_(noise, alpha=self._added[level])
-        if not torch.isfinite(prev_sample.sum()):
+        if not math.isfinite(float(prev_sample.sum())):
             raise FloatingPointError(
                 f"The samples are not finite after level {level + 1} of {self.num_inference_steps} "
                 f"(sigma = {sigma:.4g}). Take more levels (num_inference_steps), or a sigma_max within the range that "

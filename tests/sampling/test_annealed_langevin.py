@@ -210,6 +210,7 @@ def test_bad_configuration_is_refused(arguments, message):
     [
         ({"num_inference_steps": 0}, "num_inference_steps must be at least 1"),
         ({"num_levels": 0}, "num_levels must be at least 1"),
+        ({"steps_per_level": 2.5}, "steps_per_level must be at least 1 and a whole number"),
         ({"num_levels": 3, "sigmas": [1.0, 0.5]}, "give one of them"),
         ({"num_inference_steps": 5, "num_levels": 5}, "too few"),
         ({"num_inference_steps": 20, "num_levels": 5, "steps_per_level": 4}, "num_inference_steps >= 21"),
