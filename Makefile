@@ -71,4 +71,5 @@ browser:
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium </dev/null >/dev/null && exit 0; \
 	  echo "make: apt-get could not install chromium." >&2; \
 	fi; \
+	$(BIN)/python -m playwright install chromium && exit 0; \
 	echo "make: no Chromium or Chrome found, so the browser tests cannot run. Install one (Debian: apt-get install chromium) and run 'make test' again." >&2

@@ -49,6 +49,13 @@ class ImageData:
         """All images as float32 in [data_min, data_max], shape `(N, C, H, W)`."""
         return to_range(self.images, data_min, data_max)
 
+    def mean_and_std(self, data_min: float = 0.0, data_max: float = 1.0) -> tuple[float, float]:
+        """Mean and standard deviation of all pixels in the range [data_min, data_max], from their histogram."""
+        counts = torch.bincount(self.images.flatten(), minlength=256).double()
+        values = to_range(torch.arange(256), data_min, data_max).double()
+        mean = (counts * values).sum() / counts.sum()
+        return mean.item(), ((counts * (values - mean) ** 2).sum() / counts.sum()).sqrt().item()
+
     def subset(self, indices: Tensor) -> "ImageData":
         """The images at `indices`, shape `(n,)`, in that order."""
         labels = None if self.labels is None else self.labels[indices]
@@ -146,7 +153,7 @@ def _open_dataset(source: str) -> Any:
 
 
 def _read_dataset(source: str, split: str) -> tuple[list[Image.Image], Tensor | None, tuple[str, ...] | None]:
-    from datasets import ClassLabel
+    from datasets import ClassLabel, Value
     from datasets import Image as ImageFeature
 
     parts = _open_dataset(source)
@@ -156,11 +163,16 @@ def _read_dataset(source: str, split: str) -> tuple[list[Image.Image], Tensor | 
     image_columns = [name for name, feature in data.features.items() if isinstance(feature, ImageFeature)]
     if not image_columns:
         raise ValueError(f"{source!r} has no column of images; its columns are: {', '.join(data.features)}.")
-    label_columns = [name for name, feature in data.features.items() if isinstance(feature, ClassLabel)]
     labels = names = None
-    if label_columns:
-        labels = torch.tensor(data[label_columns[0]][:], dtype=torch.int64)
-        names = tuple(data.features[label_columns[0]].names)
+    for column, feature in data.features.items():
+        plain = isinstance(feature, Value) and column in ("label", "labels") and "int" in feature.dtype
+        if isinstance(feature, ClassLabel) or plain:
+            values = data[column][:]
+            # A test set whose labels are withheld has -1 or nothing in their place.
+            if all(value is not None and value >= 0 for value in values):
+                labels = torch.tensor(values, dtype=torch.int64)
+                names = tuple(map(str, range(max(values) + 1))) if plain else tuple(feature.names)
+            break
     return data[image_columns[0]], labels, names
 
 

@@ -51,6 +51,10 @@ def repo_root() -> Path:
 @pytest.fixture(scope="session")
 def browser_path() -> str:
     """The browser for playwright's `executable_path`."""
-    path = find_browser()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        own = playwright.chromium.executable_path
+    path = find_browser() or (own if Path(own).is_file() else None)
     assert path, f"install Chromium or Chrome: none of {', '.join(BROWSERS)} is on the PATH"
     return path

@@ -82,6 +82,23 @@ def test_part_without_a_test_split_is_held_out_at_random_but_the_same(folder):
     assert len(together.unique(dim=0)) == 8
 
 
+def test_plain_numbers_are_labels_too_and_withheld_ones_are_none(tmp_path):
+    pictures = [Image.new("L", (8, 8), 10 * i) for i in range(3)]
+    for name, labels in (("numbers", [2, 0, 1]), ("withheld", [-1, -1, -1])):
+        rows = Dataset.from_dict({"image": pictures, "label": labels}).cast_column("image", ImageFeature())
+        (tmp_path / name).mkdir()
+        rows.to_parquet(tmp_path / name / "train.parquet")
+    numbers, withheld = load_images(str(tmp_path / "numbers")), load_images(str(tmp_path / "withheld"))
+    assert (numbers.labels.tolist(), numbers.label_names) == ([2, 0, 1], ("0", "1", "2"))
+    assert withheld.labels is None and withheld.label_names is None
+
+
+def test_mean_and_deviation_are_those_of_the_pixels():
+    data = load_images("digits")
+    pixels = data.float_images(-1, 1).double()
+    assert data.mean_and_std(-1, 1) == pytest.approx((pixels.mean().item(), pixels.std().item()), rel=1e-5)
+
+
 def test_batches_and_ranges():
     data = ImageData(torch.tensor([0, 51, 255], dtype=torch.uint8).reshape(3, 1, 1, 1), torch.tensor([4, 5, 6]))
     assert [row["label"].item() for row in data.__getitems__([2, 0])] == [6, 4]

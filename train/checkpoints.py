@@ -33,19 +33,27 @@ def save_checkpoint(config: TrainConfig, accelerator: Accelerator, step: int) ->
         final = Path(config.output_dir, f"checkpoint-{step}")
         shutil.rmtree(final, ignore_errors=True)
         os.replace(partial, final)
-        if config.checkpoints_total_limit:
-            for old in checkpoints(config.output_dir)[: -config.checkpoints_total_limit]:
-                shutil.rmtree(old)
+        there = checkpoints(config.output_dir)
+        newest = there.index(final)
+        oldest_kept = max(0, newest + 1 - config.checkpoints_total_limit) if config.checkpoints_total_limit else 0
+        # Those beyond this step are of a run that was left when an earlier checkpoint was resumed.
+        for old in there[:oldest_kept] + there[newest + 1 :]:
+            shutil.rmtree(old)
 
 
 def find_checkpoint(config: TrainConfig) -> Path | None:
     """The checkpoint that `resume_from_checkpoint` names; `None` to start anew.
 
     Raises:
-        ValueError: for a checkpoint that is not there.
+        ValueError: for a checkpoint that is not there, or a new run where another's checkpoints are.
     """
     wanted = config.resume_from_checkpoint
     if wanted is None:
+        if checkpoints(config.output_dir):
+            raise ValueError(
+                f"{config.output_dir} holds checkpoints of a run. Go on with it by --resume_from_checkpoint latest, or "
+                "choose another output_dir."
+            )
         return None
     if wanted == "latest":
         found = checkpoints(config.output_dir)
@@ -65,7 +73,8 @@ def save_pipeline(config: TrainConfig, pipeline: NCSNPipeline) -> None:
     shutil.rmtree(beside, ignore_errors=True)
     pipeline.save_pretrained(beside)
     (beside / "train_config.json").write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n")
-    for path in sorted(beside.rglob("*")):
+    # The index goes last: it is what makes a folder a pipeline.
+    for path in sorted(beside.rglob("*"), key=lambda path: path.name == pipeline.config_name):
         if path.is_file():
             target = output / path.relative_to(beside)
             target.parent.mkdir(parents=True, exist_ok=True)

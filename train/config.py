@@ -86,7 +86,9 @@ class TrainConfig:
     num_sample_images: int = _option(40, "images of the grid")
     checkpointing_steps: int = _option(1000, "steps between two checkpoints")
     checkpoints_total_limit: int | None = _option(2, "older checkpoints are deleted")
-    resume_from_checkpoint: str | None = _option(None, "a checkpoint folder, or `latest` in output_dir")
+    resume_from_checkpoint: str | None = _option(
+        None, "a checkpoint folder, or `latest` in output_dir; checkpoints beyond an earlier one are given up"
+    )
     report_to: str | None = _option("tensorboard", "an experiment tracker of accelerate, or `none`")
 
     def __post_init__(self) -> None:
@@ -111,6 +113,8 @@ class TrainConfig:
                 raise ValueError(f"{name} must be finite and > 0; got {value}.")
         if self.sigma_max is not None and self.sigma_max <= self.sigma_min:
             raise ValueError(f"sigma_max must exceed sigma_min = {self.sigma_min}; got {self.sigma_max}.")
+        if self.held_out_fraction == 1:
+            raise ValueError("held_out_fraction must be below 1, so that images are left to train on.")
         if not self.data_min < self.data_max:
             raise ValueError(f"data_min must be below data_max; got {self.data_min} and {self.data_max}.")
         if self.checkpoints_total_limit is not None and self.checkpoints_total_limit < 1:
@@ -142,7 +146,10 @@ class TrainConfig:
         given = vars(parser.parse_args(arguments))
         path = given.pop("config")
         try:
-            settings = _read_yaml(path, types_of) | given
+            settings = _read_yaml(path, types_of)
+            if {"dataset_name", "train_data_dir"} & given.keys():  # one replaces the other
+                settings = {k: v for k, v in settings.items() if k not in ("dataset_name", "train_data_dir")}
+            settings |= given
             return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()})
         except (ValueError, TypeError) as error:
             parser.error(str(error))
@@ -171,7 +178,12 @@ def _read_yaml(path: Path | None, types_of: dict[str, object]) -> dict[str, Any]
         return {}
     if not path.is_file():
         raise ValueError(f"There is no configuration file {path}.")
-    values = yaml.safe_load(path.read_text()) or {}
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} must hold settings as `name: value`; it holds a {type(values).__name__}.")
     unknown = sorted(set(values) - set(types_of))
     if unknown:
         raise ValueError(f"{path} has unknown settings: {', '.join(unknown)}. --help lists the known ones.")

@@ -98,7 +98,7 @@ def held_out_loss(objective: Objective, network: ScoreUNet, data: ImageData, wit
         part = torch.arange(start, min(start + 256, count))
         chosen = data.subset(part % len(data))
         batch = {"image": chosen.images.to(network.device)}
-        if with_labels:
+        if with_labels and chosen.labels is not None:
             batch["label"] = chosen.labels.to(network.device)
         generator = generator_for(config.seed, 2, start)
         losses.append(objective(network, batch, generator, sigma[part].to(network.device)).cpu())

@@ -38,7 +38,9 @@ def build_network(config: TrainConfig, data: ImageData) -> ScoreUNet:
     Raises:
         ValueError: for a trained network of other images or classes than the data's.
     """
-    channels, _, size = data.images.shape[1:]
+    channels, height, size = data.images.shape[1:]
+    if height != size:
+        raise ValueError(f"Images of {height}x{size} pixels are not square. Set resolution to make them so.")
     classes = len(data.label_names) if config.use_labels and data.label_names else None
     if config.init_from is None:
         return ScoreUNet(
@@ -49,27 +51,32 @@ def build_network(config: TrainConfig, data: ImageData) -> ScoreUNet:
             attention_levels=config.attention_levels,
             num_class_embeds=classes,
             sigma_data=config.sigma_data,
-            data_mean=float(data.float_images(config.data_min, config.data_max).mean()),
+            data_mean=data.mean_and_std(config.data_min, config.data_max)[0],
             sigma_min=config.sigma_min,
             sigma_max=config.sigma_max,
         )
-    network = ScoreUNet.from_pretrained(config.init_from, subfolder="unet")
+    pipeline = NCSNPipeline.from_pretrained(config.init_from)
+    network = pipeline.unet.train()
     trained = (network.config.in_channels, network.config.sample_size, network.config.num_class_embeds)
-    if trained != (channels, size, classes):
+    trained += (pipeline.config.data_min, pipeline.config.data_max)
+    if trained != (channels, size, classes, config.data_min, config.data_max):
         raise ValueError(
-            f"The network of {config.init_from} has (channels, size, classes) = {trained}; the data has "
-            f"{(channels, size, classes)}. Set channels and resolution, or use_labels, to bring them together."
+            f"The model of {config.init_from} has (channels, size, classes, data_min, data_max) = {trained}; here they "
+            f"are {(channels, size, classes, config.data_min, config.data_max)}. Set channels, resolution, use_labels, "
+            "data_min and data_max to bring them together."
         )
+    network.register_to_config(sigma_min=config.sigma_min, sigma_max=config.sigma_max)
     return network
 
 
 def measure_data(config: TrainConfig, data: ImageData) -> TrainConfig:
     """Fills in what is measured on the training images where it is not set: sigma_data and sigma_max."""
-    images = data.float_images(config.data_min, config.data_max)
     sigma_max = config.sigma_max
     if sigma_max is None:
-        sigma_max = largest_pairwise_distance(images, generator=torch.Generator().manual_seed(0))
-    return dataclasses.replace(config, sigma_data=config.sigma_data or float(images.std()), sigma_max=sigma_max)
+        some = data.subset(torch.randperm(len(data), generator=generator_for(config.seed, 4))[:10_000])
+        sigma_max = largest_pairwise_distance(some.float_images(config.data_min, config.data_max))
+    sigma_data = config.sigma_data or data.mean_and_std(config.data_min, config.data_max)[1]
+    return dataclasses.replace(config, sigma_data=sigma_data, sigma_max=sigma_max)
 
 
 def learning_rate_factor(step: int, config: TrainConfig) -> float:
@@ -100,7 +107,8 @@ def save_samples(config: TrainConfig, network: ScoreUNet, step: int, accelerator
     grid.save(folder / f"step-{step:07d}.png")
     for tracker in accelerator.trackers:
         if hasattr(tracker, "log_images"):
-            tracker.log_images({"samples": np.asarray(grid.convert("RGB"))[None]}, step=step, dataformats="NHWC")
+            layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
+            tracker.log_images({"samples": np.asarray(grid.convert("RGB"))[None]}, step=step, **layout)
 
 
 def batches(loader: DataLoader, accelerator: Accelerator, start: int) -> Iterator[dict[str, Tensor]]:
@@ -108,6 +116,7 @@ def batches(loader: DataLoader, accelerator: Accelerator, start: int) -> Iterato
     epoch, skip = divmod(start, len(loader))
     while True:
         part = accelerator.skip_first_batches(loader, skip) if skip else loader
+        loader.set_epoch(epoch)  # reaches the sampler, which both share
         part.set_epoch(epoch)
         yield from part
         epoch, skip = epoch + 1, 0
@@ -170,6 +179,12 @@ def train(config: TrainConfig) -> None:
     if checkpoint is not None:
         step = int(checkpoint.name[11:])
         accelerator.load_state(str(checkpoint))
+        ema.to(accelerator.device)
+        # The checkpoint holds the rates it was written with; those of this run's settings count.
+        ema.decay = config.ema_decay
+        schedule.scheduler.base_lrs = [config.learning_rate]
+        optimizer.param_groups[0]["initial_lr"] = config.learning_rate
+        optimizer.param_groups[0]["lr"] = config.learning_rate * learning_rate_factor(step, config)
         accelerator.print(f"Resumed from {checkpoint}.")
     images_a_step = config.train_batch_size * processes * config.gradient_accumulation_steps
     accelerator.print(
@@ -241,5 +256,5 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     try:
         train(TrainConfig.from_command_line())
-    except (ValueError, FloatingPointError) as error:
+    except (ValueError, FloatingPointError, OSError) as error:
         sys.exit(f"train.py: {error}")

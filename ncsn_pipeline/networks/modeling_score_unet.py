@@ -50,12 +50,13 @@ class LogSigmaFeatures(nn.Module):
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
-        frequencies = 2 * math.pi * torch.logspace(-3, 3, num_features // 2, base=2)
-        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.num_frequencies = num_features // 2
 
     def forward(self, sigma: Tensor) -> Tensor:
         """Sigma of shape `(B,)` to features of shape `(B, num_features)`."""
-        angles = (sigma.log() / 4)[:, None] * self.frequencies
+        # Made anew in sigma's precision: a buffer would lose it when the network is cast to a half type.
+        cycles = torch.logspace(-3, 3, self.num_frequencies, base=2, dtype=sigma.dtype, device=sigma.device)
+        angles = (sigma.log() / 4)[:, None] * (2 * math.pi * cycles)
         return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 
@@ -118,6 +119,11 @@ class ScoreUNet(ModelMixin, ConfigMixin):
         with_attention = {levels - 1} if attention_levels is None else set(attention_levels)
         if not with_attention <= set(range(levels)):
             raise ValueError(f"attention_levels {attention_levels} must lie in 0 ... {levels - 1}.")
+        for width in (block_out_channels[level] for level in with_attention):
+            if width % min(width, attention_head_dim):
+                raise ValueError(
+                    f"attention_head_dim {attention_head_dim} must divide the {width} channels of its level."
+                )
         embedding_dim = 4 * block_out_channels[0]
 
         self.sigma_features = LogSigmaFeatures(2 * block_out_channels[0])
@@ -187,18 +193,22 @@ class ScoreUNet(ModelMixin, ConfigMixin):
             return_dict: whether to return a :class:`ScoreUNetOutput` or a tuple with the score alone.
         """
         sd = self.config.sigma_data
-        sigma = torch.as_tensor(timestep, dtype=sample.dtype, device=sample.device).expand(sample.shape[0])
+        # In half precision sigma² overflows and ln(sigma) is coarse: all but F is computed in float32.
+        precise = torch.promote_types(sample.dtype, torch.float32)
+        sigma = torch.as_tensor(timestep, dtype=precise, device=sample.device).expand(sample.shape[0])
         per_image = sigma.reshape(-1, *[1] * (sample.dim() - 1))
-        centred = sample - self.config.data_mean
+        centred = sample.to(precise) - self.config.data_mean
         variance = per_image**2 + sd**2
-        residual = self._residual(centred * variance.rsqrt(), sigma, class_labels)
-        score = -centred / variance + sd / (per_image * variance.sqrt()) * residual
+        residual = self._residual(centred * variance.rsqrt(), sigma, class_labels).to(precise)
+        score = (-centred / variance + sd / (per_image * variance.sqrt()) * residual).to(sample.dtype)
         return ScoreUNetOutput(sample=score) if return_dict else (score,)
 
     def _residual(self, x: Tensor, sigma: Tensor, class_labels: Tensor | None) -> Tensor:
         """The raw network F on inputs and outputs of unit size, padded to whole blocks and cropped back."""
         if class_labels is not None and self.class_embedding is None:
             raise ValueError("class_labels were given, but this model has no classes (num_class_embeds is None).")
+        dtype = self.conv_in.weight.dtype
+        x = x.to(dtype)
         height, width = x.shape[-2:]
         depth = len(self.config.block_out_channels)
         multiple = 2 ** (depth - 1)
@@ -206,7 +216,7 @@ class ScoreUNet(ModelMixin, ConfigMixin):
         if pad_h or pad_w:
             x = F.pad(x, (pad_w // 2, pad_w - pad_w // 2, pad_h // 2, pad_h - pad_h // 2), mode="replicate")
 
-        embedding = self.sigma_embedding(self.sigma_features(sigma))
+        embedding = self.sigma_embedding(self.sigma_features(sigma).to(dtype))
         if self.class_embedding is not None:
             if class_labels is None:
                 class_labels = torch.full((len(x),), self.config.num_class_embeds, device=x.device)

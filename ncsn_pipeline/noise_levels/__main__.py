@@ -64,6 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
     try:
         suggestion = suggest(options)
+    except ImportError as error:
+        print(f'{PROGRAM}: error: {error}. Reading data needs: pip install "ncsn-pipeline[train]"', file=sys.stderr)
+        return 2
     except (ValueError, OSError) as error:
         print(f"{PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -8,11 +8,17 @@ treats all magnitudes alike, log-normal (Karras et al. 2022, section 5) puts the
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 SigmaDistribution = Callable[..., Tensor]
+
+
+def _source(generator: torch.Generator | None) -> dict[str, Any]:
+    """Random numbers are drawn where their generator is."""
+    return {} if generator is None else {"generator": generator, "device": generator.device}
 
 
 def _check_range(sigma_min: float, sigma_max: float) -> None:
@@ -42,7 +48,7 @@ class LadderSigmas:
     ) -> Tensor:
         """Draws n levels, shape `(n,)`."""
         levels = torch.as_tensor(self.sigmas, dtype=torch.float32)
-        return levels[torch.randint(len(levels), (n,), generator=generator)].to(device)
+        return levels[torch.randint(len(levels), (n,), **_source(generator)).cpu()].to(device)
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ class LogUniformSigmas:
     ) -> Tensor:
         """Draws n levels, shape `(n,)`."""
         low, high = math.log(self.sigma_min), math.log(self.sigma_max)
-        return (low + (high - low) * torch.rand(n, generator=generator)).exp().to(device)
+        return (low + (high - low) * torch.rand(n, **_source(generator))).exp().to(device)
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ class LogNormalSigmas:
         self, n: int, generator: torch.Generator | None = None, device: torch.device | str | None = None
     ) -> Tensor:
         """Draws n levels, shape `(n,)`."""
-        sigma = (self.log_mean + self.log_std * torch.randn(n, generator=generator)).exp()
+        sigma = (self.log_mean + self.log_std * torch.randn(n, **_source(generator))).exp()
         return sigma.clamp(self.sigma_min, self.sigma_max).to(device)
 
 
@@ -128,5 +134,5 @@ class MixtureSigmas:
         self, n: int, generator: torch.Generator | None = None, device: torch.device | str | None = None
     ) -> Tensor:
         """Draws n levels, shape `(n,)`."""
-        choose_first = torch.rand(n, generator=generator) < self.fraction
-        return torch.where(choose_first, self.first(n, generator), self.second(n, generator)).to(device)
+        choose_first = torch.rand(n, **_source(generator)) < self.fraction
+        return torch.where(choose_first.to(device), self.first(n, generator, device), self.second(n, generator, device))

@@ -42,8 +42,7 @@ class NCSNPipeline(DiffusionPipeline):
 
     Args:
         unet: the score network, `(sample, sigma, class_labels=None) -> .sample`, the score.  Its config has
-        `sample_size`
-            and `in_channels`, and `num_class_embeds` where it has classes.
+            `sample_size` and `in_channels`, and `num_class_embeds` where it has classes.
         scheduler: `AnnealedLangevinScheduler` or `ConsistentAnnealedScheduler`.
         data_min: the value of black in the network's own range.
         data_max: the value of white, > `data_min`.
@@ -257,7 +256,9 @@ class NCSNPipeline(DiffusionPipeline):
     @staticmethod
     def _uniform(shape: tuple[int, ...], generator: Generators) -> Tensor:
         """U[0, 1] as the distribution function of unit normal noise, which takes one generator or one for each."""
-        return torch.special.ndtr(randn_tensor(shape, generator=generator, dtype=torch.float32))
+        first = generator[0] if isinstance(generator, list) else generator
+        device = first.device if first is not None else None
+        return torch.special.ndtr(randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)).cpu()
 
     def _images(self, x: Tensor, output_type: str) -> Any:
         low, high = self.config.data_min, self.config.data_max
@@ -296,8 +297,8 @@ class NCSNPipeline(DiffusionPipeline):
         Raises:
             ValueError: for a part that cannot be written as one self-contained file, before anything is written.
         """
-        for component in self.components.values():
-            _code_file(type(getattr(component, "_orig_mod", component)))
+        for part in (self, *self.components.values()):
+            _code_file(type(getattr(part, "_orig_mod", part)))
         super().save_pretrained(str(save_directory), **kwargs)
 
     @classmethod

@@ -145,7 +145,7 @@ class AnnealedLangevinScheduler(SchedulerMixin, ConfigMixin):
     @register_to_config
     def __init__(
         self,
-        num_train_timesteps: int = 10,
+        num_train_timesteps: int = 50,
         sigma_min: float = 0.01,
         sigma_max: float = 1.0,
         sigmas: Sequence[float] | None = None,
@@ -334,7 +334,7 @@ class AnnealedLangevinScheduler(SchedulerMixin, ConfigMixin):
         return AnnealedLangevinSchedulerOutput(prev_sample=prev_sample, pred_original_sample=denoised)
 
     def _check_finite(self, sample: Tensor, level: int) -> None:
-        if not math.isfinite(float(sample.sum())):
+        if not math.isfinite(float(sample.sum(dtype=torch.float32))):
             smaller = min(
                 step_size_for_variance(self._ladder_values, max(self.steps_per_level, 1))[0], self.step_size / 4
             )

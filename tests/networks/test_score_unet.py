@@ -44,6 +44,17 @@ def test_float32_is_accurate_at_small_sigma():
     assert ((single - double).norm() / double.norm()).item() < 1e-5
 
 
+def test_half_precision_keeps_large_and_small_sigma():
+    """sigma² = 250,000 is beyond float16, and ln(sigma) needs more digits than bfloat16 has."""
+    network = trained_looking(small(sigma_max=500.0))
+    x = torch.rand(2, 1, 8, 8) * 100
+    for sigma in (500.0, 0.01):
+        expected = network.float()(x, sigma).sample
+        for dtype in (torch.float16, torch.bfloat16):
+            assert ((network.to(dtype)(x, sigma).sample - expected).norm() / expected.norm()).item() < 0.05
+            assert network(x, sigma).sample.dtype == torch.float32
+
+
 @pytest.mark.parametrize("size", [8, 9, 28, 31, 64])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_any_size_and_channel_count(size, channels):
@@ -105,6 +116,7 @@ def test_saving_and_loading(tmp_path):
         {"block_out_channels": ()},
         {"block_out_channels": (12,)},
         {"attention_levels": (2,)},
+        {"attention_head_dim": 24},
         {"sigma_data": 0.0},
         {"data_mean": float("nan")},
         {"sigma_min": 2.0, "sigma_max": 1.0},

@@ -91,5 +91,11 @@ def test_bad_run_is_refused():
     for arguments in ({"num_inference_steps": 0}, {"num_inference_steps": 3, "sigmas": [1.0, 0.5]}, {"num_levels": -1}):
         with pytest.raises(ValueError, match="at least 1"):
             scheduler.set_timesteps(**arguments)
-    with pytest.raises(FloatingPointError, match="level 1 of 50"):
-        scheduler.step(torch.full((2,), math.inf), 1.0, torch.zeros(2))
+
+
+def test_samples_that_are_not_finite_stop_the_run():
+    for levels, message in ((50, "after level 10 of 50"), (3, "after level 3 of 3")):
+        scheduler, x = ConsistentAnnealedScheduler(levels), torch.zeros(2)
+        with pytest.raises(FloatingPointError, match=message):
+            for sigma in scheduler.timesteps:
+                x = scheduler.step(torch.full((2,), math.inf), sigma, x).prev_sample

@@ -90,12 +90,21 @@ def test_launched_run_learns_and_its_folder_samples(tmp_path, repo_root):
 
 @pytest.mark.slow
 def test_two_processes(tmp_path, repo_root):
-    flags = ["--dataset_name", "digits", "--output_dir", tmp_path, "--max_train_steps", 6, "--train_batch_size", 8]
+    """Also resumed in the second of their epochs, of three batches each, with the same weights at the end."""
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    flags = ["--dataset_name", "digits", "--max_train_steps", 6, "--train_batch_size", 250, "--checkpointing_steps", 4]
     flags += ["--block_out_channels", 8, 16, "--sigma_max", 5, "--num_sample_images", 2, "--report_to", "none"]
-    result = launch(*flags, processes=2, root=repo_root)
+    result = launch(*flags, "--output_dir", whole, processes=2, root=repo_root)
     assert result.returncode == 0, result.stderr[-3000:]
-    assert "16 images a step, 2 process(es)" in result.stdout
-    assert NCSNPipeline.from_pretrained(tmp_path)(1, num_inference_steps=2).images[0].size == (8, 8)
+    assert "500 images a step, 2 process(es)" in result.stdout
+    assert NCSNPipeline.from_pretrained(whole)(1, num_inference_steps=2).images[0].size == (8, 8)
+    shutil.copytree(whole, resumed)
+    shutil.rmtree(resumed / "checkpoint-6")
+    shutil.rmtree(resumed / "unet")
+    again = ["--output_dir", resumed, "--resume_from_checkpoint", "latest"]
+    result = launch(*flags, *again, processes=2, root=repo_root)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert same_weights(whole, resumed)
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
@@ -135,10 +144,32 @@ def test_colour_folder_without_labels_and_a_start_from_trained_weights(tmp_path)
     assert pipeline.config.data_min == -1
     images = load_train_and_held_out(colour["train_data_dir"], resolution=9)[0].float_images(-1, 1)
     assert pipeline.unet.config.sigma_max == pytest.approx(torch.pdist(images.flatten(1)).max().item(), rel=1e-5)
-    assert pipeline.unet.config.sigma_data == pytest.approx(images.std().item())
+    assert pipeline.unet.config.sigma_data == pytest.approx(images.std().item(), rel=1e-3)
 
+    colour["sigma_max"] = 20.0
     second = run(tmp_path / "second", **colour, max_train_steps=1, learning_rate=1e-12, init_from=str(output))
     before, after = load_file(output / WEIGHTS), load_file(second / WEIGHTS)
+    assert all(torch.allclose(before[name], after[name], atol=1e-7) for name in before)
+
+    assert NCSNPipeline.from_pretrained(second).unet.config.sigma_max == 20
+    with pytest.raises(ValueError, match=r"\(3, 9, None, -1.0, 1.0\); here they are \(3, 9, None, 0.0, 1.0\)"):
+        run(tmp_path / "third", **(colour | {"data_min": 0.0}), max_train_steps=1, init_from=str(output))
+    with pytest.raises(ValueError, match="not square"):
+        Image.new("RGB", (12, 10)).save(tmp_path / "data" / "0.png")
+        for path in (tmp_path / "data").glob("*.png"):
+            Image.new("RGB", (12, 10)).save(path)
+        run(tmp_path / "fourth", **(colour | {"resolution": None}), max_train_steps=1)
+
+
+def test_new_run_does_not_mix_with_an_old_one_and_settings_count_on_resuming(tmp_path):
+    run(tmp_path, max_train_steps=4, checkpointing_steps=2, checkpoints_total_limit=None)
+    with pytest.raises(ValueError, match="holds checkpoints"):
+        run(tmp_path, max_train_steps=4)
+    before = load_file(tmp_path / "checkpoint-2" / "model.safetensors")
+    frozen = {"learning_rate": 1e-12, "resume_from_checkpoint": "checkpoint-2"}
+    run(tmp_path, max_train_steps=3, **frozen)
+    assert {path.name for path in tmp_path.glob("checkpoint*")} == {"checkpoint-2", "checkpoint-3"}
+    after = load_file(tmp_path / "checkpoint-3" / "model.safetensors")
     assert all(torch.allclose(before[name], after[name], atol=1e-7) for name in before)
 
 
@@ -152,6 +183,7 @@ def test_flags_replace_the_files_values():
     path = f"{Path(training.__file__).parent}/configs/digits.yaml"
     flags = ["--learning_rate", "0.5", "--block_out_channels", "8", "16", "--no-use_ema"]
     config = TrainConfig.from_command_line(["--config", path, *flags])
+    assert TrainConfig.from_command_line(["--config", path, "--train_data_dir", "mine"]).source == "mine"
     assert (config.learning_rate, config.block_out_channels, config.use_ema) == (0.5, (8, 16), False)
     assert (config.dataset_name, config.max_train_steps) == ("digits", 2000)
 
@@ -173,6 +205,8 @@ def test_committed_configurations_are_valid(name):
         ("dataset_name: digits\nsigma_max: 0.001", "sigma_max must exceed"),
         ("dataset_name: digits\nsigma_distribution: cosine", "mixture, lognormal"),
         ("max_train_steps: 1", "Give one of dataset_name"),
+        ("dataset_name: [digits", "is not YAML"),
+        ("digits", "must hold settings"),
     ],
 )
 def test_bad_settings_are_refused(tmp_path, capsys, text, message):
