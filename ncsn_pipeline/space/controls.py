@@ -1,0 +1,111 @@
+"""The controls of the Generate tab, by the names of `check_generate`'s arguments."""
+
+import gradio as gr
+from gradio.components import Component
+
+from . import limits
+from .limits import SIGMA_MAX, SIGMA_MIN
+from .model import SpaceModel
+
+SAMPLER_NAMES = [("Consistent annealed", "consistent"), ("Annealed Langevin", "langevin")]
+LADDER_NAMES = [("Geometric", "geometric"), ("Uniform", "uniform"), ("Karras", "karras")]
+STEP_NAMES = [("Automatic", "automatic"), ("By hand", "fraction")]
+
+
+def defaults(model: SpaceModel) -> dict[str, str | float]:
+    """What the page starts with: the model's own range of noise, 50 evaluations, each digit twice."""
+    low, high = model.trained_range
+    return {
+        "sampler": "consistent",
+        "ladder": "geometric",
+        "sigma_max": min(max(high, SIGMA_MAX[0]), SIGMA_MAX[1]),
+        "sigma_min": min(max(low, SIGMA_MIN[0]), SIGMA_MIN[1]),
+        "num_levels": 50,
+        "steps_per_level": 5,
+        "step_mode": "automatic",
+        "step_fraction": 0.1,
+        "digit": "each" if model.num_classes else "drawn",
+        "guidance_scale": 1,
+        "num_images": 20 if model.num_classes else 16,
+        "seed": 0,
+    }
+
+
+def image_controls(model: SpaceModel) -> dict[str, Component]:
+    """What to draw: class, guidance, number and seed."""
+    classes = model.num_classes
+    digits = [(f"{label}", f"{label}") for label in range(classes or 0)]
+    one_of_each = [("One of each, in turn", "each")] if classes else []
+    choices = [("Drawn at random", "drawn"), *one_of_each, *digits, ("None (no class given)", "none")]
+    default = defaults(model)
+    return {
+        "digit": gr.Dropdown(choices, value=default["digit"], label="Digit", filterable=False, visible=bool(classes)),
+        "guidance_scale": gr.Slider(
+            *limits.GUIDANCE,
+            value=default["guidance_scale"],
+            step=0.1,
+            label="Guidance",
+            info="How far to go towards the digit. At 1 costs nothing; other values double the work.",
+            visible=bool(classes),
+        ),
+        "num_images": gr.Slider(
+            *limits.IMAGES, value=default["num_images"], step=1, label="Number of images", elem_id="images"
+        ),
+        "seed": gr.Number(
+            default["seed"],
+            minimum=limits.SEED[0],
+            maximum=limits.SEED[1],
+            precision=0,
+            label="Seed",
+            info="The same seed gives the same images.",
+            elem_id="seed",
+        ),
+    }
+
+
+def ladder_controls(model: SpaceModel) -> dict[str, Component]:
+    """How to draw it: sampler and ladder."""
+    default = defaults(model)
+    return {
+        "sampler": gr.Radio(SAMPLER_NAMES, value=default["sampler"], label="Sampler", elem_id="sampler"),
+        "ladder": gr.Radio(LADDER_NAMES, value=default["ladder"], label="Spacing of the levels", elem_id="ladder"),
+        "sigma_max": gr.Slider(
+            *limits.SIGMA_MAX, value=default["sigma_max"], step=0.1, label="σ max, the first level", elem_id="sigma-max"
+        ),
+        "sigma_min": gr.Slider(
+            *limits.SIGMA_MIN,
+            value=default["sigma_min"],
+            step=0.005,
+            label="σ min, the last level",
+            elem_id="sigma-min",
+        ),
+        "num_levels": gr.Slider(
+            *limits.LEVELS, value=default["num_levels"], step=1, label="Number of levels", elem_id="levels"
+        ),
+    }
+
+
+def langevin_controls(model: SpaceModel) -> dict[str, Component]:
+    """What only annealed Langevin dynamics has: steps at each level and their size."""
+    default = defaults(model)
+    return {
+        "steps_per_level": gr.Slider(
+            *limits.STEPS_PER_LEVEL, value=default["steps_per_level"], step=1, label="Steps per level", elem_id="steps"
+        ),
+        "step_mode": gr.Radio(
+            STEP_NAMES,
+            value=default["step_mode"],
+            label="Step size",
+            info="Automatic: each level ends as near to its own variance as it can.",
+            elem_id="step-mode",
+        ),
+        "step_fraction": gr.Slider(
+            *limits.STEP_FRACTION,
+            value=default["step_fraction"],
+            step=0.001,
+            label="Step size ε as a fraction of 2σ²",
+            info="σ of the last level. From 1 on the chain diverges.",
+            elem_id="step-fraction",
+            visible=False,
+        ),
+    }

@@ -1,0 +1,135 @@
+"""Figures of a ladder, as SVG that takes the colour and the font of the page around it.
+
+Matplotlib draws with one stand-in for ink, which becomes `currentColor`: the same figure is read on light and on dark.
+"""
+
+import html
+import io
+import math
+import re
+from collections.abc import Sequence
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+INK = "#010203"
+SIGMA_COLOUR = "#6366f1"
+STEP_COLOUR = "#ea580c"
+BAND_COLOUR = "#6366f1"
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+MOST_DOTS = 60
+
+
+def noise_level_figure(sigmas: Sequence[float], trained_range: tuple[float, float]) -> Figure:
+    """The noise levels sigma_i over i, on a logarithmic axis of fixed range, so that a change is seen as one.
+
+    Args:
+        sigmas: the ladder, shape `(L,)`, > 0, in data units.
+        trained_range: smallest and largest sigma that the network was trained on.
+    """
+    figure, axes = _panel(len(sigmas))
+    low, high = trained_range
+    axes.axhspan(low, high, color=BAND_COLOUR, alpha=0.09, linewidth=0)
+    axes.text(
+        0.03,
+        low * 1.12,
+        f"trained on {low:g} to {high:g}",
+        color=INK,
+        alpha=0.7,
+        fontsize=8,
+        transform=axes.get_yaxis_transform(),
+    )
+    _levels(axes, sigmas, SIGMA_COLOUR)
+    axes.set_ylim(min(0.004, low / 2, min(sigmas) / 1.5), max(70, high * 2, max(sigmas) * 1.5))
+    _decades(axes)
+    return figure
+
+
+def step_size_figure(step_sizes: Sequence[float], limits: Sequence[float], limit_name: str) -> Figure:
+    """The step sizes alpha_i over i and what they must stay below, on a logarithmic axis.
+
+    Args:
+        step_sizes: alpha_i, shape `(L,)`, > 0, in squared data units.
+        limits: their limits, the same shape.
+        limit_name: what to call those.
+    """
+    figure, axes = _panel(len(step_sizes))
+    axes.plot(
+        range(1, len(limits) + 1),
+        limits,
+        color=INK,
+        alpha=0.55,
+        linewidth=1.2,
+        linestyle=(0, (4, 3)),
+        marker="_" if len(limits) == 1 else None,
+        label=limit_name,
+    )
+    _levels(axes, step_sizes, STEP_COLOUR)
+    axes.plot([], [], color=STEP_COLOUR, linewidth=1.6, label="αᵢ")
+    both = [*step_sizes, *limits]
+    axes.set_ylim(10 ** (math.floor(math.log10(min(both))) - 0.15), 10 ** (math.ceil(math.log10(max(both))) + 0.15))
+    _decades(axes)
+    axes.legend(loc="upper right", frameon=False, fontsize=8, labelcolor=INK, handlelength=2.2, reverse=True)
+    return figure
+
+
+def themed_svg(figure: Figure, description: str) -> str:
+    """The figure as an `<svg>` element for a page.
+
+    Args:
+        figure: drawn with `INK` where the page's text colour is meant.
+        description: what a screen reader says.
+    """
+    buffer = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "ncsn"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<(metadata|style).*?</\1>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"font-family: [^;\"]*", "font-family: inherit", svg)
+    svg = re.sub(r'(<g) id="[^"]*"', r"\1", svg)  # the page has two figures; only clip paths need their names
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(description)}" ', 1)
+    return svg.replace(INK, "currentColor")
+
+
+def _panel(num_levels: int) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(3.7, 2.5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_yscale("log")
+    margin = 0.03 * (num_levels - 1) or 0.5
+    axes.set_xlim(1 - margin, num_levels + margin)
+    round_ones = MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]).tick_values(0, num_levels)
+    axes.xaxis.set_major_locator(FixedLocator([1, *(tick for tick in round_ones if 1 < tick <= num_levels)]))
+    axes.set_xlabel("level i", color=INK, fontsize=9)
+    axes.tick_params(colors=INK, labelsize=9, length=0)
+    axes.grid(color=INK, alpha=0.13, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(INK)
+    axes.spines["bottom"].set_alpha(0.4)
+    return figure, axes
+
+
+def _levels(axes: Axes, values: Sequence[float], colour: str) -> None:
+    marker = "o" if len(values) <= MOST_DOTS else None
+    axes.plot(range(1, len(values) + 1), values, color=colour, linewidth=1.6, marker=marker, markersize=3.4)
+
+
+def _decades(axes: Axes) -> None:
+    """A tick for every power of ten, or every other one where they would crowd."""
+    low, high = (math.log10(limit) for limit in axes.get_ylim())
+    powers = range(math.ceil(low), math.floor(high) + 1)
+    stride = math.ceil(len(powers) / 7)
+    axes.yaxis.set_major_locator(FixedLocator([10.0**power for power in powers[::stride]]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(_power_of_ten))
+
+
+def _power_of_ten(value: float, _: int | None = None) -> str:
+    power = round(math.log10(value))
+    return f"{10.0**power:g}" if -2 <= power <= 3 else f"10{str(power).translate(SUPERSCRIPTS)}"

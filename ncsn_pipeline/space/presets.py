@@ -1,0 +1,59 @@
+"""Settings worth looking at, a button each: one that works, one of the paper, and three ways to go wrong."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Values of the controls and what they show.
+
+    Args:
+        name: on the button.
+        note: what to look for.
+        values: by the names of `check_generate`'s arguments; what is not named stays as the visitor left it.
+    """
+
+    name: str
+    note: str
+    values: dict[str, str | float]
+
+
+def presets(default: dict[str, str | float]) -> list[Preset]:
+    """The presets of a page that starts with the settings `default`, by the names of `check_generate`'s arguments."""
+    names = ("sampler", "ladder", "sigma_max", "sigma_min", "num_levels", "step_mode")
+    good = {name: default[name] for name in names}
+    langevin = good | {"sampler": "langevin", "steps_per_level": 5}
+    return [
+        Preset(
+            "50 evaluations",
+            "Consistent annealed sampling, one evaluation a level: each step removes some of the noise and puts back "
+            "exactly what the next level asks for.",
+            good,
+        ),
+        Preset(
+            "As in the NCSN paper",
+            "Annealed Langevin dynamics: 10 levels from 1 to 0.01, 100 steps each, ε = 2·10⁻⁵. "
+            "σ max = 1 is below the data's extent, and neighbouring levels barely overlap; the next paper mends both.",
+            langevin
+            | {"sigma_max": 1, "sigma_min": 0.01, "num_levels": 10, "steps_per_level": 100}
+            | {"step_mode": "fraction", "step_fraction": 0.1},
+        ),
+        Preset(
+            "One noise level",
+            "Langevin dynamics at a single σ. It samples the density of the digits blurred by σ = 0.5, and the one "
+            "denoising step at the end cannot tell what the blur hid.",
+            langevin | {"sigma_max": 0.5, "num_levels": 1, "steps_per_level": 100},
+        ),
+        Preset(
+            "Step too large",
+            "Beyond ε = 2σ² of the last level every step overshoots by more than it corrects: Langevin dynamics "
+            "diverges. Press Generate: the scheduler refuses.",
+            langevin | {"step_mode": "fraction", "step_fraction": 1.2},
+        ),
+        Preset(
+            "σ max too small",
+            "The ladder starts at σ = 0.3, as if the noise already held a faint digit. It holds none, so the network "
+            "makes strokes out of pure noise.",
+            good | {"sigma_max": 0.3},
+        ),
+    ]

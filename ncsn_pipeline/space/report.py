@@ -1,0 +1,100 @@
+"""What the page says about settings before they run, and about a run while it does: small pieces of HTML."""
+
+import html
+
+from ncsn_pipeline import diagnose_noise_levels, step_size_for_variance
+
+from .call import ladder_of, step_size_of, step_sizes
+from .limits import DEADLINE_SECONDS, GenerateSettings
+from .model import SpaceModel
+from .plots import noise_level_figure, step_size_figure, themed_svg
+
+
+def ladder_plots(settings: GenerateSettings, model: SpaceModel) -> str:
+    """The two figures of the ladder, beside each other where there is room."""
+    sigmas = ladder_of(settings)
+    langevin = settings.sampler == "langevin"
+    limits = (2 if langevin else 1) * sigmas.double() ** 2
+    levels = themed_svg(
+        noise_level_figure(sigmas.tolist(), model.trained_range),
+        f"Noise levels: {len(sigmas)} from {float(sigmas[0]):.3g} to {float(sigmas[-1]):.3g}",
+    )
+    alphas = step_sizes(settings, sigmas)
+    steps = themed_svg(
+        step_size_figure(alphas.tolist(), limits.tolist(), "2σᵢ²: diverges" if langevin else "σᵢ²: removes all noise"),
+        f"Step sizes: from {float(alphas[0]):.3g} to {float(alphas[-1]):.3g}",
+    )
+    return (
+        f'<div class="ladder"><figure><figcaption>Noise levels <i>σ<sub>i</sub></i></figcaption>{levels}</figure>'
+        f"<figure><figcaption>Step sizes <i>α<sub>i</sub></i></figcaption>{steps}</figure></div>"
+    )
+
+
+def warnings_about(settings: GenerateSettings, model: SpaceModel) -> list[str]:
+    """What is wrong with the settings, a sentence a fault."""
+    sigmas = ladder_of(settings)
+    low, high = model.trained_range
+    if settings.sampler == "langevin":
+        step_size = step_size_of(settings, sigmas)
+        faults = diagnose_noise_levels(
+            sigmas, settings.steps_per_level, step_size, model.dimension, data_extent=min(high, 50.0)
+        )
+    else:
+        # Gaps and step sizes are annealed Langevin dynamics' concern; the first level is everybody's.
+        first = sigmas[:1]
+        step_size = step_size_for_variance(first, 1)[0]
+        faults = diagnose_noise_levels(first, 1, step_size, model.dimension, data_extent=high)
+    if float(sigmas[0]) > 1.01 * high or float(sigmas[-1]) < 0.99 * low:
+        faults.append(
+            f"The network was trained on σ from {low:g} to {high:g}: what it returns outside of that is a guess. "
+            "Keep σ max and σ min within."
+        )
+    elif float(sigmas[-1]) > 10 * low:
+        faults.append(
+            f"The last level {float(sigmas[-1]):.3g} is far above {low:g}, the least noise that the network knows: "
+            "one denoising step from there blurs the images. Lower σ min, or use more levels."
+        )
+    return faults
+
+
+def notes(settings: GenerateSettings, model: SpaceModel) -> str:
+    """The warnings, or what is good about the settings."""
+    faults = warnings_about(settings, model)
+    said = ""
+    if settings.sampler == "langevin":
+        sigmas = ladder_of(settings)
+        epsilon = step_size_of(settings, sigmas)
+        fraction = epsilon / (2 * float(sigmas[-1]) ** 2)
+        said = f"ε = {epsilon:.3g}, which is {fraction:.3g} of the limit 2σ² of the last level."
+    if not faults:
+        praise = "The ladder starts above the data's extent and ends at the least noise that the network knows."
+        return f'<div class="notes good"><p>✓ {praise}</p>{f"<p>{said}</p>" if said else ""}</div>'
+    items = "".join(f"<li>{html.escape(fault)}</li>" for fault in faults)
+    return f'<div class="notes warn"><ul>{items}</ul>{f"<p>{said}</p>" if said else ""}</div>'
+
+
+def refusal(reason: str) -> str:
+    """Why settings cannot run."""
+    return f'<div class="notes error"><p>{html.escape(reason)}</p></div>'
+
+
+def cost(settings: GenerateSettings, model: SpaceModel) -> str:
+    """How much a run costs and about how long it takes here."""
+    seconds = model.seconds(settings.evaluations, settings.images_per_evaluation)
+    about = "under a second" if seconds < 1 else f"about {seconds:.0f} s"
+    if seconds > DEADLINE_SECONDS:
+        about = f"about {seconds / 60:.0f} min on this machine, and a run ends after {DEADLINE_SECONDS:.0f} s"
+    else:
+        about += " on this machine"
+    images = "1</b> image" if settings.num_images == 1 else f"{settings.num_images}</b> images"
+    guided = ", each twice for the guidance" if settings.images_per_evaluation > settings.num_images else ""
+    return (
+        f'<div class="cost"><b>{settings.evaluations:,}</b> network evaluations of <b>{images}{guided}: {about}</div>'
+    )
+
+
+def status(text: str, done: int = 0, of: int = 1, *, kind: str = "") -> str:
+    """The line above the images, with a bar for what is done."""
+    bar = f'<progress value="{done}" max="{of}" aria-label="Evaluations done"></progress>'
+    live = "off" if kind == "running" else "polite"
+    return f'<div class="status {kind}" role="status" aria-live="{live}"><span>{html.escape(text)}</span>{bar}</div>'

@@ -1,0 +1,150 @@
+"""One run of the pipeline that can be watched, stopped, and never outlives its deadline.
+
+The pipeline works in a thread of its own and reports through its callback; the page's generator takes what is newest, a
+few times a second.  So the page shows what the pipeline makes, and looking does not slow it down.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler, NCSNPipeline
+
+FRAMES_PER_SECOND = 5
+
+
+class _KeepsEstimate:
+    """Keeps the denoised estimate x + sigma² s of the newest step, which the pipeline does not hand to its callback."""
+
+    denoised: Tensor | None = None
+
+    def step(self, *args: Any, **kwargs: Any) -> Any:
+        """The scheduler's own step."""
+        output = super().step(*args, **kwargs)
+        self.denoised = output[1]
+        return output
+
+
+class _WatchedConsistentAnnealedScheduler(_KeepsEstimate, ConsistentAnnealedScheduler):
+    """Consistent annealed sampling."""
+
+
+class _WatchedAnnealedLangevinScheduler(_KeepsEstimate, AnnealedLangevinScheduler):
+    """Annealed Langevin dynamics."""
+
+
+WATCHED = {"consistent": _WatchedConsistentAnnealedScheduler, "langevin": _WatchedAnnealedLangevinScheduler}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The samples after an evaluation.
+
+    Args:
+        evaluation: how many evaluations were done.
+        evaluations: how many there are in all.
+        sigma: the noise level of the last one.
+        samples: x, shape `(B, H, W, C)`, clipped to [0, 1].
+        denoised: the network's estimate of the clean images, x + sigma² s, the same shape.
+        final: whether the run ends with it.
+    """
+
+    evaluation: int
+    evaluations: int
+    sigma: float
+    samples: np.ndarray
+    denoised: np.ndarray
+    final: bool
+
+
+class SamplingRun:
+    """A call of the pipeline in a thread.
+
+    Args:
+        pipeline: whose network and data range are used; it is not changed.
+        sampler: a key of `WATCHED`.
+        arguments: of the call.
+        stop: ends the run after the current evaluation when it is set.
+        deadline: seconds after which the run ends by itself.
+    """
+
+    def __init__(
+        self, pipeline: NCSNPipeline, sampler: str, arguments: dict[str, Any], stop: threading.Event, deadline: float
+    ) -> None:
+        self.pipeline = NCSNPipeline(
+            pipeline.unet, WATCHED[sampler](), pipeline.config.data_min, pipeline.config.data_max
+        )
+        self.pipeline.set_progress_bar_config(disable=True)
+        self.arguments = arguments
+        self.stop = stop
+        self.deadline = deadline
+        self.seconds = 0.0
+        self.timed_out = False
+        self._newest: queue.Queue[Frame] = queue.Queue(maxsize=1)
+        self._error: Exception | None = None
+
+    def frames(self) -> Iterator[Frame]:
+        """Runs, and yields the newest frame a few times a second; the last one holds what the pipeline returns.
+
+        Raises:
+            Exception: what the pipeline raised.
+        """
+        worker = threading.Thread(target=self._work, daemon=True)
+        worker.start()
+        try:
+            while worker.is_alive() or not self._newest.empty():
+                try:
+                    yield self._newest.get(timeout=0.05)
+                except queue.Empty:
+                    continue
+        finally:
+            # Also where the visitor left: the next run starts only after this one has let go of the processor.
+            self.stop.set()
+            worker.join()
+        if self._error is not None:
+            raise self._error
+
+    def _work(self) -> None:
+        self._start = time.perf_counter()
+        self._shown = self._start
+        try:
+            self.pipeline(**self.arguments, output_type="pt", callback_on_step_end=self._watch)
+        except Exception as error:
+            self._error = error
+
+    def _watch(self, pipeline: NCSNPipeline, index: int, sigma: Tensor, tensors: dict[str, Tensor]) -> None:
+        now = time.perf_counter()
+        self.seconds = now - self._start
+        self.timed_out = self.seconds > self.deadline
+        last = index + 1 == pipeline.num_timesteps
+        final = last or self.stop.is_set() or self.timed_out
+        pipeline.interrupt = final
+        if not (final or index == 0 or now - self._shown > 1 / FRAMES_PER_SECOND):
+            return
+        self._shown = now
+        frame = Frame(
+            evaluation=index + 1,
+            evaluations=pipeline.num_timesteps,
+            sigma=float(sigma),
+            samples=self._array(tensors["latents"]),
+            denoised=self._array(pipeline.scheduler.denoised),
+            final=final,
+        )
+        while True:  # an older frame that nobody took gives way
+            try:
+                return self._newest.put_nowait(frame)
+            except queue.Full:
+                try:
+                    self._newest.get_nowait()
+                except queue.Empty:
+                    pass
+
+    def _array(self, x: Tensor) -> np.ndarray:
+        low, high = self.pipeline.config.data_min, self.pipeline.config.data_max
+        return ((x - low) / (high - low)).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
