@@ -245,6 +245,7 @@ from importlib.util import find_spec
 assert find_spec("ncsn_pipeline") is None or sys.modules.setdefault("ncsn_pipeline", None) is None
 from diffusers import DiffusionPipeline
 folder, again, images = sys.argv[1:]
+torch.set_num_threads(1)
 pipe = DiffusionPipeline.from_pretrained(folder, trust_remote_code=True)
 torch.save(pipe(2, generator=torch.Generator().manual_seed(0), class_labels=1, output_type="pt").images, images)
 pipe.save_pretrained(again)
