@@ -184,7 +184,7 @@ def test_flags_replace_the_files_values():
     config = TrainConfig.from_command_line(["--config", path, *flags])
     assert TrainConfig.from_command_line(["--config", path, "--train_data_dir", "mine"]).source == "mine"
     assert (config.learning_rate, config.block_out_channels, config.use_ema) == (0.5, (8, 16), False)
-    assert (config.dataset_name, config.max_train_steps) == ("digits", 2000)
+    assert (config.dataset_name, config.max_train_steps) == ("digits", 800)
 
 
 @pytest.mark.parametrize("name", ["digits", "mnist"])
