@@ -3,14 +3,50 @@
 A score is a function `(x, sigma) -> score`, the gradient of the log density of the data noised by sigma.  Everything
 here makes one, learns one, or follows one.  Read it in this order:
 
-    noise_levels   which sigmas, and the loss that trains a network on all of them
-    networks       the score network
-    sampling       annealed Langevin dynamics and its relatives, as schedulers
-    pipelines      images from noise
-    data           images to learn from
+    densities        scores that are known exactly
+    score_matching   how a score is learned from samples
+    noise_levels     which sigmas, and the loss that trains a network on all of them
+    networks         score networks, for images and for points
+    sampling         annealed Langevin dynamics and its relatives, as schedulers and step by step; likelihoods
+    pipelines        images from noise
+    data             images to learn from
+    diagnostics      how good a score, a chain or a set of samples is; `diagnostics.plots` draws
+    lecture          the claims of a lecture on all this, as experiments: `python -m ncsn_pipeline.lecture`
 """
 
-from ncsn_pipeline.networks import ScoreUNet, as_score_function
+from ncsn_pipeline.densities import (
+    CellDensity,
+    CurveDensity,
+    Density,
+    EmpiricalDensity,
+    GaussianMixture,
+    NoisyScoreFn,
+    ScoreFn,
+    checkerboard,
+    exact_score_function,
+    from_image,
+    ring,
+    spiral,
+    swiss_roll,
+    two_moons,
+)
+from ncsn_pipeline.diagnostics import (
+    autocorrelation_time,
+    circulation,
+    effective_sample_size,
+    error_by_density_quantile,
+    error_by_distance,
+    jacobian_asymmetry,
+    level_statistics,
+    maximum_mean_discrepancy,
+    mode_variances,
+    mode_weights,
+    pca_spectrum,
+    relative_circulation,
+    relative_fisher_divergence,
+    sliced_wasserstein,
+)
+from ncsn_pipeline.networks import EnergyModel, ScoreEnsemble, ScoreMLP, ScoreUNet, as_score_function
 from ncsn_pipeline.noise_levels import (
     LadderSigmas,
     LogNormalSigmas,
@@ -30,31 +66,92 @@ from ncsn_pipeline.noise_levels import (
     uniform_ladder,
 )
 from ncsn_pipeline.pipelines import NCSNPipeline
-from ncsn_pipeline.sampling import AnnealedLangevinScheduler, ConsistentAnnealedScheduler, langevin_step
+from ncsn_pipeline.sampling import (
+    AnnealedLangevinScheduler,
+    ConsistentAnnealedScheduler,
+    LangevinState,
+    Likelihood,
+    annealed_langevin_dynamics,
+    langevin_dynamics,
+    langevin_step,
+    log_likelihood,
+    metropolis_adjusted_annealed_langevin,
+)
+from ncsn_pipeline.score_matching import (
+    denoise,
+    denoising_score_matching,
+    explicit_score_matching,
+    finite_difference_score_matching,
+    implicit_score_matching,
+    sliced_score_matching,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AnnealedLangevinScheduler",
+    "CellDensity",
     "ConsistentAnnealedScheduler",
+    "CurveDensity",
+    "Density",
+    "EmpiricalDensity",
+    "EnergyModel",
+    "GaussianMixture",
     "LadderSigmas",
+    "LangevinState",
+    "Likelihood",
     "LogNormalSigmas",
     "LogUniformSigmas",
     "MixtureSigmas",
     "NCSNPipeline",
     "NoiseLevelSuggestion",
+    "NoisyScoreFn",
+    "ScoreEnsemble",
+    "ScoreFn",
+    "ScoreMLP",
     "ScoreUNet",
+    "annealed_langevin_dynamics",
     "as_score_function",
+    "autocorrelation_time",
+    "checkerboard",
+    "circulation",
+    "denoise",
+    "denoising_score_matching",
     "diagnose_noise_levels",
     "edm_weight",
+    "effective_sample_size",
+    "error_by_density_quantile",
+    "error_by_distance",
+    "exact_score_function",
+    "explicit_score_matching",
+    "finite_difference_score_matching",
+    "from_image",
     "geometric_ladder",
+    "implicit_score_matching",
+    "jacobian_asymmetry",
     "karras_ladder",
+    "langevin_dynamics",
     "langevin_step",
     "largest_pairwise_distance",
+    "level_statistics",
+    "log_likelihood",
+    "maximum_mean_discrepancy",
+    "metropolis_adjusted_annealed_langevin",
+    "mode_variances",
+    "mode_weights",
     "multi_level_denoising_score_matching",
     "num_levels_for_overlap",
+    "pca_spectrum",
+    "relative_circulation",
+    "relative_fisher_divergence",
+    "ring",
     "sigma_squared_weight",
+    "sliced_score_matching",
+    "sliced_wasserstein",
+    "spiral",
     "step_size_for_variance",
     "suggest_noise_levels",
+    "swiss_roll",
+    "two_moons",
     "uniform_ladder",
 ]

@@ -1,10 +1,8 @@
 """The one interface that losses, samplers and diagnostics share: `(x, sigma) -> score`."""
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 
-NoisyScoreFn = Callable[[Tensor, Tensor], Tensor]
+from ncsn_pipeline.densities.density import NoisyScoreFn
 
 
 def as_score_function(network: nn.Module, class_labels: Tensor | None = None) -> NoisyScoreFn:

@@ -22,7 +22,8 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-NoisyScoreFn = Callable[[Tensor, Tensor], Tensor]
+from ncsn_pipeline.densities.density import NoisyScoreFn
+
 WeightFn = Callable[[Tensor], Tensor]
 
 

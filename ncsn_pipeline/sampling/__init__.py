@@ -1,7 +1,32 @@
-"""§4 Following the score: from noise at the largest sigma down to a sample.  One scheduler a file."""
+"""§4 Following the score: from noise at the largest sigma down to a sample, and back up to a likelihood.
 
-from ncsn_pipeline.sampling.langevin import langevin_step
+scheduling_*    annealed samplers in the interface of diffusers, one a file
+langevin        Langevin dynamics step by step, plain and annealed
+metropolis      the same with steps refused so that the density is kept exactly
+likelihood      the log density, by the probability-flow ODE
+"""
+
+from ncsn_pipeline.sampling.langevin import (
+    LangevinState,
+    annealed_langevin_dynamics,
+    final,
+    langevin_dynamics,
+    langevin_step,
+)
+from ncsn_pipeline.sampling.likelihood import Likelihood, log_likelihood
+from ncsn_pipeline.sampling.metropolis import metropolis_adjusted_annealed_langevin
 from ncsn_pipeline.sampling.scheduling_annealed_langevin import AnnealedLangevinScheduler
 from ncsn_pipeline.sampling.scheduling_consistent_annealed import ConsistentAnnealedScheduler
 
-__all__ = ["AnnealedLangevinScheduler", "ConsistentAnnealedScheduler", "langevin_step"]
+__all__ = [
+    "AnnealedLangevinScheduler",
+    "ConsistentAnnealedScheduler",
+    "LangevinState",
+    "Likelihood",
+    "annealed_langevin_dynamics",
+    "final",
+    "langevin_dynamics",
+    "langevin_step",
+    "log_likelihood",
+    "metropolis_adjusted_annealed_langevin",
+]

@@ -1,10 +1,167 @@
-"""The Langevin step, shared by everything that samples.
+"""Langevin dynamics, plain and annealed, as generators that yield every step.
 
-    x + alpha s + sqrt(2 alpha) z
+    plain       x <- x + alpha s(x) + sqrt(2 alpha) z
+    annealed    the same at each level of a ladder, alpha_i = epsilon sigma_i² / sigma_L², T steps each, and a denoising
+                step x + sigma_L² s(x, sigma_L) last (Song & Ermon 2019, algorithm 1; Jolicoeur-Martineau et al. 2021)
 
-It is written once, in the scheduler's file, which must stand alone where it is loaded as code from the Hub.
+At a step size alpha > 0 a chain settles in a density a little too wide, by 1 / (1 - alpha / 2) in the variance of
+N(0, 1); :mod:`.metropolis` has the chain that does not.
+
+The step itself is written once, in the scheduler's file, which must stand alone where it is loaded as code from the
+Hub.  Arguments are checked at the call, steps are taken as the states are asked for, and nothing grows with them.
 """
 
-from ncsn_pipeline.sampling.scheduling_annealed_langevin import langevin_step
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from numbers import Integral
+from typing import NamedTuple
 
-__all__ = ["langevin_step"]
+import torch
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Tensor
+
+from ncsn_pipeline.densities import NoisyScoreFn, ScoreFn
+from ncsn_pipeline.sampling.scheduling_annealed_langevin import AnnealedLangevinScheduler, check_ladder, langevin_step
+
+__all__ = ["LangevinState", "annealed_langevin_dynamics", "final", "langevin_dynamics", "langevin_step"]
+
+
+class LangevinState(NamedTuple):
+    """Where a chain stands after a step.
+
+    Args:
+        sample: the samples, shape `(B, *D)`, in data units.
+        sigma: the noise level of the step; `None` without levels.
+        step: number of steps taken so far, the denoising included, from 1.
+        acceptance: mean probability of acceptance over the samples; `None` where nothing is refused.
+    """
+
+    sample: Tensor
+    sigma: float | None
+    step: int
+    acceptance: float | None = None
+
+
+def langevin_dynamics(
+    score_fn: ScoreFn,
+    x: Tensor,
+    *,
+    step_size: float,
+    num_steps: int,
+    generator: torch.Generator | None = None,
+) -> Iterator[LangevinState]:
+    """Langevin dynamics at one density, x <- x + alpha s(x) + sqrt(2 alpha) z.
+
+    Args:
+        score_fn: `x (B, *D) -> score (B, *D)`.
+        x: the start, shape `(B, *D)`, in data units.
+        step_size: alpha, finite and > 0, in squared data units.
+        num_steps: how many steps, at least 1.
+        generator: source of the noise.
+
+    Yields:
+        The state after each step, without gradients.
+
+    Raises:
+        ValueError: for a step size or a number of steps out of range, when it is called.
+        FloatingPointError: for samples that are not finite, after the step that made them so.
+    """
+    if not (math.isfinite(step_size) and step_size > 0):
+        raise ValueError(f"step_size must be finite and > 0, in squared data units; got {step_size}.")
+    if not isinstance(num_steps, Integral) or isinstance(num_steps, bool) or num_steps < 1:
+        raise ValueError(f"num_steps must be a whole number of at least 1; got {num_steps}.")
+    return _plain(score_fn, x, step_size, num_steps, generator)
+
+
+@torch.no_grad()
+def _plain(
+    score_fn: ScoreFn, x: Tensor, alpha: float, num_steps: int, generator: torch.Generator | None
+) -> Iterator[LangevinState]:
+    for step in range(1, num_steps + 1):
+        x = langevin_step(x, score_fn(x), alpha, _noise(x, generator))
+        _check_finite(x, f"step {step} of {num_steps}", alpha)
+        yield LangevinState(x, None, step)
+
+
+def annealed_langevin_dynamics(
+    noisy_score_fn: NoisyScoreFn,
+    x: Tensor,
+    *,
+    sigmas: Sequence[float] | Tensor,
+    steps_per_level: int,
+    step_size: float | None = None,
+    denoise: bool = True,
+    generator: torch.Generator | None = None,
+) -> Iterator[LangevinState]:
+    """Annealed Langevin dynamics, step by step as `AnnealedLangevinScheduler` takes it.
+
+    Args:
+        noisy_score_fn: `(x (B, *D), sigma ()) -> score (B, *D)`.
+        x: the start, shape `(B, *D)`, in data units; usually noise of deviation sigma_1.
+        sigmas: the ladder, shape `(L,)`, strictly decreasing, > 0, in data units.
+        steps_per_level: T, at least 1.
+        step_size: epsilon, the step at the last level, within (0, 2 sigma_L²), in squared data units; `None` chooses it
+            by technique 4 of Song & Ermon 2020, see `step_size_for_variance`.
+        denoise: whether to end with the denoising step, one evaluation more.
+        generator: source of the noise.
+
+    Yields:
+        The state after each step, L T of them and the denoising, without gradients.
+
+    Raises:
+        ValueError: for a ladder, a step size or a number of steps out of range, when it is called.
+        FloatingPointError: for samples that are not finite, after the step that made them so.
+    """
+    ladder = check_ladder(sigmas)
+    checked = AnnealedLangevinScheduler(sigmas=ladder.tolist(), steps_per_level=steps_per_level, step_size=step_size)
+    return _annealed(noisy_score_fn, x, ladder.tolist(), steps_per_level, checked.step_size, denoise, generator)
+
+
+@torch.no_grad()
+def _annealed(
+    noisy_score_fn: NoisyScoreFn,
+    x: Tensor,
+    ladder: list[float],
+    steps_per_level: int,
+    epsilon: float,
+    denoise: bool,
+    generator: torch.Generator | None,
+) -> Iterator[LangevinState]:
+    step = 0
+    for i, sigma in enumerate(ladder, 1):
+        alpha = epsilon * (sigma / ladder[-1]) ** 2
+        level = torch.tensor(sigma, dtype=x.dtype, device=x.device)
+        for _ in range(steps_per_level):
+            x = langevin_step(x, noisy_score_fn(x, level), alpha, _noise(x, generator))
+            step += 1
+            _check_finite(x, f"step {step}, level {i} of {len(ladder)} (sigma = {sigma:.4g})", epsilon)
+            yield LangevinState(x, sigma, step)
+    if denoise:
+        x = x.add(noisy_score_fn(x, level), alpha=sigma**2)
+        _check_finite(x, f"the denoising at sigma = {sigma:.4g}", epsilon)
+        yield LangevinState(x, sigma, step + 1)
+
+
+def final(states: Iterable[LangevinState]) -> Tensor:
+    """Runs a chain to its end and returns the last state's samples, shape `(B, *D)`.
+
+    Raises:
+        ValueError: for no states at all, as of a chain that was run before.
+    """
+    state = None
+    for state in states:  # noqa: B007
+        pass
+    if state is None:
+        raise ValueError("There were no states: a chain can be run once, so make a new one.")
+    return state.sample
+
+
+def _noise(x: Tensor, generator: torch.Generator | None) -> Tensor:
+    return randn_tensor(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+
+
+def _check_finite(x: Tensor, where: str, step_size: float) -> None:
+    if not math.isfinite(float(x.sum(dtype=torch.promote_types(x.dtype, torch.float32)))):
+        raise FloatingPointError(
+            f"The samples are not finite after {where}, step_size = {step_size:.4g}. Try {step_size / 4:.2g}."
+        )

@@ -1,0 +1,78 @@
+"""Derivatives of a score function along directions, differentiable once more in the network's parameters.
+
+The estimators that know the Jacobian ds/dx, `(B, D, D)`, only by its quadratic forms,
+
+    <v, (ds/dx) v> = <v, grad_x <v, s(x)>>        v held fixed,
+
+need one backward pass a direction v, and n of them are cheaper in one vectorised pass.  A pass differentiates the sum
+over the batch, so the score of a sample must not depend on the others (no batch normalisation in training mode).
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ncsn_pipeline.densities.density import ScoreFn
+from ncsn_pipeline.score_matching.per_sample import check_samples, evaluate, inner
+
+
+def evaluate_for_derivatives(score_fn: ScoreFn, x: Tensor) -> tuple[Tensor, Tensor]:
+    """x and s(x), `(B, *D)` each, with the graph between them, also where gradients are switched off.
+
+    Raises:
+        ValueError: for an x that is no batch of samples, or a score of another shape than x.
+    """
+    check_samples(x)
+    x = x if x.requires_grad else x.detach().requires_grad_()
+    # The fused attention kernels have no second derivative; the plain one has.
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+        return x, evaluate(score_fn, x)
+
+
+def quadratic_forms(score: Tensor, x: Tensor, vectors: Tensor) -> Tensor:
+    """<v, (ds/dx) v> for n directions a sample.
+
+    Args:
+        score: s(x), shape `(B, *D)`.
+        x: what it was computed from, shape `(B, *D)`.
+        vectors: v, shape `(n, B, *D)`.
+
+    Returns:
+        Shape `(n, B)`; differentiable wherever gradients are switched on.
+
+    Raises:
+        ValueError: for a score that was not computed from x by differentiable operations.
+    """
+    return inner(vectors, _vector_jacobian_products(score, x, vectors), batch_dims=2)
+
+
+def _vector_jacobian_products(score: Tensor, x: Tensor, vectors: Tensor) -> Tensor:
+    """v^T ds/dx, `(n, B, *D)`."""
+    if len(vectors) == 1:
+        return _gradient(score, x, vectors[0], batched=False).unsqueeze(0)
+    try:
+        return _gradient(score, x, vectors, batched=True)
+    except RuntimeError:
+        # Not every operation can be vectorised here (the second derivative of GroupNorm cannot, as of torch 2.13): one
+        # direction at a time then.  An error of any other cause comes again.
+        return torch.stack([_gradient(score, x, v, batched=False) for v in vectors])
+
+
+def _gradient(score: Tensor, x: Tensor, vectors: Tensor, *, batched: bool) -> Tensor:
+    gradient = None
+    if score.requires_grad:
+        (gradient,) = torch.autograd.grad(
+            score,
+            x,
+            vectors,
+            retain_graph=True,
+            create_graph=torch.is_grad_enabled(),
+            allow_unused=True,
+            is_grads_batched=batched,
+        )
+    if gradient is None:
+        raise ValueError(
+            "The score does not depend on x by differentiable operations, so ds/dx cannot be computed. Let score_fn "
+            "compute it from the x it is given, without detach() or no_grad()."
+        )
+    return gradient
