@@ -211,9 +211,10 @@ class ConsistentAnnealedScheduler(SchedulerMixin, ConfigMixin):
         if level >= self.num_inference_steps:
             raise RuntimeError(f"All {level} steps of this run were taken; call set_timesteps() to start another.")
         sigma = self._ladder_values[level]
+        last = level == self.num_inference_steps - 1
 
         denoised = sample.add(model_output, alpha=sigma**2)
-        if level == self.num_inference_steps - 1:
+        if last:
             prev_sample = denoised
         else:
             prev_sample = sample.add(model_output, alpha=self._removed[level] * sigma**2)
@@ -221,7 +222,6 @@ class ConsistentAnnealedScheduler(SchedulerMixin, ConfigMixin):
                 noise = randn_tensor(sample.shape, generator=generator, device=sample.device, dtype=sample.dtype)
                 prev_sample.add_(noise, alpha=self._added[level])
         # Now and then, because looking makes the host wait for the device; what is not finite stays so.
-        last = level == self.num_inference_steps - 1
         if (last or level % 10 == 9) and not math.isfinite(float(prev_sample.sum(dtype=torch.float32))):
             raise FloatingPointError(
                 f"The samples are not finite after level {level + 1} of {self.num_inference_steps} "
