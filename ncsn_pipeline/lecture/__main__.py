@@ -1,0 +1,152 @@
+"""The laboratory's command.
+
+python -m ncsn_pipeline.lecture
+python -m ncsn_pipeline.lecture mixing --seed 1
+python -m ncsn_pipeline.lecture all --json results.json --figures pictures
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import fields
+from pathlib import Path
+from types import ModuleType
+from typing import get_args, get_origin
+
+from . import EXPERIMENTS
+from .running import Report, perform
+
+PROGRAM = "python -m ncsn_pipeline.lecture"
+FIGURES = Path("runs/lecture")
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """The flags that one experiment and all of them share."""
+    parser.add_argument("--quick", action="store_true", help="a small version that takes seconds")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file")
+    parser.add_argument(
+        "--figures", type=Path, default=FIGURES, metavar="DIR", help="where pictures are saved (default: %(default)s)"
+    )
+
+
+def add_parameters(parser: argparse.ArgumentParser, module: ModuleType) -> None:
+    """A flag for each parameter of an experiment."""
+    for parameter in fields(module.Params):
+        many = get_origin(parameter.type) is tuple
+        kind = get_args(parameter.type)[0] if many else parameter.type
+        default = parameter.default
+        shown = " ".join(map(str, default)) if many else default
+        parser.add_argument(
+            f"--{parameter.name.replace('_', '-')}",
+            dest=parameter.name,
+            type=kind,
+            nargs="+" if many else None,
+            default=argparse.SUPPRESS,
+            metavar=kind.__name__.upper(),
+            help=f"{parameter.metadata['help']} (default: {shown})",
+        )
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line; `None` reads `sys.argv`."""
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="The lecture's claims, measured.")
+    commands = parser.add_subparsers(dest="name", metavar="NAME", title="experiments")
+    for name, module in EXPERIMENTS.items():
+        sentence = module.CLAIM.sentence
+        own = commands.add_parser(name, help=sentence.replace("%", "%%"), description=sentence.replace("%", "%%"))
+        add_common(own)
+        add_parameters(own, module)
+    every = commands.add_parser("all", help="all of them", description="Runs every experiment.")
+    add_common(every)
+    every.add_argument("--seed", type=int, default=0, help="of every experiment (default: %(default)s)")
+    every.add_argument(
+        "--jobs", type=int, default=os.cpu_count(), help="experiments at a time, one thread each (default: %(default)s)"
+    )
+    every.add_argument(
+        "--only", nargs="+", choices=EXPERIMENTS, default=list(EXPERIMENTS), metavar="NAME", help="only these"
+    )
+    options = parser.parse_args(arguments)
+    if options.name == "all" and options.jobs < 1:
+        every.error(f"--jobs must be at least 1; got {options.jobs}.")
+    return options
+
+
+def listing() -> str:
+    """What there is: number, name, place in the lecture, claim."""
+    lines = []
+    for name, module in EXPERIMENTS.items():
+        claim = module.CLAIM
+        lines += textwrap.wrap(
+            f"L{claim.number:<3} {name:15} {claim.at:14} {claim.sentence}", width=110, subsequent_indent=" " * 36
+        )
+    return "\n".join([*lines, "", f"{PROGRAM} NAME [--help]"])
+
+
+def table(report: Report) -> str:
+    """The claim, its checks as a table, and the findings."""
+    claim, result = report.claim, report.result
+    width = max(len(check["name"]) for check in result["checks"])
+    lines = [f"L{claim.number} {claim.name} ({claim.at})", *textwrap.wrap(claim.sentence, 110), claim.equation, ""]
+    for check in result["checks"]:
+        mark = "holds" if check["holds"] else "FAILS"
+        lines.append(
+            f"  {check['name']:{width}}  {check['value']:>10.4g}  {check['relation']:2} {check['bound']:<8.4g} {mark}"
+        )
+    for finding in result["findings"]:
+        lines += ["", *textwrap.wrap(finding, 110, initial_indent="  ", subsequent_indent="  ")]
+    verdict = "The claim holds" if result["holds"] else "The claim does not hold here"
+    return "\n".join([*lines, "", f"{verdict}; {result['seconds']:.0f} s; {report.figure}"])
+
+
+def write_json(path: Path, reports: Sequence[Report]) -> None:
+    """The numbers of every run under its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    named = {report.claim.name: {"number": report.claim.number} | report.result for report in reports}
+    path.write_text(json.dumps(named, indent=1) + "\n")
+
+
+def run_all(options: argparse.Namespace) -> list[Report]:
+    """Every experiment, several at a time; each is printed when it and those before it are done."""
+    given = {"seed": options.seed}
+    reports = []
+    with ProcessPoolExecutor(options.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        pending = [pool.submit(perform, name, given, options.quick, options.figures) for name in options.only]
+        for future in pending:
+            reports.append(future.result())
+            print(table(reports[-1]), end="\n\n", flush=True)
+    return reports
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; 0 where every claim holds, 1 where one does not, 2 for bad input."""
+    options = parse_arguments(arguments)
+    if options.name is None:
+        print(listing())
+        return 0
+    try:
+        if options.name == "all":
+            reports = run_all(options)
+        else:
+            names = {parameter.name for parameter in fields(EXPERIMENTS[options.name].Params)}
+            given = {name: value for name, value in vars(options).items() if name in names}
+            reports = [perform(options.name, given, options.quick, options.figures)]
+            print(table(reports[0]))
+        if options.json:
+            write_json(options.json, reports)
+    except (ValueError, OSError) as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 2
+    failing = [report.claim.name for report in reports if not report.result["holds"]]
+    if len(reports) > 1:
+        seconds = sum(report.result["seconds"] for report in reports)
+        print(f"{len(reports) - len(failing)} of {len(reports)} claims hold; {seconds:.0f} s of computing")
+    return 1 if failing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

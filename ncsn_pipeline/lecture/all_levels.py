@@ -1,0 +1,79 @@
+"""A network for many noise levels at once: how the experiments with a ladder, or a continuum of levels, learn.
+
+:mod:`.single_level` holds its counterpart for one noise level.
+"""
+
+import torch
+from torch import nn
+
+from ..densities import Density, NoisyScoreFn
+from ..networks import ScoreMLP, as_score_function
+from ..noise_levels import SigmaDistribution, edm_weight, multi_level_denoising_score_matching
+from .training import fit
+
+MOMENT_SAMPLES = 10_000
+
+
+def new_network(
+    density: Density, *, hidden_features: int, generator: torch.Generator, sigma_conditioned: bool = True
+) -> ScoreMLP:
+    """An untrained network; it returns the scores of the noised Gaussian of the density's mean and spread.
+
+    Args:
+        density: what it is to learn, in the plane.
+        hidden_features: width of the three hidden layers, at least 1.
+        generator: draws the samples for mean and spread, and the weights.
+        sigma_conditioned: whether the hidden layers are told sigma; a network for one level need not be.
+    """
+    x = density.sample(MOMENT_SAMPLES, generator=generator)
+    # Layers draw from torch's global generator, which is put back as it was.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+        return ScoreMLP(
+            hidden_features=hidden_features,
+            sigma_conditioned=sigma_conditioned,
+            sigma_data=x.std().item(),
+            data_mean=x.mean().item(),
+        )
+
+
+def learn_scores(
+    network: nn.Module,
+    density: Density,
+    sigmas: SigmaDistribution,
+    *,
+    num_steps: int,
+    batch_size: int,
+    learning_rate: float,
+    generator: torch.Generator,
+) -> NoisyScoreFn:
+    """Trains a network by denoising score matching, on fresh samples and noise levels at every step.
+
+    Args:
+        network: `(sample, sigma) -> .sample`, with `sigma_data` in its config; it is changed.
+        density: what it learns.
+        sigmas: how the noise levels are drawn; `LadderSigmas([sigma])` for one.
+        num_steps: updates of the network, at least 1.
+        batch_size: samples an update, at least 1.
+        learning_rate: of Adam at the start, > 0; it falls to zero along a cosine.
+        generator: source of samples, levels and noise.
+
+    Returns:
+        The learned scores, `(x, sigma) -> score`, without gradients in the weights.
+    """
+    noisy_score_fn = as_score_function(network)
+    weight = edm_weight(network.config.sigma_data)
+    fit(
+        network.parameters(),
+        lambda: multi_level_denoising_score_matching(
+            noisy_score_fn,
+            density.sample(batch_size, generator=generator),
+            sigmas(batch_size, generator),
+            weight=weight,
+            generator=generator,
+        ),
+        num_steps=num_steps,
+        learning_rate=learning_rate,
+    )
+    network.requires_grad_(False)
+    return noisy_score_fn

@@ -1,0 +1,269 @@
+"""L16.  A free-form network is not conservative; an energy parameterisation is, and does not help much.
+
+A score is a gradient, so log p must come back to its value around a closed loop, and the Jacobian must be symmetric:
+
+    integral around the loop of s . dx = 0,        ds/dx = (ds/dx)^T.
+
+A free-form network promises neither.  The gradient of a scalar that a network computes does, whatever its weights are:
+
+    E(x, sigma) = -1/2 <x - mean, f(x, sigma)>,        s(x, sigma) = -grad_x E(x, sigma).
+
+Both learn the same scores here, from the same losses, with the same network f, and both are sampled.  Around a loop the
+fields are integrated in float64, as what is measured of the energy's is rounding.
+
+Source: Salimans & Ho 2021 (energy or score); Du et al. 2023, section 4 (this energy).
+"""
+
+import time
+from copy import deepcopy
+from dataclasses import dataclass
+from statistics import mean
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ..densities import NoisyScoreFn, ScoreFn, two_moons
+from ..diagnostics import (
+    circle,
+    jacobian_asymmetry,
+    plots,
+    relative_circulation,
+    relative_fisher_divergence,
+    sliced_wasserstein,
+)
+from ..networks import EnergyModel, as_score_function
+from ..noise_levels import LogUniformSigmas, geometric_ladder
+from ..sampling import annealed_langevin_dynamics, final
+from .all_levels import learn_scores, new_network
+from .experiment import Check, Claim, Params, Result, flag
+
+CLAIM = Claim(
+    number=16,
+    name="conservative",
+    at="28:55",
+    sentence="A free-form network is not conservative: around a loop the log probability changes. An energy "
+    "parameterisation mends it, and does not help much.",
+    equation="loop integral of s . dx = 0  where  s = -grad E",
+)
+# Circles through and around the two moons: centre and radius, in data units; the first is drawn.
+LOOPS = (((0.5, 0.25), 1.0), ((0.5, 0.25), 0.5), ((0.0, 0.5), 0.7), ((1.0, 0.0), 0.7))
+
+
+@dataclass(frozen=True)
+class ConservativeParams(Params):
+    """See the flags."""
+
+    sigmas: tuple[float, ...] = flag((0.1, 0.3, 1.0), "noise levels of the loops, in data units; the first is drawn")
+    sigma_max: float = flag(3.0, "largest noise level of training and sampling, in data units")
+    sigma_min: float = flag(0.05, "smallest noise level of training and sampling, in data units")
+    hidden_features: int = flag(64, "width of the three hidden layers")
+    train_steps: int = flag(1500, "updates of each network")
+    batch_size: int = flag(512, "samples an update")
+    learning_rate: float = flag(2e-3, "of Adam at the start")
+    num_test: int = flag(2000, "samples a level at which scores are compared")
+    num_particles: int = flag(2000, "samples drawn with each model")
+    num_levels: int = flag(30, "levels of annealed Langevin dynamics")
+    steps_per_level: int = flag(5, "Langevin steps a level")
+    relative_step: float = flag(0.2, "alpha_i / sigma_i² of the Langevin steps, below 2")
+
+
+Params = ConservativeParams
+QUICK = {
+    "sigma_min": 0.1,
+    "train_steps": 250,
+    "batch_size": 256,
+    "num_test": 500,
+    "num_particles": 500,
+    "num_levels": 10,
+}
+
+
+@dataclass(kw_only=True)
+class ConservativeResult(Result):
+    """Of the models "free" and "energy".
+
+    Args:
+        circulations: relative to the score's norm times the loop's length, shape `(sigmas, loops)`, by model.
+        asymmetry: mean of || J - J^T || / || J || at samples of the first sigma, by model.
+        errors: relative error of the score at each sigma, by model.
+        distances: sliced Wasserstein distance of samples to exact ones, in data units, by model.
+        chance: of exact samples, as many: as near as a perfect sampler comes.
+        training_seconds: CPU seconds, by model.
+        sampling_seconds: CPU seconds of one run, by model.
+        turn: where on the drawn loop, in turns from 0 to 1, shape `(n,)`.
+        excess: log density gained since the start of the loop beyond the true one, in nats, shape `(n,)`, by model.
+        free_score: of the first sigma, by the free-form network, for the picture.
+    """
+
+    circulations: dict[str, list[list[float]]]
+    asymmetry: dict[str, float]
+    errors: dict[str, list[float]]
+    distances: dict[str, float]
+    chance: float
+    training_seconds: dict[str, float]
+    sampling_seconds: dict[str, float]
+    turn: Tensor
+    excess: dict[str, Tensor]
+    free_score: ScoreFn
+
+
+def run(params: ConservativeParams) -> ConservativeResult:
+    """The same network, free and as an energy: around loops, at samples, and as a sampler."""
+    generator = torch.Generator().manual_seed(params.seed)
+    density = two_moons()
+    free = new_network(density, hidden_features=params.hidden_features, generator=generator)
+    models = {"free": free, "energy": EnergyModel(deepcopy(free))}
+    noised = [density.noised(sigma) for sigma in params.sigmas]
+    points = [level.sample(params.num_test, generator=generator) for level in noised]
+    reference = density.sample(10 * params.num_particles, generator=generator)
+    exact_samples = density.sample(params.num_particles, generator=generator)
+    chance = sliced_wasserstein(exact_samples, reference, generator=generator)
+    drawn = circle(torch.tensor(LOOPS[0][0], dtype=torch.float64), LOOPS[0][1], 1000)
+    truth = gain(noised[0].score, drawn)
+
+    circulations, asymmetry, errors, distances, excess, fields = ({} for _ in range(6))
+    training_seconds, sampling_seconds = {}, {}
+    for kind, model in models.items():
+        begin = time.process_time()
+        score = learn_scores(
+            model,
+            density,
+            LogUniformSigmas(params.sigma_min, params.sigma_max),
+            num_steps=params.train_steps,
+            batch_size=params.batch_size,
+            learning_rate=params.learning_rate,
+            generator=generator,
+        )
+        training_seconds[kind] = time.process_time() - begin
+        begin = time.process_time()
+        samples = draw(score, params, generator)
+        sampling_seconds[kind] = time.process_time() - begin
+        distances[kind] = sliced_wasserstein(samples, reference, generator=generator)
+        errors[kind] = [
+            relative_fisher_divergence(at(score, sigma)(x).detach(), level.score(x))
+            for sigma, x, level in zip(params.sigmas, points, noised, strict=True)
+        ]
+        precise = as_score_function(deepcopy(model).double())
+        circulations[kind] = [
+            [
+                relative_circulation(at(precise, sigma), circle(torch.tensor(centre, dtype=torch.float64), radius))
+                for centre, radius in LOOPS
+            ]
+            for sigma in params.sigmas
+        ]
+        fields[kind] = at(precise, params.sigmas[0])
+        asymmetry[kind] = jacobian_asymmetry(fields[kind], points[0].double()).mean().item()
+        excess[kind] = gain(fields[kind], drawn) - truth
+
+    of_free, of_energy = ([value for level in circulations[kind] for value in level] for kind in ("free", "energy"))
+    better = mean(free / energy for free, energy in zip(errors["free"], errors["energy"], strict=True))
+    return ConservativeResult(
+        params=params,
+        checks=[
+            Check("energy: largest relative circulation of all loops", max(of_energy), "<=", 1e-5),
+            Check("free-form: mean relative circulation of all loops", mean(of_free), ">=", 1e-3),
+            Check("free-form's mean over energy's largest", mean(of_free) / max(*of_energy, 1e-300), ">=", 100),
+            Check(
+                "distance of samples, free-form and energy: difference (data units)",
+                abs(distances["free"] - distances["energy"]),
+                "<=",
+                0.05,
+            ),
+        ],
+        findings=[
+            f"Around a loop of radius {LOOPS[0][1]:g} at sigma {params.sigmas[0]:g} log p changes by "
+            f"{excess['free'][-1] + truth[-1]:.2f} nats by the free-form network and by "
+            f"{abs(excess['energy'][-1] + truth[-1]):.0e} by the energy. At samples the free-form Jacobian's asymmetry "
+            f"is {asymmetry['free']:.1%} of its norm on average.",
+            f"Samples lie {distances['free']:.3f} (free-form) and {distances['energy']:.3f} (energy) from the data, "
+            f"which are 3 wide, and exact ones {chance:.3f}.",
+            f"The error of the free-form score is {better:.1f} times the energy's on average over the levels, after as "
+            f"many updates of the same network; the energy's training took {training_seconds['energy']:.1f} s instead "
+            f"of {training_seconds['free']:.1f} s, its sampling {sampling_seconds['energy']:.1f} s instead of "
+            f"{sampling_seconds['free']:.1f} s.",
+        ],
+        circulations=circulations,
+        asymmetry=asymmetry,
+        errors=errors,
+        distances=distances,
+        chance=chance,
+        training_seconds=training_seconds,
+        sampling_seconds=sampling_seconds,
+        turn=torch.linspace(0, 1, len(truth)),
+        excess=excess,
+        free_score=fields["free"],
+    )
+
+
+def at(noisy_score_fn: NoisyScoreFn, sigma: float) -> ScoreFn:
+    """The scores of one level, in the floating type of the points."""
+    return lambda x: noisy_score_fn(x, torch.tensor(sigma, dtype=x.dtype))
+
+
+def gain(score_fn: ScoreFn, loop: Tensor) -> Tensor:
+    """What log p gains from the start of a loop to each of its points, if the field is its gradient.
+
+    The line integral of s . dx by the trapezoidal rule, whose error falls with the square of the segments' length.
+
+    Args:
+        score_fn: `(B, d) -> (B, d)`.
+        loop: vertices, shape `(M, d)`; the last joins the first.
+
+    Returns:
+        Shape `(M + 1,)`, in nats: first 0, last the circulation.
+    """
+    closed = torch.cat([loop, loop[:1]])
+    score = score_fn(closed).detach()
+    steps = ((score[1:] + score[:-1]) / 2 * closed.diff(dim=0)).sum(1)
+    return torch.cat([steps.new_zeros(1), steps.cumsum(0)])
+
+
+def draw(score: NoisyScoreFn, params: ConservativeParams, generator: torch.Generator) -> Tensor:
+    """Samples by annealed Langevin dynamics, shape `(num_particles, 2)`."""
+    return final(
+        annealed_langevin_dynamics(
+            score,
+            params.sigma_max * torch.randn(params.num_particles, 2, generator=generator),
+            sigmas=geometric_ladder(params.sigma_max, params.sigma_min, params.num_levels),
+            steps_per_level=params.steps_per_level,
+            step_size=params.relative_step * params.sigma_min**2,
+            generator=generator,
+        )
+    )
+
+
+def figure(result: ConservativeResult) -> Figure:
+    """The free-form field and a loop; what log p gains around it; the error of both."""
+    sigma, (centre, radius) = result.params.sigmas[0], LOOPS[0]
+    extent = (-1.2, 2.2, -1.2, 1.7)
+    of_free, of_energy = (
+        [value for level in result.circulations[kind] for value in level] for kind in ("free", "energy")
+    )
+    fig, (left, middle, right) = plots.new_figure(
+        "Around a loop a free-form score does not return to where it started; an energy's does",
+        f"Circulation over the score's norm times the length: {mean(of_free):.1%} free-form, "
+        f"{plots.plain_number(float(f'{max(of_energy):.0e}'))} energy. Samples are {result.distances['free']:.3f} "
+        f"(free-form) and {result.distances['energy']:.3f} (energy) from the data, exact ones {result.chance:.3f}",
+        ncols=3,
+        size=(10, 4.2),
+    )
+    plots.density_background(left, two_moons(sigma=sigma), extent)
+    plots.arrow_field(left, lambda x: result.free_score(x.double()), extent, n=15, colour="learned")
+    plots.closed_loop(left, circle(centre, radius))
+    plots.panel_title(left, f"free-form score, sigma {sigma:g}")
+
+    plots.line(middle, result.turn, torch.zeros_like(result.turn), "true", dashed=True)
+    for kind, name, colour in (("free", "free-form", "learned"), ("energy", "energy", "second")):
+        plots.line(middle, result.turn, result.excess[kind], colour, label=name)
+        middle.plot(1, result.excess[kind][-1], "o", color=plots.COLOURS[colour], markersize=7, clip_on=False)
+        error = plots.line(right, result.params.sigmas, result.errors[kind], colour, label=name, markers=True)
+        error.set_clip_on(False)
+    plots.panel_title(middle, "log p gained, less the true gain")
+    middle.set(xlabel="turns around the loop")
+    plots.log_axis(right, "xy")
+    plots.panel_title(right, "relative error of the score")
+    right.set(xlabel="sigma (data units)")
+    for panel in (middle, right):
+        plots.label_ends(panel)
+    return fig

@@ -1,0 +1,272 @@
+"""L14.  People use a thousand noise levels; the natural limit is a continuum of them.
+
+One network is trained on a continuous sigma, ln sigma uniform, and sampled at any ladder.  Annealed Langevin dynamics
+with L levels and T = N / L steps at each, N the same for all L,
+
+    x <- x + alpha_i s(x, sigma_i) + sqrt(2 alpha_i) z,        alpha_i = u sigma_i²,
+
+gets better with L until the ladder is fine enough, and then L no longer matters.  In the limit noise is taken away
+continuously, and there is a deterministic path with the same densities, the probability-flow ODE,
+
+    dx / d sigma = -sigma s(x, sigma),
+    log p_sigma_min(x) = log p_sigma_max(x(sigma_max)) - int sigma tr(ds/dx) d sigma,
+
+which gives what no ladder does: the log density of any point.
+
+Source: Song et al. 2021, eq. 13 and 39 (variance exploding, time is sigma); technique 4, with which a constant u is
+compared, is Song & Ermon 2020, section 3.4.
+"""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ..densities import NoisyScoreFn, exact_score_function
+from ..diagnostics import plots, sliced_wasserstein
+from ..noise_levels import LogUniformSigmas
+from ..sampling import AnnealedLangevinScheduler, log_likelihood
+from .all_levels import learn_scores, new_network
+from .experiment import Check, Claim, Params, Result, flag
+from .toy import corner_mixture
+
+CLAIM = Claim(
+    number=14,
+    name="continuum",
+    at="24:26",
+    sentence="People use a thousand noise levels; the natural limit is a continuum of levels.",
+    equation="dx / d sigma = -sigma s(x, sigma);  log p_0(x) = log p_T(x_T) - int sigma tr(ds/dx) d sigma",
+)
+
+
+@dataclass(frozen=True)
+class ContinuumParams(Params):
+    """See the flags."""
+
+    num_levels: tuple[int, ...] = flag((1, 3, 10, 30, 100, 300, 1000), "numbers of levels L, increasing")
+    num_steps: int = flag(1000, "Langevin steps N of every run, at least the largest L; one evaluation each")
+    relative_step: float = flag(0.2, "u = alpha_i / sigma_i² of every run, below 2")
+    sigma_max: float = flag(20.0, "largest noise level, in data units")
+    sigma_min: float = flag(0.1, "smallest noise level, in data units")
+    num_particles: int = flag(1500, "samples a run")
+    num_reference: int = flag(20_000, "exact samples that they are compared with")
+    num_points: int = flag(1000, "points whose log density is computed")
+    hidden_features: int = flag(64, "width of the network's three hidden layers")
+    train_steps: int = flag(1500, "updates of the network")
+    batch_size: int = flag(512, "samples an update")
+    learning_rate: float = flag(2e-3, "of Adam at the start")
+
+
+Params = ContinuumParams
+QUICK = {
+    "num_levels": (1, 30, 300),
+    "num_steps": 300,
+    "num_particles": 1000,
+    "num_reference": 5000,
+    "num_points": 200,
+    "train_steps": 400,
+    "batch_size": 256,
+}
+
+
+@dataclass(kw_only=True)
+class ContinuumResult(Result):
+    """Distances are sliced Wasserstein distances to exact samples, in data units; log densities are in nats.
+
+    Args:
+        num_levels: L of every run.
+        learned_distance: of samples by the network, alpha_i = u sigma_i², for each L.
+        exact_distance: the same by the exact score.
+        technique_4_distance: by the exact score, with the step size of technique 4.
+        chance: of exact samples, as many as particles: as near as a perfect sampler comes.
+        true_nats: mean negative log density of the points, noised by sigma_min.
+        exact_nats: the same by the ODE with the exact score.
+        learned_nats: the same by the ODE with the network.
+        nats_standard_error: of `true_nats`, from the choice of points; the three share it.
+        exact_nfe: evaluations of the score by the ODE, exact score.
+        learned_nfe: the same, network.
+        true_log_prob: of each point, shape `(num_points,)`.
+        learned_log_prob: by the ODE with the network.
+    """
+
+    num_levels: list[int]
+    learned_distance: list[float]
+    exact_distance: list[float]
+    technique_4_distance: list[float]
+    chance: float
+    true_nats: float
+    exact_nats: float
+    learned_nats: float
+    nats_standard_error: float
+    exact_nfe: int
+    learned_nfe: int
+    true_log_prob: Tensor
+    learned_log_prob: Tensor
+
+
+def run(params: ContinuumParams) -> ContinuumResult:
+    """One network at many ladders, with the same number of steps at each; and log densities by the ODE."""
+    levels = list(params.num_levels)
+    if len(levels) < 3 or any(fewer >= more for fewer, more in pairwise(levels)) or levels[-1] > params.num_steps:
+        raise ValueError(
+            f"num_levels must be at least three increasing numbers of at most num_steps = {params.num_steps}; got "
+            f"{levels}."
+        )
+    generator = torch.Generator().manual_seed(params.seed)
+    density = corner_mixture()
+    exact = exact_score_function(density)
+    learned = learn_scores(
+        new_network(density, hidden_features=params.hidden_features, generator=generator),
+        density,
+        LogUniformSigmas(params.sigma_min, params.sigma_max),
+        num_steps=params.train_steps,
+        batch_size=params.batch_size,
+        learning_rate=params.learning_rate,
+        generator=generator,
+    )
+
+    reference = density.sample(params.num_reference, generator=generator)
+
+    def distances(score: NoisyScoreFn, relative_step: float | None) -> list[float]:
+        runs = (anneal(score, number, relative_step, params, generator) for number in levels)
+        return [sliced_wasserstein(x, reference, generator=generator) for x in runs]
+
+    by_learned = distances(learned, params.relative_step)
+    by_exact = distances(exact, params.relative_step)
+    by_technique_4 = distances(exact, None)
+    others = (density.sample(params.num_particles, generator=generator) for _ in range(8))
+    chance = sum(sliced_wasserstein(x, reference, generator=generator) for x in others) / 8
+
+    noised = density.noised(params.sigma_min)
+    points = noised.sample(params.num_points, generator=generator)
+    truth = noised.log_prob(points.double())
+    flow = {
+        "sigma_min": params.sigma_min,
+        "sigma_max": params.sigma_max,
+        "prior_mean": density.mean,
+        "prior_std": math.sqrt(density.covariance.diagonal().mean().item() + params.sigma_max**2),
+    }
+    of_exact = log_likelihood(exact, points.double(), **flow)
+    of_learned = log_likelihood(learned, points, **flow)
+    true_nats = -truth.mean().item()
+    words = {
+        "levels": ", ".join(f"{number:,}" for number in levels),
+        "learned": ", ".join(f"{distance:.2f}" for distance in by_learned),
+    }
+    return ContinuumResult(
+        params=params,
+        checks=[
+            Check(
+                "NLL by the ODE, exact score: distance from the truth (nats)",
+                abs(of_exact.nats - true_nats),
+                "<=",
+                0.02,
+            ),
+            Check(
+                "NLL by the ODE, learned score: distance from the truth (nats)",
+                abs(of_learned.nats - true_nats),
+                "<=",
+                0.2,
+            ),
+            Check(
+                f"distance with 1 level over that with {levels[-1]}, learned", by_learned[0] / by_learned[-1], ">=", 3
+            ),
+            Check(
+                f"change from {levels[-2]} levels to {levels[-1]} over the distance with 1",
+                abs(by_learned[-1] - by_learned[-2]) / by_learned[0],
+                "<=",
+                0.2,
+            ),
+        ],
+        findings=[
+            f"{params.num_steps:,} steps with the learned score end {words['learned']} from the data with "
+            f"{words['levels']} levels, exact samples {chance:.2f}, which is chance: a ladder must be fine enough, and "
+            "beyond that more levels change little.",
+            f"With the step size of technique 4 and the exact score the distance is {by_technique_4[-1]:.2f} with "
+            f"{levels[-1]:,} levels, {min(by_technique_4):.2f} at best. The rule looks at one level at a time: with "
+            "few steps at each it makes them too small, and the chain falls ever further behind its level.",
+            f"By the ODE a point has {of_exact.nats:.3f} nats with the exact score and {of_learned.nats:.3f} with the "
+            f"learned one, {true_nats:.3f} in truth; one point alone is off by "
+            f"{(of_learned.log_prob - truth).abs().mean():.2f} on average with the learned one.",
+        ],
+        num_levels=levels,
+        learned_distance=by_learned,
+        exact_distance=by_exact,
+        technique_4_distance=by_technique_4,
+        chance=chance,
+        true_nats=true_nats,
+        exact_nats=of_exact.nats,
+        learned_nats=of_learned.nats,
+        nats_standard_error=of_exact.nats_standard_error,
+        exact_nfe=of_exact.nfe,
+        learned_nfe=of_learned.nfe,
+        true_log_prob=truth,
+        learned_log_prob=of_learned.log_prob,
+    )
+
+
+@torch.no_grad()
+def anneal(
+    noisy_score_fn: NoisyScoreFn,
+    num_levels: int,
+    relative_step: float | None,
+    params: ContinuumParams,
+    generator: torch.Generator,
+) -> Tensor:
+    """Samples by annealed Langevin dynamics on L levels, shape `(num_particles, 2)`: N steps and the denoising.
+
+    One level is sigma_max alone.  What N / L leaves over goes to the last level.
+
+    Args:
+        noisy_score_fn: `(x, sigma) -> score`.
+        num_levels: L.
+        relative_step: u = alpha_i / sigma_i²; `None` for technique 4.
+        params: of the experiment.
+        generator: source of start and noise.
+    """
+    scheduler = AnnealedLangevinScheduler(sigma_max=params.sigma_max, sigma_min=params.sigma_min)
+    last = params.sigma_max if num_levels == 1 else params.sigma_min
+    step_size = None if relative_step is None else relative_step * last**2
+    scheduler.set_timesteps(params.num_steps + 1, num_levels=num_levels, step_size=step_size)
+    x = scheduler.init_noise_sigma * torch.randn(params.num_particles, 2, generator=generator)
+    for sigma in scheduler.timesteps:
+        x = scheduler.step(noisy_score_fn(x, sigma), sigma, x, generator=generator).prev_sample
+    return x
+
+
+def figure(result: ContinuumResult) -> Figure:
+    """Distance over the number of levels; log densities by the ODE against the truth."""
+    fig, (left, right) = plots.new_figure(
+        "More levels help until the ladder is fine enough: the limit is a continuum",
+        f"One network for every sigma, {result.params.num_steps:,} Langevin steps with any number of levels. Mean "
+        f"negative log density by the probability-flow ODE: {result.exact_nats:.3f} nats with the exact score, "
+        f"{result.learned_nats:.3f} with the learned one, {result.true_nats:.3f} in truth",
+        ncols=2,
+        width_ratios=(1.45, 1),
+    )
+    for name, distances, colour, dashed in (
+        ("technique 4", result.technique_4_distance, "plain", True),
+        ("exact", result.exact_distance, "true", True),
+        ("learned", result.learned_distance, "learned", False),
+    ):
+        curve = plots.line(left, result.num_levels, distances, colour, label=name, dashed=dashed, markers=not dashed)
+        curve.set_clip_on(False)
+    plots.log_axis(left, "xy")
+    left.axhline(result.chance, color=plots.COLOURS["muted"], linewidth=1.2, linestyle=":")
+    plots.direct_label(left, result.num_levels[0], result.chance, "exact samples", "muted", (0, -4), ha="left")
+    plots.panel_title(left, "distance to exact samples (data units)")
+    left.set(xlabel="noise levels L")
+    plots.label_ends(left)
+
+    truth = result.true_log_prob
+    low, high = truth.quantile(0.01).item(), truth.max().item()
+    right.plot([low - 1, high + 1], [low - 1, high + 1], color=plots.COLOURS["true"], linewidth=1.2, zorder=5)
+    right.scatter(truth, result.learned_log_prob, s=9, color=plots.COLOURS["learned"], alpha=0.5, linewidths=0)
+    right.set(xlim=(low - 0.3, high + 0.3), ylim=(low - 0.3, high + 0.3), aspect="equal", xlabel="true log p(x) (nats)")
+    plots.direct_label(right, high, high, "truth", "true", (-10, 4), ha="right", va="center")
+    plots.direct_label(right, high - 0.1, low + 0.3, "learned score", "learned", (0, 0), ha="right")
+    plots.panel_title(right, "log p(x) by the ODE (nats)")
+    return fig

@@ -1,0 +1,160 @@
+"""L4.  The price of denoising score matching: it estimates the score of the noised density, not of the clean one.
+
+One network is trained at each of several noise levels, and each is held against two scores,
+
+    against the noised one    E_{p_sigma} || s_theta - grad log p_sigma ||² / E_{p_sigma} || grad log p_sigma ||²
+    against the clean one     E_p || s_theta - grad log p ||² / E_p || grad log p ||²
+
+The first is small at every sigma.  The second is, but for that small part, what the exact noised score has as well, and
+no training lowers it:  E_p || grad log p_sigma - grad log p ||² / E_p || grad log p ||², which tends to 1, the error of
+no score at all, as sigma grows.
+
+Source: Vincent 2011, section 4.2; Song & Ermon 2019, section 2.1.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from matplotlib.figure import Figure
+
+from ..densities import Density, ScoreFn
+from ..diagnostics import plots, relative_fisher_divergence
+from .experiment import Check, Claim, Params, Result, flag
+from .single_level import at_level, learn_score, three_bars
+
+CLAIM = Claim(
+    number=4,
+    name="noised-target",
+    at="05:05",
+    sentence="The price of denoising score matching: it estimates the noised density, not the clean one.",
+    equation="argmin_s E || s(x + sigma z) + z / sigma ||² = grad log p_sigma, not grad log p",
+)
+
+
+@dataclass(frozen=True)
+class NoisedTargetParams(Params):
+    """See the flags."""
+
+    sigmas: tuple[float, ...] = flag((0.1, 0.2, 0.4, 0.8, 1.5, 3.0), "noise levels, increasing, in data units")
+    hidden_features: int = flag(64, "width of each network's three hidden layers")
+    train_steps: int = flag(800, "updates of each network")
+    batch_size: int = flag(1024, "samples an update")
+    learning_rate: float = flag(1e-2, "of Adam at the start")
+    num_samples: int = flag(20_000, "samples that errors are averaged over")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.sigmas) < 2 or list(self.sigmas) != sorted(set(self.sigmas)):
+            raise ValueError(f"sigmas must be at least two, strictly increasing; got {self.sigmas}.")
+
+
+Params = NoisedTargetParams
+QUICK = {
+    "sigmas": (0.1, 0.5, 3.0),
+    "hidden_features": 32,
+    "train_steps": 450,
+    "learning_rate": 2e-2,
+    "num_samples": 10_000,
+}
+
+
+@dataclass(kw_only=True)
+class NoisedTargetResult(Result):
+    """Relative errors at each noise level.
+
+    Args:
+        against_noised: of the learned score, against the noised density's.
+        against_clean: of the learned score, against the clean density's.
+        price: of the exact noised score, against the clean density's.
+        density: the clean density, for the figure.
+        learned: the learned scores, one a noise level.
+    """
+
+    against_noised: list[float]
+    against_clean: list[float]
+    price: list[float]
+    density: Density
+    learned: list[ScoreFn]
+
+
+def run(params: NoisedTargetParams) -> NoisedTargetResult:
+    """A network for each sigma, against the noised and the clean score."""
+    generator = torch.Generator().manual_seed(params.seed)
+    density = three_bars()
+    x = density.sample(params.num_samples, generator=generator)
+    clean_score = density.score(x)
+    against_noised, against_clean, price, learned = [], [], [], []
+    for sigma in params.sigmas:
+        network, _ = learn_score(
+            density,
+            sigma,
+            num_steps=params.train_steps,
+            batch_size=params.batch_size,
+            hidden_features=params.hidden_features,
+            learning_rate=params.learning_rate,
+            generator=generator,
+        )
+        score_fn, noised = at_level(network, sigma), density.noised(sigma)
+        x_noised = noised.sample(params.num_samples, generator=generator)
+        against_noised.append(relative_fisher_divergence(score_fn(x_noised), noised.score(x_noised)))
+        against_clean.append(relative_fisher_divergence(score_fn(x), clean_score))
+        price.append(relative_fisher_divergence(noised.score(x), clean_score))
+        learned.append(score_fn)
+    growth = torch.tensor(against_clean).diff()
+    first, last = params.sigmas[0], params.sigmas[-1]
+    return NoisedTargetResult(
+        params=params,
+        checks=[
+            Check("largest error against the noised score", max(against_noised), "<=", 0.05),
+            Check("smallest growth of the error against the clean score", float(growth.min()), ">", 0.0),
+        ],
+        findings=[
+            f"Against the clean score the error grows from {against_clean[0]:.3f} at sigma {first:g} to "
+            f"{against_clean[-1]:.3f} at {last:g}; the exact noised score has {price[0]:.3f} and {price[-1]:.3f}: "
+            "that is the price, which no training lowers.",
+            f"It levels off at 1: at sigma {last:g} the learned score tells as little of the clean one as no score "
+            "does, while against its own target its error is "
+            f"{against_noised[-1]:.1e} ({against_noised[0]:.1e} at sigma {first:g}).",
+        ],
+        against_noised=against_noised,
+        against_clean=against_clean,
+        price=price,
+        density=density,
+        learned=learned,
+    )
+
+
+def figure(result: NoisedTargetResult) -> Figure:
+    """Both errors over sigma, and the learned arrows on the clean ones at a small and a larger sigma."""
+    sigmas = result.params.sigmas
+    shown = (0, min(range(len(sigmas)), key=lambda i: abs(sigmas[i] - 0.4)))
+    extent = (-2.2, 2.2, -2.2, 2.2)
+    fig, (left, *fields) = plots.new_figure(
+        "Denoising score matching learns the noised density, not the clean one",
+        f"Against its own target every network is right to {100 * max(result.against_noised):.1f} %; against the clean "
+        f"score the error grows from {100 * result.against_clean[0]:.0f} % to {100 * result.against_clean[-1]:.0f} %",
+        ncols=3,
+        size=(10, 4.2),
+        width_ratios=(1.25, 1, 1),
+    )
+    plots.log_axis(left, "xy")
+    plots.line(left, sigmas, result.against_clean, "plain", markers=True)
+    plots.line(left, sigmas, result.price, "true", dashed=True)
+    plots.line(left, sigmas, result.against_noised, "learned", markers=True)
+    left.set(xlabel="noise level sigma", ylim=(None, 4))
+    low = min(result.against_noised[len(sigmas) // 2], result.against_noised[0] / 10)
+    for x, y, text, colour, offset in (
+        (sigmas[-1], result.against_clean[-1], "to the clean score", "plain", (-2, 9)),
+        (sigmas[1], result.price[1], "the exact noised\nscore's own", "true", (8, -12)),
+        (sigmas[0], low, "to its target,\nthe noised score", "learned", (0, -4)),
+    ):
+        plots.direct_label(left, x, y, text, colour, offset, ha="right" if colour == "plain" else "left")
+    plots.panel_title(left, "relative error of the score")
+    for axes, i in zip(fields, shown, strict=True):
+        plots.density_background(axes, result.density, extent)
+        longest = float(result.density.score(plots.plane_grid(extent, 11)).norm(dim=1).quantile(0.8))
+        plots.arrow_field(axes, result.density.score, extent, 11, "true", longest=longest)
+        plots.arrow_field(axes, result.learned[i], extent, 11, "learned", longest=longest)
+        plots.panel_title(axes, f"learned at sigma {sigmas[i]:g}", "learned")
+        axes.set_xlabel("clean score in black")
+    return fig

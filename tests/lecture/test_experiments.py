@@ -1,0 +1,147 @@
+"""Every experiment, in its quick version: the claim holds, the picture is drawn, the command works."""
+
+import json
+import math
+import re
+import subprocess
+import sys
+from dataclasses import fields, replace
+
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from ncsn_pipeline.lecture import EXPERIMENTS
+from ncsn_pipeline.lecture.__main__ import main
+from ncsn_pipeline.lecture.experiment import Check, Params, Result
+from ncsn_pipeline.lecture.running import parameters
+
+NAMES = list(EXPERIMENTS)
+
+
+@pytest.fixture(scope="module")
+def quick():
+    """The quick result of an experiment, run once."""
+    results = {}
+
+    def run(name):
+        if name not in results:
+            module = EXPERIMENTS[name]
+            results[name] = module.run(parameters(module, {}, quick=True))
+        return results[name]
+
+    return run
+
+
+def test_the_sixteen_claims_are_in_order():
+    assert [module.CLAIM.number for module in EXPERIMENTS.values()] == list(range(1, 17))
+    assert [module.__name__.rsplit(".")[-1] for module in EXPERIMENTS.values()] == [
+        name.replace("-", "_") for name in NAMES
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_the_claim_holds(name, quick):
+    result = quick(name)
+    assert result.checks
+    failing = [check for check in result.checks if not check.holds and not check.timing]
+    assert failing == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_the_figure_is_drawn(name, quick, tmp_path):
+    figure = EXPERIMENTS[name].figure(quick(name))
+    assert isinstance(figure, Figure)
+    figure.savefig(tmp_path / "figure.png", dpi=50)
+    picture = Image.open(tmp_path / "figure.png").convert("L")
+    assert picture.width >= 400 and len(picture.getcolors()) > 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_the_numbers_survive_json(name, quick):
+    written = quick(name).as_json()
+    assert json.loads(json.dumps(written, allow_nan=False)) == written
+    assert written["numbers"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_is_explained_and_checked(name):
+    module = EXPERIMENTS[name]
+    assert all(parameter.metadata["help"] for parameter in fields(module.Params))
+    assert module.QUICK.keys() <= {parameter.name for parameter in fields(module.Params)}
+    numbers = [item.name for item in fields(module.Params) if isinstance(item.default, int | float)]
+    for number in numbers:
+        for bad in (-1, math.nan):
+            with pytest.raises(ValueError, match=number):
+                module.Params(**{number: bad})
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_does_not():
+    module = EXPERIMENTS["mixing"]
+    params = module.Params(num_particles=200, num_steps=20)
+    first, again, other = (module.run(each) for each in (params, params, replace(params, seed=1)))
+    assert first.particles.equal(again.particles)
+    assert not first.particles.equal(other.particles)
+
+
+def test_a_claim_holds_where_all_checks_do():
+    good, bad = Check("a", 1.0, "<=", 2.0), Check("b", math.nan, "<=", 2.0)
+    assert good.holds and not bad.holds
+    assert Result(params=Params(), checks=[good]).holds
+    assert not Result(params=Params(), checks=[good, bad]).holds
+
+
+def test_the_readme_shows_every_claim(repo_root):
+    readme = (repo_root / "README.md").read_text()
+    for name in NAMES:
+        row = next(line for line in readme.splitlines() if line.startswith(f"| L{EXPERIMENTS[name].CLAIM.number} "))
+        assert EXPERIMENTS[name].CLAIM.sentence in row
+        places = re.findall(r'(?:\]\(|src=")([^)"]+)', row)
+        assert len(places) == 2 and all((repo_root / place).is_file() for place in places)
+
+
+def test_the_listing_names_every_experiment(capsys):
+    assert main([]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in NAMES)
+
+
+def test_the_command_runs_one_experiment(capsys, tmp_path):
+    written = tmp_path / "numbers" / "mixing.json"
+    flags = ["--num-particles", "500", "--seed", "3", "--json", str(written), "--figures", str(tmp_path)]
+    assert main(["mixing", "--quick", *flags]) == 0
+    assert "The claim holds" in capsys.readouterr().out
+    numbers = json.loads(written.read_text())["mixing"]
+    assert numbers["params"]["num_particles"] == 500 and numbers["params"]["seed"] == 3
+    assert numbers["params"]["num_steps"] == EXPERIMENTS["mixing"].QUICK["num_steps"]
+    assert Image.open(tmp_path / "mixing.png").width == 2000
+
+
+@pytest.mark.slow
+def test_the_command_runs_several_at_a_time(tmp_path):
+    command = [sys.executable, "-m", "ncsn_pipeline.lecture", "all", "--quick", "--only", "mixing", "langevin"]
+    files = ["--json", tmp_path / "all.json", "--figures", tmp_path]
+    done = subprocess.run([*command, "--jobs", "2", *files], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "2 of 2 claims hold" in done.stdout
+    numbers = json.loads((tmp_path / "all.json").read_text())
+    assert list(numbers) == ["mixing", "langevin"] and all(run["holds"] for run in numbers.values())
+    assert (tmp_path / "mixing.png").is_file() and (tmp_path / "langevin.png").is_file()
+
+
+def test_the_command_says_where_a_claim_fails(capsys, tmp_path):
+    """Modes that touch are mixed by plain Langevin dynamics: the claim is about modes that stand apart."""
+    flags = ["--std", "4", "--num-particles", "500", "--num-steps", "1000", "--step-size", "0.5"]
+    assert main(["mixing", *flags, "--figures", str(tmp_path)]) == 1
+    assert "FAILS" in capsys.readouterr().out
+
+
+def test_bad_parameters_are_refused(capsys, tmp_path):
+    assert main(["mixing", "--num-steps", "0", "--figures", str(tmp_path)]) == 2
+    assert "num_steps must be positive; got 0" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(SystemExit):
+        main(["all", "--jobs", "0"])
