@@ -1,16 +1,15 @@
 """Every experiment of the laboratory at full size, over several seeds.
 
-    python benchmarks/lecture.py [--seeds 0 1 2] [--jobs 2] [--output benchmarks/results]
+    python benchmarks/lecture.py [--jobs 2] [--only NAME ...]
 
-Runs `python -m ncsn_pipeline.lecture all` once a seed and writes the numbers, a table of every check with its value for
-each seed, and the pictures of the first seed; then renews the table of claims in the README, between its two marks.
+Runs `python -m ncsn_pipeline.lecture all` once a seed and renews, in `benchmarks/results`, the numbers, a table of all
+checks with their values for each seed, and the pictures of the first seed; then the table of claims in the README.
 """
 
 import argparse
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +19,35 @@ from ncsn_pipeline.lecture import EXPERIMENTS
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "runs" / "lecture"
+RESULTS = ROOT / "benchmarks" / "results"
+SEEDS = (0, 1, 2)
 START, END = "<!-- claims: written by benchmarks/lecture.py -->", "<!-- end of claims -->"
 PICTURE_WIDTH = 800  # pixels
 BAR = "\\|"  # a bar within a cell of a table
 
 
-def run(seed: int, jobs: int) -> tuple[dict[str, Any], float]:
-    """All experiments with one seed; returns their numbers and the wall time in seconds."""
+def run(seed: int, names: list[str], jobs: int) -> dict[str, Any]:
+    """Runs experiments with one seed and returns their numbers by name."""
     folder = RUNS / f"seed{seed}"
+    numbers = folder / "results.json"
+    numbers.unlink(missing_ok=True)
     command = [sys.executable, "-m", "ncsn_pipeline.lecture", "all", "--seed", str(seed), "--jobs", str(jobs)]
-    start = time.perf_counter()
-    done = subprocess.run([*command, "--json", str(folder / "results.json"), "--figures", str(folder)], cwd=ROOT)
+    files = ["--json", str(numbers), "--figures", str(folder)]
+    done = subprocess.run([*command, *files, "--only", *names], cwd=ROOT)
     if done.returncode not in (0, 1):
         raise SystemExit(f"seed {seed}: the command failed with {done.returncode}")
-    return json.loads((folder / "results.json").read_text()), time.perf_counter() - start
+    return json.loads(numbers.read_text())
 
 
-def as_markdown(runs: dict[int, dict[str, Any]], seconds: dict[int, float], jobs: int) -> str:
+def as_markdown(runs: dict[str, dict[str, Any]]) -> str:
     """The committed table of checks, and the findings of the first seed."""
     seeds = list(runs)
-    wall = ", ".join(f"{seconds[seed] / 60:.1f}" for seed in seeds)
+    minutes = ", ".join(f"{sum(each['seconds'] for each in runs[seed].values()) / 60:.1f}" for seed in seeds)
     lines = [
         "# The lecture's claims, measured",
         "",
-        f"`python benchmarks/lecture.py`: full size, seeds {', '.join(map(str, seeds))}; "
-        f"{wall} minutes with {jobs} experiments at a time, one thread each.",
+        f"`python benchmarks/lecture.py`: full size, seeds {', '.join(seeds)}; {minutes} minutes a seed on one thread, "
+        "half of that on two cores.",
         "",
         f"| | check | bound | {' | '.join(f'seed {seed}' for seed in seeds)} | |",
         "|---|---|---|" + "---|" * (len(seeds) + 1),
@@ -63,9 +66,14 @@ def as_markdown(runs: dict[int, dict[str, Any]], seconds: dict[int, float], jobs
     return "\n".join([*lines, ""])
 
 
-def claims_table(runs: dict[int, dict[str, Any]], pictures: Path) -> str:
-    """The README's table: name and file, claim, equation, the first check's number over the seeds, picture."""
-    lines = ["| | claim | equation | number | picture |", "|---|---|---|---|---|"]
+def claims_table(runs: dict[str, dict[str, Any]]) -> str:
+    """The README's table: name, file and command; claim; equation; the first check over the seeds; picture."""
+    lines = [
+        f"A number is the experiment's first check over the seeds {', '.join(runs)}, with its bound.",
+        "",
+        "| | claim | equation | number | picture |",
+        "|---|---|---|---|---|",
+    ]
     for name, module in EXPERIMENTS.items():
         claim = module.CLAIM
         file = f"ncsn_pipeline/lecture/{name.replace('-', '_')}.py"
@@ -73,9 +81,9 @@ def claims_table(runs: dict[int, dict[str, Any]], pictures: Path) -> str:
         low, high = min(check["value"] for check in checks), max(check["value"] for check in checks)
         values = f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} … {high:.3g}"
         number = f"{checks[0]['name']}: {values} ({checks[0]['relation']} {checks[0]['bound']:.3g})"
-        picture = (pictures / f"{name}.png").relative_to(ROOT).as_posix()
+        picture = f"benchmarks/results/lecture/{name}.png"
         cells = [
-            f"L{claim.number} [`{name}`]({file})",
+            f"L{claim.number} [{file.rsplit('/')[-1]}]({file}) `python -m ncsn_pipeline.lecture {name}`",
             claim.sentence,
             f"`{claim.equation}`",
             number,
@@ -85,32 +93,35 @@ def claims_table(runs: dict[int, dict[str, Any]], pictures: Path) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Runs every seed; saves the tables and the pictures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--jobs", type=int, default=2, help="experiments at a time")
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
-    arguments = parser.parse_args()
-    measured = {seed: run(seed, arguments.jobs) for seed in arguments.seeds}
-    runs = {seed: numbers for seed, (numbers, _) in measured.items()}
-    seconds = {seed: wall for seed, (_, wall) in measured.items()}
+def save_picture(name: str) -> None:
+    """The first seed's picture, small enough for a repository."""
+    with Image.open(RUNS / f"seed{SEEDS[0]}" / f"{name}.png") as picture:
+        size = PICTURE_WIDTH, round(picture.height * PICTURE_WIDTH / picture.width)
+        small = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS).quantize(128)
+    (RESULTS / "lecture").mkdir(parents=True, exist_ok=True)
+    small.save(RESULTS / "lecture" / f"{name}.png", optimize=True)
 
-    pictures = arguments.output.resolve() / "lecture"
-    pictures.mkdir(parents=True, exist_ok=True)
-    for name in EXPERIMENTS:
-        with Image.open(RUNS / f"seed{arguments.seeds[0]}" / f"{name}.png") as picture:
-            small = picture.convert("RGB").resize(
-                (PICTURE_WIDTH, round(picture.height * PICTURE_WIDTH / picture.width)), Image.Resampling.LANCZOS
-            )
-            small.quantize(128).save(pictures / f"{name}.png", optimize=True)
-    (arguments.output / "lecture.json").write_text(json.dumps(runs, indent=1) + "\n")
-    (arguments.output / "lecture.md").write_text(as_markdown(runs, seconds, arguments.jobs))
+
+def main() -> None:
+    """Runs every seed; renews the tables and the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=2, help="experiments at a time")
+    parser.add_argument("--only", nargs="+", choices=EXPERIMENTS, default=list(EXPERIMENTS), metavar="NAME")
+    arguments = parser.parse_args()
+    written = RESULTS / "lecture.json"
+    old = json.loads(written.read_text()) if written.exists() else {}
+    runs = {}
+    for seed in map(str, SEEDS):
+        known = old.get(seed, {}) | run(int(seed), arguments.only, arguments.jobs)
+        runs[seed] = {name: known[name] for name in EXPERIMENTS if name in known}
+    for name in arguments.only:
+        save_picture(name)
+    written.write_text(json.dumps(runs, indent=1, allow_nan=False) + "\n")
+    (RESULTS / "lecture.md").write_text(as_markdown(runs))
     readme = (ROOT / "README.md").read_text()
     before, rest = readme.split(START)
-    after = rest.split(END)[1]
-    (ROOT / "README.md").write_text(f"{before}{START}\n{claims_table(runs, pictures)}\n{END}{after}")
-    print(as_markdown(runs, seconds, arguments.jobs))
+    (ROOT / "README.md").write_text(f"{before}{START}\n{claims_table(runs)}\n{END}{rest.split(END)[1]}")
+    print(as_markdown(runs))
 
 
 if __name__ == "__main__":

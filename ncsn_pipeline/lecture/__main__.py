@@ -23,6 +23,8 @@ from .running import Report, perform
 
 PROGRAM = "python -m ncsn_pipeline.lecture"
 FIGURES = Path("runs/lecture")
+# Bad input, files that cannot be written, and chains that diverge with the step size they were given.
+EXPECTED = (ValueError, OSError, ArithmeticError)
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -107,45 +109,49 @@ def write_json(path: Path, reports: Sequence[Report]) -> None:
     """The numbers of every run under its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     named = {report.claim.name: {"number": report.claim.number} | report.result for report in reports}
-    path.write_text(json.dumps(named, indent=1) + "\n")
+    path.write_text(json.dumps(named, indent=1, allow_nan=False) + "\n")
 
 
-def run_all(options: argparse.Namespace) -> list[Report]:
-    """Every experiment, several at a time; each is printed when it and those before it are done."""
+def run_all(options: argparse.Namespace) -> tuple[list[Report], bool]:
+    """Several experiments at a time, each printed when those before it are done; and whether all could be run."""
     given = {"seed": options.seed}
     reports = []
     with ProcessPoolExecutor(options.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        pending = [pool.submit(perform, name, given, options.quick, options.figures) for name in options.only]
-        for future in pending:
-            reports.append(future.result())
-            print(table(reports[-1]), end="\n\n", flush=True)
-    return reports
+        pending = {name: pool.submit(perform, name, given, options.quick, options.figures) for name in options.only}
+        for name, future in pending.items():
+            try:
+                reports.append(future.result())
+            except EXPECTED as error:
+                print(f"{PROGRAM} {name}: {error}", end="\n\n", file=sys.stderr, flush=True)
+            else:
+                print(table(reports[-1]), end="\n\n", flush=True)
+    return reports, len(reports) == len(pending)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; 0 where every claim holds, 1 where one does not, 2 for bad input."""
+    """Runs the command; 0 where every claim holds, 1 where one does not, 2 where one could not be run."""
     options = parse_arguments(arguments)
     if options.name is None:
         print(listing())
         return 0
     try:
         if options.name == "all":
-            reports = run_all(options)
+            reports, complete = run_all(options)
         else:
             names = {parameter.name for parameter in fields(EXPERIMENTS[options.name].Params)}
             given = {name: value for name, value in vars(options).items() if name in names}
-            reports = [perform(options.name, given, options.quick, options.figures)]
+            reports, complete = [perform(options.name, given, options.quick, options.figures)], True
             print(table(reports[0]))
         if options.json:
             write_json(options.json, reports)
-    except (ValueError, OSError) as error:
+    except EXPECTED as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 2
     failing = [report.claim.name for report in reports if not report.result["holds"]]
-    if len(reports) > 1:
+    if options.name == "all":
         seconds = sum(report.result["seconds"] for report in reports)
-        print(f"{len(reports) - len(failing)} of {len(reports)} claims hold; {seconds:.0f} s of computing")
-    return 1 if failing else 0
+        print(f"{len(reports) - len(failing)} of {len(options.only)} claims hold; {seconds:.0f} s of computing")
+    return 2 if not complete else 1 if failing else 0
 
 
 if __name__ == "__main__":

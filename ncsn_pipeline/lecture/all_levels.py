@@ -9,7 +9,7 @@ from torch import nn
 from ..densities import Density, NoisyScoreFn
 from ..networks import ScoreMLP, as_score_function
 from ..noise_levels import SigmaDistribution, edm_weight, multi_level_denoising_score_matching
-from .training import fit
+from .training import fit, seeded_layers
 
 MOMENT_SAMPLES = 10_000
 
@@ -26,9 +26,7 @@ def new_network(
         sigma_conditioned: whether the hidden layers are told sigma; a network for one level need not be.
     """
     x = density.sample(MOMENT_SAMPLES, generator=generator)
-    # Layers draw from torch's global generator, which is put back as it was.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+    with seeded_layers(generator):
         return ScoreMLP(
             hidden_features=hidden_features,
             sigma_conditioned=sigma_conditioned,

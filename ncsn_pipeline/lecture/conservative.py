@@ -65,7 +65,7 @@ class ConservativeParams(Params):
     num_particles: int = flag(2000, "samples drawn with each model")
     num_levels: int = flag(30, "levels of annealed Langevin dynamics")
     steps_per_level: int = flag(5, "Langevin steps a level")
-    relative_step: float = flag(0.2, "alpha_i / sigma_i² of the Langevin steps, below 2")
+    relative_step: float = flag(0.2, "alpha_i / sigma_i² of the Langevin steps, below 2", below=2)
 
 
 Params = ConservativeParams

@@ -48,7 +48,7 @@ class ContinuumParams(Params):
 
     num_levels: tuple[int, ...] = flag((1, 3, 10, 30, 100, 300, 1000), "numbers of levels L, increasing")
     num_steps: int = flag(1000, "Langevin steps N of every run, at least the largest L; one evaluation each")
-    relative_step: float = flag(0.2, "u = alpha_i / sigma_i² of every run, below 2")
+    relative_step: float = flag(0.2, "u = alpha_i / sigma_i² of every run, below 2", below=2)
     sigma_max: float = flag(20.0, "largest noise level, in data units")
     sigma_min: float = flag(0.1, "smallest noise level, in data units")
     num_particles: int = flag(1500, "samples a run")
@@ -183,8 +183,7 @@ def run(params: ContinuumParams) -> ContinuumResult:
         ],
         findings=[
             f"{params.num_steps:,} steps with the learned score end {words['learned']} from the data with "
-            f"{words['levels']} levels, exact samples {chance:.2f}, which is chance: a ladder must be fine enough, and "
-            "beyond that more levels change little.",
+            f"{words['levels']} levels, exact samples {chance:.2f}, which is chance.",
             f"With the step size of technique 4 and the exact score the distance is {by_technique_4[-1]:.2f} with "
             f"{levels[-1]:,} levels, {min(by_technique_4):.2f} at best. The rule looks at one level at a time: with "
             "few steps at each it makes them too small, and the chain falls ever further behind its level.",

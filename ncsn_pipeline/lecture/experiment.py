@@ -48,9 +48,9 @@ class Claim:
     equation: str
 
 
-def flag(default: Any, help: str) -> Any:
-    """A parameter with its default and the line that `--help` shows for it."""
-    return field(default=default, metadata={"help": help})
+def flag(default: Any, help: str, *, below: float = math.inf) -> Any:
+    """A parameter with its default, the line that `--help` shows for it, and what it must be below."""
+    return field(default=default, metadata={"help": help, "below": below})
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Params:
     """What every experiment can be given.
 
     Raises:
-        ValueError: for a number that is not finite, or a count or size that is not positive.
+        ValueError: for a number that is not finite, or out of its range, and for sigma_min that is not below sigma_max.
     """
 
     seed: int = flag(0, "everything random follows from it")
@@ -75,8 +75,13 @@ class Params:
                     raise ValueError(f"{name} must be positive; got {value}.")
                 if name == "seed" and number < 0:
                     raise ValueError(f"seed must not be negative; got {value}.")
+                if number >= parameter.metadata["below"]:
+                    raise ValueError(f"{name} must be below {parameter.metadata['below']:g}; got {value}.")
             if isinstance(value, tuple) and not value:
                 raise ValueError(f"{name} needs at least one value.")
+        low, high = getattr(self, "sigma_min", 0.0), getattr(self, "sigma_max", math.inf)
+        if not low < high:
+            raise ValueError(f"sigma_min must be below sigma_max; got {low} and {high}.")
 
 
 @dataclass(frozen=True)
@@ -138,18 +143,23 @@ class Result:
         return {
             "holds": self.holds,
             "params": _plain(asdict(self.params)),
-            "checks": [asdict(check) | {"holds": check.holds} for check in self.checks],
+            "checks": [_plain(asdict(check) | {"holds": check.holds}) for check in self.checks],
             "numbers": self.numbers(),
             "findings": self.findings,
         }
 
 
 def _plain(value: Any) -> Any:
-    """Numbers, strings, and short nested lists and dictionaries of them; None for anything else."""
+    """Numbers, strings, and short nested lists and dictionaries of them; None for anything else.
+
+    JSON has no word for what is not finite: it becomes the string "nan", "inf" or "-inf".
+    """
     if isinstance(value, Tensor | np.ndarray):
         value = value.tolist() if math.prod(value.shape) <= Result.LONGEST_LIST else None
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     if isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple) and len(value) <= Result.LONGEST_LIST:

@@ -7,6 +7,7 @@ import torch
 
 from ..densities import ScoreFn
 from ..networks import ScoreMLP, as_score_function
+from .training import seeded_layers
 
 
 def new_field(dimension: int, *, hidden_features: int, generator: torch.Generator) -> ScoreMLP:
@@ -17,9 +18,7 @@ def new_field(dimension: int, *, hidden_features: int, generator: torch.Generato
         hidden_features: width of the hidden layers, at least 1.
         generator: draws the weights.
     """
-    # Layers draw from torch's global generator, which is put back as it was.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+    with seeded_layers(generator):
         return ScoreMLP(dimension, hidden_features, preconditioning="none", sigma_conditioned=False)
 
 

@@ -34,7 +34,7 @@ from ..noise_levels import largest_pairwise_distance
 from ..score_matching import denoising_score_matching
 from .experiment import Check, Claim, Params, Result, flag
 from .toy import corner_mixture
-from .training import fit
+from .training import fit, seeded_layers
 
 CLAIM = Claim(
     number=9,
@@ -160,9 +160,7 @@ def learn_scores(data: Tensor, sigma: float, params: LowDensityParams, generator
         Their scores, `x (B, 2) -> (num_networks, B, 2)`, without gradients.
     """
     deviation = math.hypot(float(data.flatten(0, 1).std(0).mean()), sigma)
-    # Layers draw from torch's global generator, which is put back as it was.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+    with seeded_layers(generator):
         networks = [
             ScoreMLP(
                 2,

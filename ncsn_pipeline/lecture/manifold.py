@@ -103,6 +103,7 @@ class ManifoldResult(Result):
 
 def run(params: ManifoldParams) -> ManifoldResult:
     """A free vector field's norm off a circle as sigma falls; the principal components of images."""
+    train, held_out = load_train_and_held_out(params.data, seed=params.seed)
     generator = torch.Generator().manual_seed(params.seed)
     curve, x = ring(), points_off_the_circle(params.distance)
     field = new_field(2, hidden_features=params.hidden_features, generator=generator)
@@ -123,7 +124,6 @@ def run(params: ManifoldParams) -> ManifoldResult:
         exact.append(float(noised.score(x).norm(dim=1).mean()))
     learned_slope, exact_slope = (log_log_slope(params.sigmas, norms) for norms in (learned, exact))
 
-    train, held_out = load_train_and_held_out(params.data, seed=params.seed)
     spectrum = pca_spectrum(train.float_images()[: params.num_images])
     unseen, components = held_out.float_images(), spectrum.components_for(params.variance)
     centred, dimension = unseen.flatten(1).double() - spectrum.mean, unseen[0].numel()

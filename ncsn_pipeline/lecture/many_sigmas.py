@@ -29,7 +29,7 @@ from ..diagnostics import binned_mean, plots, relative_fisher_divergence
 from ..networks import ScoreMLP, as_score_function
 from ..noise_levels import LadderSigmas, geometric_ladder, multi_level_denoising_score_matching
 from .experiment import Check, Claim, Params, Result, flag
-from .training import fit
+from .training import fit, seeded_layers
 
 CLAIM = Claim(
     number=12,
@@ -170,9 +170,7 @@ def learn_score(
 ) -> NoisyScoreFn:
     """Trains one network for all levels, on fresh samples at every step."""
     sample = density.sample(10_000, generator=generator)
-    # Layers draw from torch's global generator, which is put back as it was.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+    with seeded_layers(generator):
         network = ScoreMLP(
             2, params.hidden_features, sigma_data=float(sample.std(0).mean()), data_mean=float(sample.mean())
         )

@@ -82,8 +82,8 @@ def run(params: MixingParams) -> MixingResult:
         params=params,
         checks=[Check("weight of the large mode: distance from 0.8", abs(weight - 0.8), ">", 0.2)],
         findings=[
-            f"The large mode got {weight:.3f} ± {standard_error:.3f} of the particles, 0.8 in truth: what the start "
-            f"gave it ({weights[0]:.3f}), and {params.num_steps} steps changed nothing."
+            f"The large mode got {weight:.3f} ± {standard_error:.3f} of the particles, 0.8 in truth; the start "
+            f"gave it {weights[0]:.3f}, and {params.num_steps:,} steps changed that by {weight - weights[0]:+.3f}."
         ],
         weight=weight,
         standard_error=standard_error,

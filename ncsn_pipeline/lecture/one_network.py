@@ -6,10 +6,9 @@
 The conditional network is taken at equal size a network, which is 1 / L of the ensemble's parameters, and at equal size
 in total.  All are told sigma by the same preconditioning and learn from fresh samples.
 
-Who is ahead depends on the training.  Trained as shortly as here, one network is: it learns once what neighbouring
-levels have in common.  The ensemble gains more from further training; at `--num-levels 10 --ensemble-steps 4000
---small-steps 4000 --batch-size 1024` it was ahead by factors of about 1.5 to 2 at the three small levels that were
-looked at: the lecture's "a little worse".
+Who is ahead depends on the training, of which the ensemble gains more: with `--ensemble-steps 800 --small-steps 2000
+--large-steps 1000` the mean error was 12 % for the ensemble and 3 % for a conditional network of 1 / L of its
+parameters, which had learned once what neighbouring levels have in common.
 
 Source: Song & Ermon 2019, section 4 (noise conditional score networks).
 """
@@ -51,17 +50,17 @@ class OneNetworkParams(Params):
     sigma_max: float = flag(3.0, "largest noise level, in data units; the data are 3 wide")
     sigma_min: float = flag(0.05, "smallest noise level, in data units")
     hidden_features: int = flag(64, "width of the three hidden layers of each network of the ensemble")
-    ensemble_steps: int = flag(800, "updates of each network of the ensemble")
+    ensemble_steps: int = flag(3000, "updates of each network of the ensemble")
     ensemble_batch_size: int = flag(256, "samples an update of a network of the ensemble")
-    small_steps: int = flag(2000, "updates of the conditional network of the size of one")
-    large_steps: int = flag(1000, "updates of the conditional network of the size of all")
+    small_steps: int = flag(6000, "updates of the conditional network of the size of one")
+    large_steps: int = flag(2500, "updates of the conditional network of the size of all")
     batch_size: int = flag(512, "samples an update of a conditional network")
     learning_rate: float = flag(2e-3, "of Adam at the start")
     exact_error: float = flag(0.005, "relative error up to which a score counts as exact")
     num_test: int = flag(2000, "samples a level at which scores are compared")
     num_particles: int = flag(2000, "samples drawn with each model")
     steps_per_level: int = flag(10, "Langevin steps a level")
-    relative_step: float = flag(0.2, "alpha_i / sigma_i² of the Langevin steps, below 2")
+    relative_step: float = flag(0.2, "alpha_i / sigma_i² of the Langevin steps, below 2", below=2)
 
 
 Params = OneNetworkParams
@@ -163,18 +162,19 @@ def run(params: OneNetworkParams) -> OneNetworkResult:
 
     mean = {kind: sum(levels) / len(levels) for kind, levels in errors.items()}
     worst = {kind: worst_ratio(errors[kind], errors["ensemble"], params.exact_error) for kind in ("small", "large")}
+    counted = f"with an error above {params.exact_error:.1%}"
     cheaper = training_seconds["ensemble"] / training_seconds["small"]
     return OneNetworkResult(
         params=params,
         checks=[
-            Check("1/L of the parameters: error over the ensemble's, worst level", worst["small"], "<=", 2),
+            Check(f"1/L of the parameters: error over the ensemble's, worst level {counted}", worst["small"], "<=", 2),
             Check(
                 "1/L of the parameters: their number times L over the ensemble's",
                 parameters["small"] * params.num_levels / total,
                 "<=",
                 1,
             ),
-            Check("equal parameters: error over the ensemble's, worst level", worst["large"], "<=", 2),
+            Check(f"equal parameters: error over the ensemble's, worst level {counted}", worst["large"], "<=", 2),
             Check("CPU time of training, ensemble over 1/L of the parameters", cheaper, ">=", 1.5, timing=True),
         ],
         findings=[
@@ -182,8 +182,7 @@ def run(params: OneNetworkParams) -> OneNetworkResult:
             f"parameters in all; {mean['small']:.1%} for one of {parameters['small']:,}, with "
             f"{training_samples['small'] / training_samples['ensemble']:.0%} of the samples and {1 / cheaper:.0%} of "
             f"the training time; {mean['large']:.1%} for one of {parameters['large']:,}. "
-            + ("After so short a training one network is better, not" if mean["small"] < mean["ensemble"] else "It is")
-            + " a little worse.",
+            + ("One network is a little worse." if mean["small"] > mean["ensemble"] else "One network is no worse."),
             f"At the largest level the ensemble errs by {errors['ensemble'][0]:.1e} and the small network by "
             f"{errors['small'][0]:.1e}, a difference that no sampler notices: levels where both err by at most "
             f"{params.exact_error:.1%} do not count above.",
@@ -224,11 +223,21 @@ def worst_ratio(errors: Sequence[float], others: Sequence[float], exact_error: f
 
 
 def width_of(most_parameters: int) -> int:
-    """The largest width of a conditional network in the plane with at most so many parameters, from 1 to 1,023."""
+    """The largest width of a conditional network in the plane with at most so many parameters.
+
+    Raises:
+        ValueError: for fewer parameters than the smallest network has, or more than one of 1,023 features.
+    """
     with torch.device("meta"):
-        return bisect_right(
+        width = bisect_right(
             range(1, 1024), most_parameters, key=lambda width: count_parameters(ScoreMLP(hidden_features=width))
         )
+    if not 0 < width < 1023:
+        raise ValueError(
+            f"No conditional network has {most_parameters:,} parameters and between 1 and 1,022 features; take "
+            "hidden_features between 8 and 256."
+        )
+    return width
 
 
 def count_parameters(model: nn.Module) -> int:

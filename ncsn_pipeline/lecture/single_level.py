@@ -8,7 +8,7 @@ from torch import Tensor
 from ..densities import GaussianMixture, NoisyScoreFn, ScoreFn
 from ..networks import ScoreMLP, as_score_function
 from ..score_matching import denoising_score_matching
-from .training import fit
+from .training import fit, seeded_layers
 
 
 def three_bars() -> GaussianMixture:
@@ -29,9 +29,7 @@ def new_network(density: GaussianMixture, *, hidden_features: int, generator: to
         hidden_features: width of the three hidden layers, at least 1.
         generator: draws the weights.
     """
-    # Layers draw from torch's global generator, which is put back as it was.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+    with seeded_layers(generator):
         return ScoreMLP(
             in_features=density.means.shape[1],
             hidden_features=hidden_features,

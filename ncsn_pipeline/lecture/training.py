@@ -1,9 +1,21 @@
-"""How every network of the laboratory is trained: Adam, and a learning rate that falls to zero along a cosine."""
+"""How the laboratory's networks are made, reproducibly, and trained, by Adam."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+
+
+@contextmanager
+def seeded_layers(generator: torch.Generator) -> Iterator[None]:
+    """Within it, new layers get weights that follow from `generator`.
+
+    Layers draw from torch's global generator, which is put back as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+        yield
 
 
 def fit(
@@ -12,16 +24,14 @@ def fit(
     *,
     num_steps: int,
     learning_rate: float = 2e-3,
-    gradient_clip: float | None = None,
 ) -> Tensor:
-    """Minimises the mean of a loss.
+    """Minimises the mean of a loss; the learning rate falls to zero along a cosine.
 
     Args:
         parameters: what is trained.
         loss_fn: draws a batch and returns its losses, shape `(B,)`.
         num_steps: number of updates, >= 1.
         learning_rate: at the start, > 0.
-        gradient_clip: largest norm of the gradient; `None` leaves it as it is.
 
     Returns:
         The mean loss of every step, shape `(num_steps,)`.
@@ -39,8 +49,6 @@ def fit(
         if not loss.isfinite():
             raise ValueError(f"The loss is {loss.item()} at step {step}; lower learning_rate (now {learning_rate}).")
         loss.backward()
-        if gradient_clip is not None:
-            nn.utils.clip_grad_norm_(parameters, gradient_clip)
         optimizer.step()
         schedule.step()
         losses[step] = loss.detach()

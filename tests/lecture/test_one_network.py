@@ -15,11 +15,17 @@ def test_size_in_closed_form():
     assert count_parameters(ScoreMLP(hidden_features=44)) == size(44)
 
 
-@pytest.mark.parametrize("width", [1, 44, 181])
+@pytest.mark.parametrize("width", [2, 44, 181])
 def test_widest_network_that_fits(width):
     assert width_of(size(width)) == width
     assert width_of(size(width) - 1) == width - 1
     assert width_of(size(width + 1) - 1) == width
+
+
+@pytest.mark.parametrize("most", [0, size(1) - 1, size(1023)])
+def test_sizes_without_a_network_are_refused(most):
+    with pytest.raises(ValueError, match="take hidden_features"):
+        width_of(most)
 
 
 def test_worst_ratio_leaves_out_levels_where_both_are_exact_enough():
