@@ -3,12 +3,15 @@
 :mod:`.single_level` holds its counterpart for one noise level.
 """
 
+from typing import Protocol
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..densities import Density, NoisyScoreFn
 from ..networks import ScoreMLP, as_score_function
 from ..noise_levels import SigmaDistribution, edm_weight, multi_level_denoising_score_matching
+from ..sampling import annealed_langevin_dynamics, final
 from .training import fit, seeded_layers
 
 MOMENT_SAMPLES = 10_000
@@ -75,3 +78,34 @@ def learn_scores(
     )
     network.requires_grad_(False)
     return noisy_score_fn
+
+
+class SamplingParams(Protocol):
+    """The flags of an experiment that samples with what it learned."""
+
+    num_particles: int
+    steps_per_level: int
+    relative_step: float
+
+
+def draw_samples(score_fn: NoisyScoreFn, ladder: Tensor, params: SamplingParams, generator: torch.Generator) -> Tensor:
+    """Samples in the plane by annealed Langevin dynamics with alpha_i = relative_step sigma_i².
+
+    Args:
+        score_fn: `(x, sigma) -> score`.
+        ladder: the noise levels, shape `(L,)`, decreasing, in data units.
+        params: how many samples, steps a level, and the step.
+        generator: source of the start and the noise.
+
+    Returns:
+        Shape `(num_particles, 2)`, denoised.
+    """
+    states = annealed_langevin_dynamics(
+        score_fn,
+        ladder[0] * torch.randn(params.num_particles, 2, generator=generator),
+        sigmas=ladder,
+        steps_per_level=params.steps_per_level,
+        step_size=params.relative_step * float(ladder[-1]) ** 2,
+        generator=generator,
+    )
+    return final(states)

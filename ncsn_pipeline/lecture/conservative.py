@@ -14,7 +14,6 @@ fields are integrated in float64, as what is measured of the energy's is roundin
 Source: Salimans & Ho 2021 (energy or score); Du et al. 2023, section 4 (this energy).
 """
 
-import time
 from copy import deepcopy
 from dataclasses import dataclass
 from statistics import mean
@@ -23,7 +22,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..densities import NoisyScoreFn, ScoreFn, two_moons
+from ..densities import ScoreFn, two_moons
 from ..diagnostics import (
     circle,
     jacobian_asymmetry,
@@ -34,9 +33,10 @@ from ..diagnostics import (
 )
 from ..networks import EnergyModel, as_score_function
 from ..noise_levels import LogUniformSigmas, geometric_ladder
-from ..sampling import annealed_langevin_dynamics, final
-from .all_levels import learn_scores, new_network
+from .all_levels import draw_samples, learn_scores, new_network
+from .cost import timed
 from .experiment import Check, Claim, Params, Result, flag
+from .single_level import at_level
 
 CLAIM = Claim(
     number=16,
@@ -119,14 +119,16 @@ def run(params: ConservativeParams) -> ConservativeResult:
     reference = density.sample(10 * params.num_particles, generator=generator)
     exact_samples = density.sample(params.num_particles, generator=generator)
     chance = sliced_wasserstein(exact_samples, reference, generator=generator)
+    loops = [circle(torch.tensor(centre, dtype=torch.float64), radius) for centre, radius in LOOPS]
     drawn = circle(torch.tensor(LOOPS[0][0], dtype=torch.float64), LOOPS[0][1], 1000)
     truth = gain(noised[0].score, drawn)
 
+    ladder = geometric_ladder(params.sigma_max, params.sigma_min, params.num_levels)
     circulations, asymmetry, errors, distances, excess, fields = ({} for _ in range(6))
     training_seconds, sampling_seconds = {}, {}
     for kind, model in models.items():
-        begin = time.process_time()
-        score = learn_scores(
+        score, training_seconds[kind] = timed(
+            learn_scores,
             model,
             density,
             LogUniformSigmas(params.sigma_min, params.sigma_max),
@@ -135,24 +137,17 @@ def run(params: ConservativeParams) -> ConservativeResult:
             learning_rate=params.learning_rate,
             generator=generator,
         )
-        training_seconds[kind] = time.process_time() - begin
-        begin = time.process_time()
-        samples = draw(score, params, generator)
-        sampling_seconds[kind] = time.process_time() - begin
+        samples, sampling_seconds[kind] = timed(draw_samples, score, ladder, params, generator)
         distances[kind] = sliced_wasserstein(samples, reference, generator=generator)
         errors[kind] = [
-            relative_fisher_divergence(at(score, sigma)(x).detach(), level.score(x))
+            relative_fisher_divergence(at_level(score, sigma)(x).detach(), level.score(x))
             for sigma, x, level in zip(params.sigmas, points, noised, strict=True)
         ]
         precise = as_score_function(deepcopy(model).double())
         circulations[kind] = [
-            [
-                relative_circulation(at(precise, sigma), circle(torch.tensor(centre, dtype=torch.float64), radius))
-                for centre, radius in LOOPS
-            ]
-            for sigma in params.sigmas
+            [relative_circulation(at_level(precise, sigma), loop) for loop in loops] for sigma in params.sigmas
         ]
-        fields[kind] = at(precise, params.sigmas[0])
+        fields[kind] = at_level(precise, params.sigmas[0])
         asymmetry[kind] = jacobian_asymmetry(fields[kind], points[0].double()).mean().item()
         excess[kind] = gain(fields[kind], drawn) - truth
 
@@ -196,11 +191,6 @@ def run(params: ConservativeParams) -> ConservativeResult:
     )
 
 
-def at(noisy_score_fn: NoisyScoreFn, sigma: float) -> ScoreFn:
-    """The scores of one level, in the floating type of the points."""
-    return lambda x: noisy_score_fn(x, torch.tensor(sigma, dtype=x.dtype))
-
-
 def gain(score_fn: ScoreFn, loop: Tensor) -> Tensor:
     """What log p gains from the start of a loop to each of its points, if the field is its gradient.
 
@@ -217,20 +207,6 @@ def gain(score_fn: ScoreFn, loop: Tensor) -> Tensor:
     score = score_fn(closed).detach()
     steps = ((score[1:] + score[:-1]) / 2 * closed.diff(dim=0)).sum(1)
     return torch.cat([steps.new_zeros(1), steps.cumsum(0)])
-
-
-def draw(score: NoisyScoreFn, params: ConservativeParams, generator: torch.Generator) -> Tensor:
-    """Samples by annealed Langevin dynamics, shape `(num_particles, 2)`."""
-    return final(
-        annealed_langevin_dynamics(
-            score,
-            params.sigma_max * torch.randn(params.num_particles, 2, generator=generator),
-            sigmas=geometric_ladder(params.sigma_max, params.sigma_min, params.num_levels),
-            steps_per_level=params.steps_per_level,
-            step_size=params.relative_step * params.sigma_min**2,
-            generator=generator,
-        )
-    )
 
 
 def figure(result: ConservativeResult) -> Figure:

@@ -3,11 +3,13 @@
 import time
 from collections.abc import Callable, Mapping
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
+
+T = TypeVar("T")
 
 
 def training_step(network: nn.Module, loss_fn: Callable[[], Tensor]) -> Callable[[], None]:
@@ -25,11 +27,16 @@ def training_step(network: nn.Module, loss_fn: Callable[[], Tensor]) -> Callable
     return step
 
 
-def cpu_seconds(step: Callable[[], None]) -> float:
-    """CPU time of one call, of all threads of this process."""
+def timed(function: Callable[..., T], *arguments: object, **options: object) -> tuple[T, float]:
+    """What a function returns, and the CPU seconds that it took, of all threads of this process."""
     begin = time.process_time()
-    step()
-    return time.process_time() - begin
+    returned = function(*arguments, **options)
+    return returned, time.process_time() - begin
+
+
+def cpu_seconds(step: Callable[[], None]) -> float:
+    """CPU time of one call."""
+    return timed(step)[1]
 
 
 def median_cpu_seconds(steps: Mapping[str, Callable[[], None]], num_repeats: int) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 One network is trained at a ladder of levels sigma_1 > ... > sigma_L on data near a curve,
 
-    sum_i sigma_i² E 1/2 || s_theta(x + sigma_i z, sigma_i) + z / sigma_i ||²,
+    sum_i lambda(sigma_i) E 1/2 || s_theta(x + sigma_i z, sigma_i) + z / sigma_i ||²,
 
 and each level is held against two scores, by the distance d of the point from the curve:
 
@@ -17,7 +17,6 @@ Source: Song & Ermon 2019, sections 4.1 and 4.2.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,10 +25,9 @@ from torch import Tensor
 
 from ..densities import CurveDensity, NoisyScoreFn, two_moons
 from ..diagnostics import binned_mean, plots, relative_fisher_divergence
-from ..networks import ScoreMLP, as_score_function
-from ..noise_levels import LadderSigmas, geometric_ladder, multi_level_denoising_score_matching
+from ..noise_levels import LadderSigmas, geometric_ladder
+from .all_levels import learn_scores, new_network
 from .experiment import Check, Claim, Params, Result, flag
-from .training import fit, seeded_layers
 
 CLAIM = Claim(
     number=12,
@@ -57,11 +55,8 @@ class ManySigmasParams(Params):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.sigma_min < self.sigma_max or self.num_levels < 2:
-            raise ValueError(
-                "a ladder needs sigma_min < sigma_max and num_levels >= 2; got "
-                f"{self.sigma_min}, {self.sigma_max} and {self.num_levels}."
-            )
+        if self.num_levels < 2:
+            raise ValueError(f"num_levels must be at least 2, to compare levels; got {self.num_levels}.")
         if self.far >= FARTHEST:
             raise ValueError(f"far must be below {FARTHEST:g}, where the farthest points are; got {self.far}.")
 
@@ -107,7 +102,16 @@ def run(params: ManySigmasParams) -> ManySigmasResult:
     generator = torch.Generator().manual_seed(params.seed)
     density = two_moons(sigma=params.thickness)
     ladder = geometric_ladder(params.sigma_max, params.sigma_min, params.num_levels)
-    learned = learn_score(density, ladder.tolist(), params, generator)
+    network = new_network(density, hidden_features=params.hidden_features, generator=generator)
+    learned = learn_scores(
+        network,
+        density,
+        LadderSigmas(ladder.tolist()),
+        num_steps=params.train_steps,
+        batch_size=params.batch_size,
+        learning_rate=params.learning_rate,
+        generator=generator,
+    )
     near = density.sample(params.num_points, generator=generator)
     around = points_around(density, params.num_points, generator)
     distance = density.distance(around)
@@ -163,25 +167,6 @@ def run(params: ManySigmasParams) -> ManySigmasResult:
         density=density,
         learned=learned,
     )
-
-
-def learn_score(
-    density: CurveDensity, ladder: Sequence[float], params: ManySigmasParams, generator: torch.Generator
-) -> NoisyScoreFn:
-    """Trains one network for all levels, on fresh samples at every step."""
-    sample = density.sample(10_000, generator=generator)
-    with seeded_layers(generator):
-        network = ScoreMLP(
-            2, params.hidden_features, sigma_data=float(sample.std(0).mean()), data_mean=float(sample.mean())
-        )
-    score_fn, levels, n = as_score_function(network), LadderSigmas(ladder), params.batch_size
-
-    def loss() -> Tensor:
-        x = density.sample(n, generator=generator)
-        return multi_level_denoising_score_matching(score_fn, x, levels(n, generator), generator=generator)
-
-    fit(network.parameters(), loss, num_steps=params.train_steps, learning_rate=params.learning_rate)
-    return as_score_function(network.requires_grad_(False))
 
 
 def points_around(density: CurveDensity, n: int, generator: torch.Generator) -> Tensor:

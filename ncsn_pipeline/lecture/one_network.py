@@ -13,22 +13,20 @@ parameters, which had learned once what neighbouring levels have in common.
 Source: Song & Ermon 2019, section 4 (noise conditional score networks).
 """
 
-import time
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from ..densities import NoisyScoreFn, two_moons
+from ..densities import two_moons
 from ..diagnostics import plots, relative_fisher_divergence, sliced_wasserstein
 from ..networks import ScoreEnsemble, ScoreMLP, as_score_function
 from ..noise_levels import LadderSigmas, geometric_ladder
-from ..sampling import annealed_langevin_dynamics, final
-from .all_levels import learn_scores, new_network
+from .all_levels import draw_samples, learn_scores, new_network
+from .cost import timed
 from .experiment import Check, Claim, Params, Result, flag
 
 CLAIM = Claim(
@@ -39,7 +37,6 @@ CLAIM = Claim(
     "worse, far cheaper.",
     equation="s(x, sigma) = argmin mean_i sigma_i² E || s(x + sigma_i z, sigma_i) + z / sigma_i ||²",
 )
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -157,7 +154,7 @@ def run(params: OneNetworkParams) -> OneNetworkResult:
             relative_fisher_divergence(score(x, sigma), truth)
             for x, sigma, truth in zip(points, ladder, truths, strict=True)
         ]
-        samples, sampling_seconds[kind] = timed(draw, score, ladder, params, generator)
+        samples, sampling_seconds[kind] = timed(draw_samples, score, ladder, params, generator)
         distances[kind] = sliced_wasserstein(samples, reference, generator=generator)
 
     mean = {kind: sum(levels) / len(levels) for kind, levels in errors.items()}
@@ -202,20 +199,6 @@ def run(params: OneNetworkParams) -> OneNetworkResult:
     )
 
 
-def draw(score: NoisyScoreFn, ladder: Tensor, params: OneNetworkParams, generator: torch.Generator) -> Tensor:
-    """Samples by annealed Langevin dynamics on the ladder, shape `(num_particles, 2)`."""
-    return final(
-        annealed_langevin_dynamics(
-            score,
-            params.sigma_max * torch.randn(params.num_particles, 2, generator=generator),
-            sigmas=ladder,
-            steps_per_level=params.steps_per_level,
-            step_size=params.relative_step * params.sigma_min**2,
-            generator=generator,
-        )
-    )
-
-
 def worst_ratio(errors: Sequence[float], others: Sequence[float], exact_error: float) -> float:
     """The largest of `errors[i] / others[i]`, over the levels where either exceeds `exact_error`; 0 if none does."""
     ratios = [mine / other for mine, other in zip(errors, others, strict=True) if max(mine, other) > exact_error]
@@ -243,13 +226,6 @@ def width_of(most_parameters: int) -> int:
 def count_parameters(model: nn.Module) -> int:
     """Weights and biases."""
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def timed(function: Callable[..., T], *arguments: object) -> tuple[T, float]:
-    """What a function returns, and the CPU seconds that it took, of all threads."""
-    begin = time.process_time()
-    returned = function(*arguments)
-    return returned, time.process_time() - begin
 
 
 def figure(result: OneNetworkResult) -> Figure:

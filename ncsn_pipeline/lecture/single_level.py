@@ -78,9 +78,8 @@ def learn_score(
 
 
 def at_level(noisy_score_fn: NoisyScoreFn, sigma: float) -> ScoreFn:
-    """The score at one noise level as a function of the points alone."""
-    level = torch.tensor(sigma)
-    return lambda x: noisy_score_fn(x, level)
+    """The score at one noise level as a function of the points alone, in their floating type."""
+    return lambda x: noisy_score_fn(x, torch.tensor(sigma, dtype=x.dtype))
 
 
 def _covariance(along: float, across: float, angle: float) -> Tensor:

@@ -78,7 +78,7 @@ def _plain(
     score_fn: ScoreFn, x: Tensor, alpha: float, num_steps: int, generator: torch.Generator | None
 ) -> Iterator[LangevinState]:
     for step in range(1, num_steps + 1):
-        x = langevin_step(x, score_fn(x), alpha, _noise(x, generator))
+        x = langevin_step(x, score_fn(x), alpha, draw_noise(x, generator))
         _check_finite(x, f"step {step} of {num_steps}", alpha)
         yield LangevinState(x, None, step)
 
@@ -132,7 +132,7 @@ def _annealed(
         alpha = epsilon * (sigma / ladder[-1]) ** 2
         level = torch.tensor(sigma, dtype=x.dtype, device=x.device)
         for _ in range(steps_per_level):
-            x = langevin_step(x, noisy_score_fn(x, level), alpha, _noise(x, generator))
+            x = langevin_step(x, noisy_score_fn(x, level), alpha, draw_noise(x, generator))
             step += 1
             _check_finite(x, f"step {step}, level {i} of {len(ladder)} (sigma = {sigma:.4g})", epsilon)
             yield LangevinState(x, sigma, step)
@@ -156,7 +156,8 @@ def final(states: Iterable[LangevinState]) -> Tensor:
     return state.sample
 
 
-def _noise(x: Tensor, generator: torch.Generator | None) -> Tensor:
+def draw_noise(x: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Unit normal z of the shape, type and device of x."""
     return randn_tensor(x.shape, generator=generator, device=x.device, dtype=x.dtype)
 
 

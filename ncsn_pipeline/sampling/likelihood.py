@@ -28,11 +28,8 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from ncsn_pipeline.densities import NoisyScoreFn
-from ncsn_pipeline.score_matching.jacobian import evaluate_for_derivatives, quadratic_forms
+from ncsn_pipeline.score_matching.jacobian import evaluate_for_derivatives, exact_trace, quadratic_forms
 from ncsn_pipeline.score_matching.projections import draw_projections
-
-# Directions of the exact trace in one vectorised backward pass.
-CHUNK_SIZE = 16
 
 Flow = Callable[[Tensor, float], tuple[Tensor, Tensor]]
 
@@ -166,23 +163,13 @@ class _Flow:
         x, score = evaluate_for_derivatives(lambda x: self.noisy_score_fn(x, level), x.to(self.dtype))
         self.nfe += 1
         if self.probes is None:
-            trace = _exact_trace(score, x)
+            trace = exact_trace(score, x)
         else:
             trace = quadratic_forms(score, x, self.probes).mean(0)
         score, trace = score.detach().double(), trace.double()
         if not math.isfinite(float(score.sum() + trace.sum())):
             raise FloatingPointError(f"The score or its divergence is not finite at sigma = {sigma:.4g}.")
         return -(sigma**2) * score, -(sigma**2) * trace
-
-
-def _exact_trace(score: Tensor, x: Tensor) -> Tensor:
-    """tr(ds/dx), the sum of <e_i, J e_i> over the D unit vectors, shape `(B,)`."""
-    dimensions = torch.arange(x[0].numel(), device=x.device)
-    trace = x.new_zeros(len(x))
-    for chunk in dimensions.split(CHUNK_SIZE):
-        e = (chunk[:, None] == dimensions).to(x.dtype)
-        trace += quadratic_forms(score, x, e.reshape(-1, 1, *x.shape[1:]).expand(-1, *x.shape)).sum(0)
-    return trace
 
 
 def _heun(flow: Flow, x: Tensor, ends: tuple[float, float], num_steps: int) -> tuple[Tensor, Tensor]:

@@ -13,11 +13,10 @@ import math
 from collections.abc import Iterator, Sequence
 
 import torch
-from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from ncsn_pipeline.densities import Density
-from ncsn_pipeline.sampling.langevin import LangevinState
+from ncsn_pipeline.sampling.langevin import LangevinState, draw_noise
 from ncsn_pipeline.sampling.scheduling_annealed_langevin import check_ladder, langevin_step, step_size_for_variance
 
 
@@ -82,7 +81,7 @@ def _adjusted(
                 "reach of the data, or at a larger sigma."
             )
         for _ in range(steps_per_level):
-            noise = _noise(x, generator)
+            noise = draw_noise(x, generator)
             proposal = langevin_step(x, score, alpha, noise)
             proposal_log_p, proposal_score = target.log_prob(proposal), target.score(proposal)
             backward = (x - proposal - alpha * proposal_score).square().flatten(1).sum(1) / (4 * alpha)
@@ -90,7 +89,7 @@ def _adjusted(
             # A proposal without a log density is one of density 0.
             log_ratio = (proposal_log_p - log_p - backward + forward).nan_to_num(nan=-math.inf, posinf=math.inf)
             # ln u for u ~ U[0, 1], as the log distribution function of unit normal noise.
-            log_u = torch.special.log_ndtr(_noise(log_ratio, generator))
+            log_u = torch.special.log_ndtr(draw_noise(log_ratio, generator))
             accepted = log_u < log_ratio
             accepted_points = accepted.reshape(-1, *[1] * (x.dim() - 1))
             x = torch.where(accepted_points, proposal, x)
@@ -100,7 +99,3 @@ def _adjusted(
             yield LangevinState(x, sigma, step, float(log_ratio.clamp(max=0).exp().mean()))
     if denoise:
         yield LangevinState(x.add(score, alpha=sigma**2), sigma, step + 1)
-
-
-def _noise(x: Tensor, generator: torch.Generator | None) -> Tensor:
-    return randn_tensor(x.shape, generator=generator, device=x.device, dtype=x.dtype)

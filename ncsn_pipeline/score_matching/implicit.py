@@ -14,18 +14,13 @@ and the last term does not depend on s.  The trace is exact and needs a backward
 right choice up to a few tens of them.
 """
 
-import math
 from numbers import Integral
 
-import torch
 from torch import Tensor
 
 from ncsn_pipeline.densities.density import ScoreFn
-from ncsn_pipeline.score_matching.jacobian import evaluate_for_derivatives, quadratic_forms
+from ncsn_pipeline.score_matching.jacobian import DEFAULT_CHUNK_SIZE, evaluate_for_derivatives, exact_trace
 from ncsn_pipeline.score_matching.per_sample import inner
-
-# Directions in one backward pass.  For multilayer perceptrons on a CPU 8 to 32 are fastest, from D = 16 to D = 784.
-DEFAULT_CHUNK_SIZE = 16
 
 
 def implicit_score_matching(score_fn: ScoreFn, x: Tensor, *, chunk_size: int | None = None) -> Tensor:
@@ -52,10 +47,4 @@ def implicit_score_matching(score_fn: ScoreFn, x: Tensor, *, chunk_size: int | N
     if not isinstance(chunk_size, Integral) or isinstance(chunk_size, bool) or chunk_size < 1:
         raise ValueError(f"chunk_size must be an integer of at least 1, or None; got {chunk_size}.")
     x, score = evaluate_for_derivatives(score_fn, x)
-    dimensions = torch.arange(math.prod(x.shape[1:]), device=x.device)
-    trace = x.new_zeros(len(x))
-    for chunk in dimensions.split(int(chunk_size)):
-        e = (chunk[:, None] == dimensions).to(x.dtype)  # rows of the identity
-        e = e.reshape(-1, 1, *x.shape[1:]).expand(-1, *x.shape)
-        trace = trace + quadratic_forms(score, x, e).sum(0)
-    return 0.5 * inner(score, score) + trace
+    return 0.5 * inner(score, score) + exact_trace(score, x, int(chunk_size))

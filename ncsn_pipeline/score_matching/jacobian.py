@@ -15,6 +15,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ncsn_pipeline.densities.density import ScoreFn
 from ncsn_pipeline.score_matching.per_sample import check_samples, evaluate, inner
 
+# Directions in one backward pass.  For multilayer perceptrons on a CPU 8 to 32 are fastest, from D = 16 to D = 784.
+DEFAULT_CHUNK_SIZE = 16
+
 
 def evaluate_for_derivatives(score_fn: ScoreFn, x: Tensor) -> tuple[Tensor, Tensor]:
     """x and s(x), `(B, *D)` each, with the graph between them, also where gradients are switched off.
@@ -44,6 +47,26 @@ def quadratic_forms(score: Tensor, x: Tensor, vectors: Tensor) -> Tensor:
         ValueError: for a score that was not computed from x by differentiable operations.
     """
     return inner(vectors, _vector_jacobian_products(score, x, vectors), batch_dims=2)
+
+
+def exact_trace(score: Tensor, x: Tensor, chunk_size: int = DEFAULT_CHUNK_SIZE) -> Tensor:
+    """tr(ds/dx), the sum of <e_i, (ds/dx) e_i> over the D unit vectors.
+
+    Args:
+        score: s(x), shape `(B, *D)`.
+        x: what it was computed from, shape `(B, *D)`.
+        chunk_size: how many directions share a vectorised pass, at least 1.
+
+    Returns:
+        Shape `(B,)`; differentiable wherever gradients are switched on.
+    """
+    dimensions = torch.arange(x.shape[1:].numel(), device=x.device)
+    trace = x.new_zeros(len(x))
+    for chunk in dimensions.split(chunk_size):
+        e = (chunk[:, None] == dimensions).to(x.dtype)  # rows of the identity
+        e = e.reshape(-1, 1, *x.shape[1:]).expand(-1, *x.shape)
+        trace = trace + quadratic_forms(score, x, e).sum(0)
+    return trace
 
 
 def _vector_jacobian_products(score: Tensor, x: Tensor, vectors: Tensor) -> Tensor:
