@@ -188,8 +188,8 @@ def figure(result: ManySigmasResult) -> Figure:
     colours = plots.level_colours(len(sigmas))
     fig, (left, middle, right) = plots.new_figure(
         "Large noise gives directions far from the data, small noise near them",
-        f"Relative error at sigma {sigmas[0]:g} and {sigmas[-1]:g}: far off {result.far_error[0]:.4f} and "
-        f"{result.far_error[-1]:.1g}; at the data, against the clean score, {result.near_error[0]:.2f} and "
+        f"Relative error at sigma {sigmas[0]:g} and {sigmas[-1]:g}: far off {result.far_error[0]:.0e} and "
+        f"{result.far_error[-1]:.2f}; at the data, against the clean score, {result.near_error[0]:.2f} and "
         f"{result.near_error[-1]:.2f}",
         ncols=3,
         size=(10, 4.2),
