@@ -1,120 +1,27 @@
-"""The real page in a real browser: it draws, stops, refuses clearly, and asks nobody else for anything."""
+"""The Generate tab in a real browser: it draws, stops, refuses clearly, and its endpoint agrees with its snippet."""
 
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 from PIL import Image
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
-from ncsn_pipeline import AnnealedLangevinScheduler, NCSNPipeline, ScoreUNet
 from ncsn_pipeline.space.grid import image_grid
 
 pytestmark = pytest.mark.browser
 
-ARGUMENTS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
-# What should take one second, and what should take ten: machines are shared, and failing early helps nobody.
-SECONDS = 60
-SECONDS_TO_START = 300
-expect.set_options(timeout=1000 * SECONDS)
 RUN = {"sigma_max": 4, "sigma_min": 0.05, "num_levels": 6, "digit": "each", "num_images": 10, "seed": 3}
 
 
-@pytest.fixture(scope="module")
-def model_folder(tmp_path_factory):
-    """A small network, untrained: its score is that of a noised Gaussian."""
-    folder = tmp_path_factory.mktemp("models") / "small"
-    network = ScoreUNet(
-        sample_size=8, block_out_channels=(8,), attention_levels=(), num_class_embeds=10, sigma_data=0.3, sigma_max=12
-    )
-    NCSNPipeline(network, AnnealedLangevinScheduler(sigma_max=12)).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def address(model_folder, tmp_path_factory, repo_root):
-    """`python app.py`, from another folder."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    home = tmp_path_factory.mktemp("server")
-    settings = {
-        "NCSN_MODEL": str(model_folder),
-        "GRADIO_SERVER_NAME": "127.0.0.1",
-        "GRADIO_SERVER_PORT": str(port),
-        "GRADIO_TEMP_DIR": str(home / "cache"),
-        "OMP_NUM_THREADS": "1",
-    }
-    log = (home / "log").open("w+")
-    server = subprocess.Popen(
-        [sys.executable, str(repo_root / "app.py")],
-        cwd=home,
-        env=os.environ | settings,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-    )
-    url = f"http://127.0.0.1:{port}/"
-    try:
-        wait_until_answered(url, server, home / "log")
-        yield url
-    finally:
-        server.send_signal(signal.SIGINT)
-        try:
-            server.wait(15)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-        log.close()
-    assert "Traceback" not in (home / "log").read_text(), (home / "log").read_text()
-
-
-def wait_until_answered(url, server, log):
-    deadline = time.monotonic() + SECONDS_TO_START
-    while True:
-        try:
-            return urllib.request.urlopen(url, timeout=5).close()
-        except OSError:
-            assert server.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
-
-
-@pytest.fixture(scope="module")
-def browser(browser_path):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def page(browser, address):
-    """The open page; at the end, nothing was asked of other hosts and the console holds no error."""
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(1000 * SECONDS)
-    requested, complaints = [], []
-    page.on("request", lambda request: requested.append(request.url))
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(address)
+def page(page):
+    """The open tab."""
+    page.get_by_role("tab", name="Generate").click()
     page.wait_for_selector("#plots svg")
-    yield page
-    page.close()
-    hosts = {urlsplit(url).hostname for url in requested if not url.startswith(("data:", "blob:"))}
-    assert hosts == {"127.0.0.1"}
-    assert complaints == []
+    return page
 
 
 def fill(page, element, value):
