@@ -10,10 +10,13 @@ here makes one, learns one, or follows one.  Read it in this order:
     sampling         annealed Langevin dynamics and its relatives, as schedulers and step by step; likelihoods
     pipelines        images from noise
     data             images to learn from
+    convert          checkpoints of the authors' code, as pipelines: `python -m ncsn_pipeline.convert`
+    hub              model cards, and the push to the Hub: `python -m ncsn_pipeline.hub`
     diagnostics      how good a score, a chain or a set of samples is; `diagnostics.plots` draws
     lecture          the claims of a lecture on all this, as experiments: `python -m ncsn_pipeline.lecture`
 """
 
+from ncsn_pipeline.convert import convert_checkpoint
 from ncsn_pipeline.densities import (
     CellDensity,
     CurveDensity,
@@ -46,7 +49,17 @@ from ncsn_pipeline.diagnostics import (
     relative_fisher_divergence,
     sliced_wasserstein,
 )
-from ncsn_pipeline.networks import EnergyModel, ScoreEnsemble, ScoreMLP, ScoreUNet, as_score_function
+from ncsn_pipeline.hub import PushError, push_command, push_folder, push_space, write_card
+from ncsn_pipeline.networks import (
+    DDPMScoreModel,
+    EnergyModel,
+    NCSNModel,
+    NCSNv2Model,
+    ScoreEnsemble,
+    ScoreMLP,
+    ScoreUNet,
+    as_score_function,
+)
 from ncsn_pipeline.noise_levels import (
     LadderSigmas,
     LogNormalSigmas,
@@ -59,13 +72,14 @@ from ncsn_pipeline.noise_levels import (
     karras_ladder,
     largest_pairwise_distance,
     multi_level_denoising_score_matching,
+    multi_level_sliced_score_matching,
     num_levels_for_overlap,
     sigma_squared_weight,
     step_size_for_variance,
     suggest_noise_levels,
     uniform_ladder,
 )
-from ncsn_pipeline.pipelines import NCSNPipeline
+from ncsn_pipeline.pipelines import NCSNInpaintPipeline, NCSNPipeline
 from ncsn_pipeline.sampling import (
     AnnealedLangevinScheduler,
     ConsistentAnnealedScheduler,
@@ -93,6 +107,7 @@ __all__ = [
     "CellDensity",
     "ConsistentAnnealedScheduler",
     "CurveDensity",
+    "DDPMScoreModel",
     "Density",
     "EmpiricalDensity",
     "EnergyModel",
@@ -103,9 +118,13 @@ __all__ = [
     "LogNormalSigmas",
     "LogUniformSigmas",
     "MixtureSigmas",
+    "NCSNModel",
     "NCSNPipeline",
+    "NCSNInpaintPipeline",
+    "NCSNv2Model",
     "NoiseLevelSuggestion",
     "NoisyScoreFn",
+    "PushError",
     "ScoreEnsemble",
     "ScoreFn",
     "ScoreMLP",
@@ -115,6 +134,7 @@ __all__ = [
     "autocorrelation_time",
     "checkerboard",
     "circulation",
+    "convert_checkpoint",
     "denoise",
     "denoising_score_matching",
     "diagnose_noise_levels",
@@ -140,8 +160,12 @@ __all__ = [
     "mode_variances",
     "mode_weights",
     "multi_level_denoising_score_matching",
+    "multi_level_sliced_score_matching",
     "num_levels_for_overlap",
     "pca_spectrum",
+    "push_command",
+    "push_folder",
+    "push_space",
     "relative_circulation",
     "relative_fisher_divergence",
     "ring",
@@ -154,4 +178,5 @@ __all__ = [
     "swiss_roll",
     "two_moons",
     "uniform_ladder",
+    "write_card",
 ]

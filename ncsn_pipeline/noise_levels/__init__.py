@@ -22,6 +22,7 @@ from .sigma_distributions import (
     MixtureSigmas,
     SigmaDistribution,
 )
+from .sliced_loss import multi_level_sliced_score_matching
 from .step_size import step_size_for_variance, variance_ratio
 from .suggest import NoiseLevelSuggestion, suggest_noise_levels
 
@@ -34,6 +35,7 @@ __all__ = [
     "SigmaDistribution",
     "edm_weight",
     "multi_level_denoising_score_matching",
+    "multi_level_sliced_score_matching",
     "sigma_squared_weight",
     "NoiseLevelSuggestion",
     "diagnose_noise_levels",

@@ -1,5 +1,6 @@
 """Images from noise, in the interface of diffusers."""
 
+from ncsn_pipeline.pipelines.inpainting import NCSNInpaintPipeline
 from ncsn_pipeline.pipelines.pipeline_ncsn import NCSNPipeline
 
-__all__ = ["NCSNPipeline"]
+__all__ = ["NCSNPipeline", "NCSNInpaintPipeline"]

@@ -9,9 +9,18 @@ scheduler's `timesteps`, and lets the scheduler follow it:
 
 A saved pipeline is a folder that holds the code of its parts beside their weights, so that it loads by
 `DiffusionPipeline.from_pretrained(folder, trust_remote_code=True)` where this package is not installed, and by
-`NCSNPipeline.from_pretrained(folder)` where it is.
+`NCSNPipeline.from_pretrained(folder)` where it is.  From the Hub, `trust_remote_code=True` runs code of that
+repository: read it, and pin what was read by `revision="<commit>"` beside it.
+
+The solvers of diffusers follow a score too (`pipe.scheduler = EDMEulerScheduler.from_config(pipe.scheduler.config)`).
+They ask for another output of the network, and some for another space; with d = x + sigma² s, the denoised x,
+
+    Euler, Heun                             epsilon = -sigma s, in x itself
+    DPM-Solver multistep, DEIS, UniPC       epsilon = -sigma s, in alpha x with alpha = 1 / sqrt(1 + sigma²)
+    EDM Euler, EDM DPM-Solver multistep     F = (d - c_skip x) / c_out, in x itself
 """
 
+import importlib
 import importlib.util
 import inspect
 import json
@@ -19,11 +28,12 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline, ImagePipelineOutput
+from diffusers import DiffusionPipeline, ImagePipelineOutput, UNet2DModel
 from diffusers.utils import logging
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
@@ -36,6 +46,28 @@ Generators = torch.Generator | list[torch.Generator] | None
 _PACKAGE_ROOT = __name__.rpartition(".pipelines.")[0]
 _COMPONENT_FOLDERS = ("networks", "sampling")
 
+# Written into every folder: whose code this is, and how the folder is laid out.
+VERSION = "0.1.0"
+FOLDER_FORMAT = 1
+
+_SOLVERS = {
+    "EDMEulerScheduler": "preconditioned",
+    "EDMDPMSolverMultistepScheduler": "preconditioned",
+    "EulerDiscreteScheduler": "exploding",
+    "HeunDiscreteScheduler": "exploding",
+    "DPMSolverMultistepScheduler": "preserving",
+    "DEISMultistepScheduler": "preserving",
+    "UniPCMultistepScheduler": "preserving",
+}
+# What a solver's configuration must have, where it has it: any other value asks for another output or another ladder.
+_SOLVER_SETTINGS = {
+    "prediction_type": "epsilon",
+    "final_sigmas_type": "zero",
+    "thresholding": False,
+    "clip_sample": False,
+    "use_flow_sigmas": False,
+}
+
 
 class NCSNPipeline(DiffusionPipeline):
     """Unconditional and class-conditional image generation with a noise-conditional score network.
@@ -43,12 +75,15 @@ class NCSNPipeline(DiffusionPipeline):
     Args:
         unet: the score network, `(sample, sigma, class_labels=None) -> .sample`, the score.  Its config has
             `sample_size` and `in_channels`, and `num_class_embeds` where it has classes.
-        scheduler: `AnnealedLangevinScheduler` or `ConsistentAnnealedScheduler`.
+        scheduler: `AnnealedLangevinScheduler` or `ConsistentAnnealedScheduler`, or of diffusers' solvers EDMEuler,
+            EDMDPMSolverMultistep, and with `use_karras_sigmas=True` or `use_exponential_sigmas=True` Euler, Heun,
+            DPMSolverMultistep, DEISMultistep and UniPCMultistep, made by `from_config(pipe.scheduler.config)`, which
+            takes the ladder's ends over.
         data_min: the value of black in the network's own range.
         data_max: the value of white, > `data_min`.
 
     Raises:
-        ValueError: for an empty range of data, or a scheduler that does not take scores.
+        ValueError: for an empty range of data; when called, for a scheduler that does not follow scores.
     """
 
     model_cpu_offload_seq = "unet"
@@ -61,6 +96,12 @@ class NCSNPipeline(DiffusionPipeline):
         self.register_modules(unet=unet, scheduler=scheduler)
         self.register_to_config(data_min=data_min, data_max=data_max)
         self._interrupt = False
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "scheduler" and getattr(value, "model_output_type", None) == "score":
+            # Values given by position or by default would be left out by another scheduler's from_config.
+            value.register_to_config(_use_default_values=[])
+        super().__setattr__(name, value)
 
     @torch.no_grad()
     def __call__(
@@ -84,7 +125,8 @@ class NCSNPipeline(DiffusionPipeline):
         Args:
             batch_size: number of images, >= 1.
             generator: source of all randomness, or one for each image; the same seed gives the same images on CPU.
-            num_inference_steps: exactly this many network evaluations; by default the scheduler's whole ladder.
+            num_inference_steps: exactly this many network evaluations N, except that Heun's second order makes 2N - 1;
+                by default the scheduler's whole ladder, for a solver of diffusers as many as that has levels.
             sigmas: a ladder for this call, strictly decreasing, > 0, in data units.
             steps_per_level: Langevin steps a level, for this call.
             step_size: epsilon, the Langevin step at the last level, for this call, in (0, 2 sigma_L²).
@@ -110,27 +152,19 @@ class NCSNPipeline(DiffusionPipeline):
             batch_size, generator, latents, guidance_scale, output_type, callback_on_step_end_tensor_inputs
         )
         labels = self._labels(class_labels, batch_size, generator)
-        guided = guidance_scale not in (None, 1)
-        if guided and labels is None:
-            raise ValueError("guidance_scale needs a model with classes; this one has none. Leave it out.")
+        if guidance_scale not in (None, 1):
+            self._null_class("guidance_scale")
         device = self._execution_device
         overrides = {"sigmas": sigmas, "steps_per_level": steps_per_level, "step_size": step_size}
         self._set_timesteps(num_inference_steps, device, {k: v for k, v in overrides.items() if v is not None})
 
-        dtype = self.unet.dtype
         x = self._start(batch_size, generator, latents, device)
-        if guided:
-            labels = torch.cat([torch.full_like(labels, self.unet.config.num_class_embeds), labels])
         conditioning = {} if labels is None else {"class_labels": labels.to(device)}
-
+        dtype = self.unet.dtype
         self._interrupt = False
-        for i, sigma in enumerate(self.progress_bar(self.scheduler.timesteps)):
-            inputs = torch.cat([x, x]) if guided else x
-            score = self.unet(inputs.to(dtype), sigma, return_dict=False, **conditioning)[0].to(x.dtype)
-            if guided:
-                null, conditional = score.chunk(2)
-                score = torch.lerp(null, conditional, guidance_scale)
-            x = self.scheduler.step(score, sigma, x, generator=generator, return_dict=False)[0]
+        for i, sigma in enumerate(self.progress_bar(self._sigmas())):
+            score = self._score(x, sigma, conditioning, guidance_scale, dtype)
+            x = self._step(i, x, score, generator)
             if callback_on_step_end is not None:
                 given = {name: x for name in callback_on_step_end_tensor_inputs}
                 x = (callback_on_step_end(self, i, sigma, given) or {}).get("latents", x)
@@ -140,6 +174,25 @@ class NCSNPipeline(DiffusionPipeline):
         images = self._images(x, output_type)
         self.maybe_free_model_hooks()
         return ImagePipelineOutput(images=images) if return_dict else (images,)
+
+    @classmethod
+    def from_ddpm(cls, source: str | os.PathLike | DiffusionPipeline, **kwargs: Any) -> "NCSNPipeline":
+        """A pipeline from a U-Net trained as DDPM or DDIM, which becomes a score at any sigma; see `DDPMScoreModel`.
+
+        Args:
+            source: a folder, a repository on the Hub, or a loaded pipeline with a `UNet2DModel` and its scheduler.
+            **kwargs: `scheduler`, by default annealed Langevin dynamics over the trained noise levels; `null_class`,
+                whether the last class is the null class; the rest as in `DiffusionPipeline.from_pretrained`, where
+                `revision` pins a repository.
+
+        Raises:
+            ValueError: for a pipeline that does not turn noise into images by one such U-Net.
+            ImportError: where this file is not part of the installed package.
+        """
+        if not _PACKAGE_ROOT:
+            raise ImportError("from_ddpm needs the installed package: use ncsn_pipeline.NCSNPipeline.from_ddpm.")
+        ddpm = importlib.import_module(f"{_PACKAGE_ROOT}.pipelines.ddpm")
+        return cls(**ddpm.parts_from_ddpm(source, **kwargs))
 
     @property
     def interrupt(self) -> bool:
@@ -155,6 +208,71 @@ class NCSNPipeline(DiffusionPipeline):
         """Number of network evaluations of the scheduler's current layout."""
         return len(self.scheduler.timesteps)
 
+    # One run, in parts that a subclass can put together anew
+
+    def _sigmas(self) -> Tensor:
+        """Sigma of every network evaluation, in order."""
+        if self._follows_scores:
+            return self.scheduler.timesteps
+        evaluations = self.scheduler.timesteps
+        return self.scheduler.sigmas[: len(evaluations)].to(evaluations.device)
+
+    def _score(
+        self,
+        x: Tensor,
+        sigma: Tensor,
+        conditioning: dict[str, Tensor],
+        guidance_scale: float | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
+        """The score at `x` in the precision of `x`; guided, s_null + w (s_class - s_null) from one evaluation.
+
+        Args:
+            x: samples, shape `(B, C, H, W)`.
+            sigma: their noise level, shape `()`.
+            conditioning: `{}` or `{"class_labels": (B,)}`.
+            guidance_scale: w; 1 and `None` use the class's score alone.
+            dtype: of the network, for those who know it; `None` looks it up, which takes time at every step.
+        """
+        dtype = dtype or self.unet.dtype
+        if guidance_scale in (None, 1):
+            return self.unet(x.to(dtype), sigma, return_dict=False, **conditioning)[0].to(x.dtype)
+        labels = conditioning["class_labels"]
+        labels = torch.cat([torch.full_like(labels, self._null_class("guidance_scale")), labels])
+        scores = self.unet(torch.cat([x, x]).to(dtype), sigma, return_dict=False, class_labels=labels)[0]
+        null, conditional = scores.to(x.dtype).chunk(2)
+        return torch.lerp(null, conditional, guidance_scale)
+
+    def _step(self, i: int, x: Tensor, score: Tensor, generator: Generators) -> Tensor:
+        """The samples after evaluation number `i`, from those before it and their score."""
+        scheduler, t = self.scheduler, self.scheduler.timesteps[i]
+        if self._follows_scores:
+            return scheduler.step(score, t, x, generator=generator, return_dict=False)[0]
+        sigma, following = scheduler.sigmas[i : i + 2].tolist()
+        last = i == self.num_timesteps - 1
+        kind = _SOLVERS[type(scheduler).__name__]
+        if last and following == sigma:  # DEIS would stand still: this step denoises instead
+            x = x.add(score, alpha=sigma**2)
+        else:
+            output = score * -sigma
+            if kind == "preconditioned":
+                c_skip, c_out = (scheduler.precondition_outputs(*unit, sigma) for unit in ((1.0, 0.0), (0.0, 1.0)))
+                output = x.mul((1 - c_skip) / c_out).add_(score, alpha=sigma**2 / c_out)
+            alpha, next_alpha = (1 / math.sqrt(1 + s**2) if kind == "preserving" else 1.0 for s in (sigma, following))
+            noise = {"generator": generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
+            x = scheduler.step(output, t, x * alpha, return_dict=False, **noise)[0] / next_alpha
+        if last and not math.isfinite(float(x.sum(dtype=torch.float32))):
+            raise FloatingPointError(
+                f"The samples of {type(scheduler).__name__} are not finite. Take more steps (num_inference_steps), or "
+                "a sigma_max within the range that the network was trained on."
+            )
+        return x
+
+    @property
+    def _follows_scores(self) -> bool:
+        """Whether the scheduler is one of this package, which take the score as it is."""
+        return getattr(self.scheduler, "model_output_type", None) == "score"
+
     def _image_shape(self) -> tuple[int, int, int]:
         size = self.unet.config.sample_size
         height, width = (size, size) if isinstance(size, int) else size
@@ -169,12 +287,8 @@ class NCSNPipeline(DiffusionPipeline):
         output_type: str,
         tensor_inputs: Sequence[str],
     ) -> None:
-        if getattr(self.scheduler, "model_output_type", None) != "score":
-            raise ValueError(
-                f"{type(self.scheduler).__name__} does not take scores. Use AnnealedLangevinScheduler or "
-                "ConsistentAnnealedScheduler: "
-                "`pipe.scheduler = ConsistentAnnealedScheduler.from_config(pipe.scheduler.config)`."
-            )
+        if not self._follows_scores:
+            _check_solver(self.scheduler)
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise ValueError(f"batch_size must be a whole number of images, at least 1; got {batch_size!r}.")
         if isinstance(generator, list) and len(generator) != batch_size:
@@ -213,7 +327,7 @@ class NCSNPipeline(DiffusionPipeline):
                 raise ValueError(
                     f"class_labels may be numbers, None (drawn) or 'none' (null class); got {class_labels!r}."
                 )
-            return torch.full((batch_size,), classes)
+            return torch.full((batch_size,), self._null_class("class_labels='none'"))
         labels = torch.as_tensor(class_labels)
         if labels.dtype.is_floating_point or labels.dtype == torch.bool or labels.dim() > 1:
             raise ValueError(f"class_labels must be whole numbers, one or one for each image; got {class_labels}.")
@@ -227,16 +341,41 @@ class NCSNPipeline(DiffusionPipeline):
             raise ValueError(f"class_labels must lie in 0 ... {classes - 1}; got {labels.unique().tolist()}.")
         return labels
 
+    def _null_class(self, wanted_for: str) -> int:
+        """The index of the null class, which networks of this package have and U-Nets of diffusers do not."""
+        config = self.unet.config
+        classes = getattr(config, "num_class_embeds", None)
+        if classes is None:
+            raise ValueError(f"{wanted_for} needs a model with classes; this one has none. Leave it out.")
+        if not getattr(config, "null_class", not isinstance(getattr(self.unet, "_orig_mod", self.unet), UNet2DModel)):
+            raise ValueError(f"{wanted_for} needs a null class, and this model was trained without one. Leave it out.")
+        return classes
+
     def _set_timesteps(self, num_inference_steps: int | None, device: torch.device, overrides: dict[str, Any]) -> None:
-        known = inspect.signature(self.scheduler.set_timesteps).parameters
+        known = inspect.signature(self.scheduler.set_timesteps).parameters if self._follows_scores else {}
         unknown = sorted(set(overrides) - set(known))
         if unknown:
             raise ValueError(f"{type(self.scheduler).__name__} has no {', '.join(unknown)}. Leave it out.")
-        self.scheduler.set_timesteps(num_inference_steps, device, **overrides)
+        if self._follows_scores:
+            self.scheduler.set_timesteps(num_inference_steps, device, **overrides)
+        else:
+            steps = self.scheduler.config.num_train_timesteps if num_inference_steps is None else num_inference_steps
+            if not isinstance(steps, Integral) or isinstance(steps, bool) or steps < 1:
+                raise ValueError(f"num_inference_steps must be at least 1 and a whole number; got {steps}.")
+            self.scheduler.set_timesteps(steps, device)
+            # Levels are counted, not looked up by a time that is rounded; x is scaled here, not by the scheduler.
+            self.scheduler.set_begin_index(0)
+            self.scheduler.is_scale_input_called = True
+            first, high = float(self.scheduler.sigmas[0]), self.scheduler.config.sigma_max
+            if not math.isclose(first, high, rel_tol=1e-3):
+                raise ValueError(
+                    f"{type(self.scheduler).__name__} laid {steps} step(s) out from {first:.4g}, not from sigma_max = "
+                    f"{high:.4g}. Take more steps."
+                )
         low, high = (getattr(self.unet.config, name, None) for name in ("sigma_min", "sigma_max"))
         if low is None or high is None:
             return
-        first, last = float(self.scheduler.sigmas[0]), float(self.scheduler.sigmas[-1])
+        first, last = self._sigmas()[[0, -1]].tolist()
         if first > 1.01 * high or last < 0.99 * low:
             logger.warning(
                 f"The ladder runs from {first:.4g} to {last:.4g}, but the network was trained on sigmas from "
@@ -246,12 +385,14 @@ class NCSNPipeline(DiffusionPipeline):
     def _start(self, batch_size: int, generator: Generators, latents: Tensor | None, device: torch.device) -> Tensor:
         """The first samples, float32 whatever the network's precision, shape `(B, C, H, W)`."""
         shape = self._image_shape()
-        if latents is None and getattr(self.scheduler.config, "initial", "normal") == "uniform":
+        uniform = self._follows_scores and getattr(self.scheduler.config, "initial", "normal") == "uniform"
+        if latents is None and uniform:
             low, high = self.config.data_min, self.config.data_max
             return low + (high - low) * self._uniform((batch_size, *shape), generator).to(device)
         if latents is None:
             latents = randn_tensor((batch_size, *shape), generator=generator, device=device, dtype=torch.float32)
-        return latents.to(device, torch.float32) * self.scheduler.init_noise_sigma
+        first = self.scheduler.init_noise_sigma if self._follows_scores else float(self.scheduler.sigmas[0])
+        return latents.to(device, torch.float32) * first
 
     @staticmethod
     def _uniform(shape: tuple[int, ...], generator: Generators) -> Tensor:
@@ -283,7 +424,9 @@ class NCSNPipeline(DiffusionPipeline):
         index_path = folder / self.config_name
         index = json.loads(index_path.read_text())
         index.pop("_name_or_path", None)
-        index["_class_name"] = [_copy_code(type(self), folder), type(self).__name__]
+        index |= {"_ncsn_pipeline_version": VERSION, "_ncsn_pipeline_format": FOLDER_FORMAT}
+        # A subclass is another way to sample the same parts: its folder is an ordinary one.
+        index["_class_name"] = [_copy_code(NCSNPipeline, folder), NCSNPipeline.__name__]
         for name, component in self.components.items():
             component_class = type(getattr(component, "_orig_mod", component))
             if index[name][0] != "diffusers":
@@ -297,22 +440,67 @@ class NCSNPipeline(DiffusionPipeline):
         Raises:
             ValueError: for a part that cannot be written as one self-contained file, before anything is written.
         """
-        for part in (self, *self.components.values()):
+        for part in self.components.values():
             _code_file(type(getattr(part, "_orig_mod", part)))
         super().save_pretrained(str(save_directory), **kwargs)
 
     @classmethod
     def load_config(cls, *args: Any, **kwargs: Any) -> Any:
-        """Reads `model_index.json`; in the installed package, its own classes stand in for the code in the folder."""
+        """Reads `model_index.json`; in the installed package, its own classes stand in for the code in the folder.
+
+        In a folder of score-SDE's variance-exploding networks, as `ScoreSdeVePipeline` wrote it, they stand in for its
+        scheduler, which stores its ladder by the same names.  Those networks were trained on images in 0 ... 1.
+        """
         config = super().load_config(*args, **kwargs)
         index = config[0] if isinstance(config, tuple) else config
         if _PACKAGE_ROOT:
-            if isinstance(index.get("_class_name"), list):
-                index["_class_name"] = index["_class_name"][1]
+            if index.get("scheduler") == ["diffusers", "ScoreSdeVeScheduler"]:
+                index["scheduler"] = ["scheduling_consistent_annealed", "ConsistentAnnealedScheduler"]
             for name, value in index.items():
                 if isinstance(value, list) and isinstance(value[0], str):
                     index[name] = [_installed_module(value[0]), value[1]]
         return config
+
+    @classmethod
+    def _dict_from_json_file(cls, json_file: str | os.PathLike) -> dict[str, Any]:
+        """What `load_config` and the download from the Hub read, with this class in place of the folder's code.
+
+        Raises:
+            ValueError: for a folder of a newer format.
+        """
+        index = super()._dict_from_json_file(json_file)
+        found = index.get("_ncsn_pipeline_format", FOLDER_FORMAT)
+        if not isinstance(found, int) or found > FOLDER_FORMAT:
+            raise ValueError(
+                f"This folder has format {found}, written by ncsn_pipeline {index.get('_ncsn_pipeline_version')}; "
+                f"version {VERSION} knows formats up to {FOLDER_FORMAT}. Upgrade ncsn_pipeline."
+            )
+        if _PACKAGE_ROOT and isinstance(index.get("_class_name"), list):
+            index["_class_name"] = index["_class_name"][1]
+        return index
+
+
+def _check_solver(scheduler: Any) -> None:
+    """Refuses a scheduler of diffusers that would not follow the score to the right density."""
+    name, config = type(scheduler).__name__, getattr(scheduler, "config", {})
+    if name not in _SOLVERS:
+        raise ValueError(
+            f"{name} does not take scores. AnnealedLangevinScheduler and ConsistentAnnealedScheduler do, and these "
+            f"schedulers of diffusers are adapted: {', '.join(_SOLVERS)}. "
+            "For example `pipe.scheduler = EDMEulerScheduler.from_config(pipe.scheduler.config)`."
+        )
+    option = "" if _SOLVERS[name] == "preconditioned" else ", use_karras_sigmas=True"
+    low, high = config.get("sigma_min"), config.get("sigma_max")
+    wrong = [f"{key} is {config[key]!r}" for key, value in _SOLVER_SETTINGS.items() if config.get(key, value) != value]
+    if option and not (config.get("use_karras_sigmas") or config.get("use_exponential_sigmas")):
+        wrong.append("its default spacing ignores sigma_min and sigma_max")
+    if low is None or high is None or not 0 < low < high < math.inf:
+        wrong.append(f"sigma_min and sigma_max are {low} and {high}")
+    if wrong:
+        raise ValueError(
+            f"This {name} does not take scores: {', '.join(wrong)}. Make it from a scheduler with the model's ladder, "
+            f"`pipe.scheduler = {name}.from_config(pipe.scheduler.config{option})`, and leave the rest as it is."
+        )
 
 
 def _installed_module(stem: str) -> str:

@@ -45,6 +45,14 @@ class ScoreUNetOutput(BaseOutput):
     sample: Tensor
 
 
+def doubled(h: Tensor) -> Tensor:
+    """Each pixel as a square of two by two: `(B, C, H, W)` to `(B, C, 2 H, 2 W)`."""
+    if not torch.compiler.is_compiling():
+        return F.interpolate(h, scale_factor=2.0, mode="nearest")
+    # Compiled for a CPU by torch 2.13, the gradient of `interpolate` can come out as zero beside convolutions.
+    return torch.stack([h, h], dim=-1).flatten(-2).unsqueeze(-2).expand(-1, -1, -1, 2, -1).flatten(-3, -2)
+
+
 class LogSigmaFeatures(nn.Module):
     """Cosines and sines of c_noise = ln(sigma) / 4 at frequencies spaced geometrically from 1/8 to 8 cycles a unit."""
 
@@ -233,7 +241,7 @@ class ScoreUNet(ModelMixin, ConfigMixin):
         h = self.middle(h, embedding)
         for i, (merge, block, attention) in enumerate(zip(self.merge, self.up, self.up_attention, strict=True)):
             if i and i % layers == 0:
-                h = F.interpolate(h, scale_factor=2.0, mode="nearest")
+                h = doubled(h)
             h = attention(block(merge(torch.cat([h, skips.pop()], dim=1)), embedding))
         h = self.conv_out(F.silu(self.norm_out(h)))
         return h[..., pad_h // 2 : pad_h // 2 + height, pad_w // 2 : pad_w // 2 + width]

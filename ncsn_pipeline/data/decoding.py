@@ -1,0 +1,176 @@
+"""One picture, from whatever its file holds to bytes of one shape; and the count of those that could not be read.
+
+A folder of real pictures holds torn downloads, text called `.png`, phone photographs on their side, palettes, CMYK and
+16-bit scans.  What has one obvious meaning is read; what has none is left out, counted, and named in one warning.
+"""
+
+import io
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+logger = logging.getLogger(__name__)
+
+_GREY_MODES = ("1", "L", "LA", "La")  # and those that begin with I: 16 bits
+_NAMES_SHOWN = 5
+
+
+class BadImageError(ValueError):
+    """A picture that cannot be used; the message says why, to be read after its name."""
+
+
+def decode(
+    record: Mapping[str, Any] | None, *, resolution: int | None = None, channels: int | None = None
+) -> np.ndarray:
+    """Decodes, converts and resizes one picture.
+
+    The first frame of an animation counts; EXIF orientation is applied; transparency is laid on white; 16-bit grey
+    keeps its upper 8 bits.
+
+    Args:
+        record: `{"bytes": the file's content or None, "path": its path or None}`, as `datasets` hands it out undecoded.
+        resolution: side of the result in pixels: the shorter side is resized to it, the longer one cropped at the
+            centre.  `None` keeps the size.
+        channels: 1 for grey, 3 for colour, `None` for what the picture has.
+
+    Returns:
+        Bytes 0 ... 255, shape `(C, H, W)`, dtype uint8.
+
+    Raises:
+        BadImageError: for a picture that cannot be read, or whose pixels have no agreed range.
+    """
+    content = _read(record)
+    try:
+        with Image.open(content) as picture:
+            if resolution is not None:
+                picture.draft(None, (4 * resolution, 4 * resolution))  # a JPEG is reduced while it is decoded
+            picture.load()
+            picture = _to_eight_bits(_upright(picture))
+            channels = channels or (1 if picture.mode in _GREY_MODES else 3)
+            pixels = np.asarray(_square(_convert(picture, channels), resolution))
+    except BadImageError:
+        raise
+    except UnidentifiedImageError:
+        raise BadImageError("is not an image of a known format") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders of torn files raise a dozen kinds
+        raise BadImageError(f"cannot be decoded: {error}") from error
+    return np.array(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1), order="C")
+
+
+def name_of(record: Mapping[str, Any] | None, number: int, folder: str = "") -> str:
+    """What a picture is called in messages: its path, below `folder` if it lies there, or its number."""
+    path = record and record.get("path")
+    if not path:
+        return f"number {number}"
+    root = Path(folder).expanduser().absolute()
+    return str(Path(path).relative_to(root)) if folder and Path(path).is_relative_to(root) else str(path)
+
+
+class SkippedImages:
+    """Counts the pictures of one data set and keeps the names of the first bad ones.
+
+    Args:
+        source: the data set's name, for messages.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.seen = 0
+        self.bad = 0
+        self._first: list[str] = []
+        self._warned = 0
+
+    def add(self, name: str, reason: str) -> None:
+        """Counts one bad picture; `seen` is counted by the caller."""
+        self.bad += 1
+        if len(self._first) < _NAMES_SHOWN:
+            self._first.append(f"{name} {reason}")
+
+    def check(self) -> None:
+        """Refuses a data set that is mostly unusable.
+
+        Raises:
+            ValueError: if more than half of the pictures seen so far are bad.
+        """
+        if 2 * self.bad > self.seen:
+            raise ValueError(
+                f"{self.bad} of {self.seen} images of {self.source!r} cannot be used: {self._examples()}. "
+                "Take the bad ones out, or give another data set."
+            )
+
+    def warn(self) -> None:
+        """One warning with the count and the first names, if there is anything new to warn of."""
+        if self.bad > self._warned:
+            logger.warning("Skipped %d of %d images of %r: %s.", self.bad, self.seen, self.source, self._examples())
+            self._warned = self.bad
+
+    def warn_at_first(self) -> None:
+        """:meth:`warn` after 1, 10, 100 ... bad pictures, for data that take long to read."""
+        if self.bad >= max(1, 10 * self._warned):
+            self.warn()
+
+    def _examples(self) -> str:
+        more = self.bad - len(self._first)
+        return "; ".join(self._first) + (f"; and {more} more" if more else "")
+
+
+def _read(record: Mapping[str, Any] | None) -> io.BytesIO | str:
+    """Where Pillow reads from.  A failing network is no bad picture: its errors are let through."""
+    content = record and record.get("bytes")
+    path = record and record.get("path")
+    if content is None and path and "://" in path:
+        from datasets.utils.file_utils import xopen
+
+        with xopen(path, "rb") as file:
+            content = file.read()
+    if content is not None:
+        if len(content) == 0:
+            raise BadImageError("is empty")
+        return io.BytesIO(content)
+    if not path:
+        raise BadImageError("is missing")
+    if not Path(path).is_file():
+        raise BadImageError("does not exist")
+    if Path(path).stat().st_size == 0:
+        raise BadImageError("is empty")
+    return path
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    try:
+        ImageOps.exif_transpose(picture, in_place=True)
+    except Exception:
+        logger.debug("An image's EXIF data is not readable; it is taken as upright.")
+    return picture
+
+
+def _to_eight_bits(picture: Image.Image) -> Image.Image:
+    if picture.mode == "F":
+        raise BadImageError("has floating-point pixels, which have no agreed range; save it with 8 or 16 bits")
+    if not picture.mode.startswith("I"):
+        return picture
+    pixels = np.asarray(picture).astype(np.int64)
+    if pixels.min() < 0 or pixels.max() > 65535:
+        raise BadImageError("has 32-bit pixels outside 0 ... 65535; save it with 8 or 16 bits")
+    return Image.fromarray((pixels >> 8).astype(np.uint8))
+
+
+def _convert(picture: Image.Image, channels: int) -> Image.Image:
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    if picture.mode not in ("1", "L", "RGB"):
+        picture = picture.convert("RGB")
+    return picture.convert("L" if channels == 1 else "RGB")
+
+
+def _square(picture: Image.Image, resolution: int | None) -> Image.Image:
+    if resolution is None or picture.size == (resolution, resolution):
+        return picture
+    return ImageOps.fit(picture, (resolution, resolution), Image.Resampling.LANCZOS)

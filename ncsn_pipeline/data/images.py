@@ -1,0 +1,211 @@
+"""A data set of images in memory, as one tensor of bytes.
+
+Pictures become floats in the model's own range one batch at a time.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .decoding import BadImageError, SkippedImages, decode, name_of
+from .sources import DIGITS, ImageSource, open_source, read_digits
+
+HELD_OUT_NAMES = ("test", "validation", "valid", "val")
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """A data set of equally sized images in memory.
+
+    Args:
+        images: bytes 0 ... 255, shape `(N, C, H, W)`, dtype uint8.
+        labels: class numbers, shape `(N,)`, dtype int64; `None` for data without classes.
+        label_names: the names of the classes, in the order of their numbers; `None` for data without classes.
+    """
+
+    images: Tensor
+    labels: Tensor | None = None
+    label_names: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: list[int]) -> list[dict[str, Tensor]]:
+        """A whole batch at once, which is what a `DataLoader` asks for."""
+        images = self.images[indices]
+        if self.labels is None:
+            return [{"image": image} for image in images]
+        return [{"image": image, "label": label} for image, label in zip(images, self.labels[indices], strict=True)]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of each image."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    def float_images(self, data_min: float = 0.0, data_max: float = 1.0) -> Tensor:
+        """All images as float32 in [data_min, data_max], shape `(N, C, H, W)`."""
+        return to_range(self.images, data_min, data_max)
+
+    def mean_and_std(self, data_min: float = 0.0, data_max: float = 1.0) -> tuple[float, float]:
+        """Mean and standard deviation of all pixels in the range [data_min, data_max], from their histogram."""
+        counts = torch.bincount(self.images.flatten(), minlength=256).double()
+        values = to_range(torch.arange(256), data_min, data_max).double()
+        mean = (counts * values).sum() / counts.sum()
+        return mean.item(), ((counts * (values - mean) ** 2).sum() / counts.sum()).sqrt().item()
+
+    def subset(self, indices: Tensor) -> "ImageData":
+        """The images at `indices`, shape `(n,)`, in that order."""
+        labels = None if self.labels is None else self.labels[indices]
+        return ImageData(self.images[indices], labels, self.label_names)
+
+
+def to_range(images: Tensor, data_min: float = 0.0, data_max: float = 1.0) -> Tensor:
+    """Bytes 0 ... 255 to float32 in [data_min, data_max], any shape."""
+    return images.float() * ((data_max - data_min) / 255) + data_min
+
+
+def load_images(
+    source: str,
+    *,
+    split: str = "train",
+    resolution: int | None = None,
+    channels: int | None = None,
+) -> ImageData:
+    """Reads a data set of images.
+
+    Pictures that cannot be read, and those without a label among labelled ones, are left out with one warning that
+    counts and names them.
+
+    Args:
+        source: `"digits"` (scikit-learn's 1,797 real 8x8 handwritten digits, offline: 1,500 in `train`, 297 in `test`),
+            a folder with images (in one folder a class, if there are classes) or Parquet files, or a data set's name on
+            the Hub.
+        split: which part of the data set.
+        resolution: side of the square images in pixels: the shorter side is resized to it, the longer one cropped at
+            the centre.  `None` keeps the size, which must then be one for all.
+        channels: 1 for grey, 3 for colour, `None` for colour if any image has colour.  Transparency is laid on white.
+
+    Raises:
+        ValueError: for an unknown source or split, no images, more than half of them bad, or images of different sizes
+            without `resolution`.
+    """
+    check_shape(resolution, channels)
+    if source == DIGITS:
+        return _digits(split, resolution, channels)
+    return _read_part(open_source(source), split, resolution, channels)
+
+
+def load_train_and_held_out(
+    source: str,
+    *,
+    resolution: int | None = None,
+    channels: int | None = None,
+    held_out_fraction: float = 0.05,
+    seed: int = 0,
+) -> tuple[ImageData, ImageData]:
+    """The training images and those kept aside to measure the loss on.
+
+    The second part is the data set's `test` or `validation` split where it has one, and else a random
+    `held_out_fraction` of the training images, the same for the same `seed`.
+
+    Raises:
+        ValueError: as :func:`load_images`, and for fewer than two images.
+    """
+    check_shape(resolution, channels)
+    if source == DIGITS:
+        return _digits("train", resolution, channels), _digits("test", resolution, channels)
+    opened = open_source(source)
+    train = _read_part(opened, "train", resolution, channels)
+    for name in HELD_OUT_NAMES:
+        if name in opened.parts:
+            return train, _read_part(opened, name, resolution, train.shape[0])
+    if len(train) < 2:
+        raise ValueError(f"{source!r} has {len(train)} image(s); training needs some, and one more to measure on.")
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+    held_out = max(1, round(held_out_fraction * len(train)))
+    return train.subset(order[held_out:]), train.subset(order[:held_out])
+
+
+def check_shape(resolution: int | None, channels: int | None) -> None:
+    """Refuses sizes that no image can have.
+
+    Raises:
+        ValueError: for a resolution below 1, or channels other than 1, 3 and None.
+    """
+    if resolution is not None and resolution < 1:
+        raise ValueError(f"resolution must be at least 1 pixel; got {resolution}.")
+    if channels not in (None, 1, 3):
+        raise ValueError(f"channels must be 1 (grey), 3 (colour) or None (as they are); got {channels}.")
+
+
+def _digits(split: str, resolution: int | None, channels: int | None) -> ImageData:
+    images, labels = read_digits(split)
+    if resolution not in (None, 8) or channels == 3:
+        return _read_part(open_source(DIGITS), split, resolution, channels)
+    return ImageData(torch.from_numpy(images), torch.from_numpy(labels), tuple("0123456789"))
+
+
+def _read_part(source: ImageSource, split: str, resolution: int | None, channels: int | None) -> ImageData:
+    """Decodes every picture of a split, and its label if most have one."""
+    data = source.part(split)
+    numbers: list[int | None] | None = None
+    if source.label_column:
+        numbers = [source.class_of(value) for value in data[source.label_column][:]]
+        if 2 * numbers.count(None) > len(numbers):  # a test set whose labels are withheld
+            numbers = None
+    chunks = data.select_columns(source.image_column).iter(256)
+    records = (record for chunk in chunks for record in chunk[source.image_column])
+    images, kept = _stack(records, numbers, source.name, resolution, channels)
+    if numbers is None:
+        return ImageData(images)
+    return ImageData(images, torch.tensor([numbers[i] for i in kept], dtype=torch.int64), source.label_names)
+
+
+def _stack(
+    records: Iterable[Any], numbers: list[int | None] | None, source: str, resolution: int | None, channels: int | None
+) -> tuple[Tensor, list[int]]:
+    """The good pictures as one tensor of bytes, `(N, C, H, W)`, and their positions among the records."""
+    skipped, kept = SkippedImages(source), []
+    pixels = bytearray()
+    shape: tuple[int, ...] | None = None
+    first = ""
+    for i, record in enumerate(records):
+        skipped.seen += 1
+        if numbers is not None and numbers[i] is None:
+            skipped.add(name_of(record, i, source), "has no label")
+            continue
+        try:
+            picture = decode(record, resolution=resolution, channels=channels)
+        except BadImageError as error:
+            skipped.add(name_of(record, i, source), str(error))
+            continue
+        if shape is None:
+            shape, first = picture.shape, name_of(record, i, source)
+        if picture.shape[1:] != shape[1:]:
+            raise ValueError(
+                f"Images of {source!r} differ in size: {first} is {size_of(shape)} and {name_of(record, i, source)} is "
+                f"{size_of(picture.shape)}. Pass a resolution to bring them to one."
+            )
+        if len(picture) > shape[0]:  # the first colour after grey ones
+            grey = np.frombuffer(pixels, np.uint8).reshape(-1, *shape)
+            shape, pixels = picture.shape, bytearray(np.repeat(grey, 3, axis=1).tobytes())
+        pixels += np.broadcast_to(picture, shape).tobytes()
+        kept.append(i)
+    skipped.check()
+    if shape is None:
+        raise ValueError(f"{source!r} holds no images.")
+    skipped.warn()
+    return torch.frombuffer(pixels, dtype=torch.uint8).reshape(-1, *shape), kept
+
+
+def size_of(shape: tuple[int, ...]) -> str:
+    """Width and height of an image of shape `(C, H, W)`, in words."""
+    return f"{shape[2]}x{shape[1]} pixels"

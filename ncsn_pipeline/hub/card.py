@@ -1,0 +1,220 @@
+"""The model card: the facts beside the weights as Markdown, with the metadata that the Hub reads.
+
+A card says only what is known.  What a person writes goes into `card.json` and stays when the card is written again:
+
+    title, summary, samples      the heading, the first paragraph, the line under the picture
+    license, license_text        the Hub's name of the weights' licence, and what there is to say about it
+    datasets, data_name, tags    names on the Hub, and how the data set is called in a sentence
+    quality, sweep, limits       paragraphs under the tables, and under "Limits"
+    training                     rows of the training table: they come before, or instead of, those of the same name
+    command, citations           the training command, and BibTeX entries beside those of the method
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from .card_tables import quality_table, sweep_table, training_rows
+from .citations import citations_for
+from .contents import CARD, PICTURE
+from .facts import Facts, Result, read_facts
+
+TASK = "unconditional-image-generation"
+TAGS = ("score-based", "ncsn", "annealed-langevin-dynamics", "diffusers")
+METRIC = "frechet_distance"
+
+_MODEL_LINE = re.compile(r'^model = "[^"\n]*".*$', re.MULTILINE)
+_LIMITS = (
+    "It draws what it was trained on and nothing else.",
+    "The distances above are for comparing with each other; in other features they are other numbers.",
+)
+
+
+def write_card(folder: str | Path) -> Path:
+    """Writes `README.md` of a pipeline folder from the JSON files in it; see `facts` for which.
+
+    Args:
+        folder: as `NCSNPipeline.save_pretrained` writes it.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: if the folder is no pipeline, or one of its JSON files is not what it should be.
+    """
+    path = Path(folder) / CARD
+    card = ModelCard(render_card(read_facts(folder)))
+    beside = path.with_suffix(".partial")
+    try:
+        beside.write_text(card.content, encoding="utf-8")
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
+
+
+def render_card(facts: Facts) -> str:
+    """The whole card: metadata between two lines of dashes, then Markdown."""
+    metadata = card_metadata(facts).to_yaml()
+    sections = [
+        f"# {_title(facts)}",
+        _summary(facts),
+        _picture(facts),
+        _usage(facts),
+        _quality(facts),
+        _training(facts),
+        "## Limits\n\n" + " ".join(_texts(facts.written.get("limits", _LIMITS))),
+        _licence(facts),
+        "## Citation\n\n" + "\n\n".join(f"```bibtex\n{entry}\n```" for entry in citations_for(facts)),
+    ]
+    return f"---\n{metadata}\n---\n\n" + "\n\n".join(filter(None, sections)) + "\n"
+
+
+def card_metadata(facts: Facts) -> ModelCardData:
+    """What the Hub reads: licence, library, task, tags, data sets, and the measured quality as `model-index`."""
+    results = [entry for result in facts.results for entry in _eval_results(facts, result)]
+    return ModelCardData(
+        license=facts.written.get("license", "unknown"),
+        library_name="diffusers",
+        pipeline_tag=TASK,
+        tags=list(dict.fromkeys([*TAGS, *facts.written.get("tags", [])])),
+        datasets=facts.data_on_the_hub or None,
+        model_name=_title(facts) if results else None,
+        eval_results=results or None,
+    )
+
+
+def named_card(text: str, repo_id: str) -> str:
+    """A card whose usage snippet loads `repo_id`, as it should where that repository shows it."""
+    return _MODEL_LINE.sub(f'model = "{repo_id}"', text, count=1)
+
+
+def _eval_results(facts: Facts, result: Result) -> list[EvalResult]:
+    how = f"{result.sampler}, {result.nfe} evaluations" + (f", {result.count:,} samples" if result.count else "")
+    name = _data_name(facts) or "unknown"
+    shared = {
+        "task_type": TASK,
+        "task_name": "Unconditional image generation",
+        "dataset_type": next(iter(facts.data_on_the_hub), name),
+        "dataset_name": name,
+        "dataset_split": "test",
+        "metric_args": {"sampler": result.sampler, "nfe": result.nfe, "num_samples": result.count},
+    }
+    measured = [(METRIC, f"Frechet distance ({how})", _rounded(result.frechet))]
+    if result.real_frechet is not None:
+        measured.append((f"{METRIC}_of_real_images", f"the same of real images ({how})", _rounded(result.real_frechet)))
+    if result.recognised is not None:
+        measured.append(("accuracy", f"class recognised ({how})", _rounded(result.recognised)))
+    return [EvalResult(metric_type=kind, metric_name=label, metric_value=v, **shared) for kind, label, v in measured]
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def _title(facts: Facts) -> str:
+    return facts.written.get("title") or facts.folder.resolve().name
+
+
+def _data_name(facts: Facts) -> str | None:
+    return facts.written.get("data_name") or facts.data_name
+
+
+def _texts(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _summary(facts: Facts) -> str:
+    kind, config = facts.network
+    size, channels, classes = (config.get(name) for name in ("sample_size", "in_channels", "num_class_embeds"))
+    height, width = size if isinstance(size, list) else (size, size)
+    colour = {1: "grey ", 3: "colour "}.get(channels, "")
+    text = (
+        f"A noise-conditional score network (`{kind}`, {facts.num_parameters:,} parameters, "
+        f"{facts.num_bytes / 1e6:.1f} MB) for {colour}images of {height}x{width} pixels"
+    )
+    text += f", with {classes} classes and a null class" if classes else ""
+    trained = f" on {_data_name(facts)}" if _data_name(facts) else ""
+    if facts.sigma_range:
+        low, high = facts.sigma_range
+        trained += f" for every noise level sigma from {low:g} to {high:g} at once"
+    text += f", trained{trained}" if trained else ""
+    text += f". `{facts.scheduler[0]}` draws images with it."
+    return "\n\n".join([*_texts(facts.written.get("summary", [])), text])
+
+
+def _picture(facts: Facts) -> str:
+    if not facts.has_picture:
+        return ""
+    caption = facts.written.get("samples")
+    return f"![samples]({PICTURE})" + (f"\n\n*{caption}*" if caption else "")
+
+
+def _usage(facts: Facts) -> str:
+    classes = facts.network[1].get("num_class_embeds")
+    one_class = f"ones = pipe(batch_size=4, class_labels={min(1, classes - 1)}).images\n" if classes else ""
+    return f"""## Use
+
+```python
+import torch
+from diffusers import DiffusionPipeline
+
+model = "{_model_source(facts.folder)}"  # this folder, or its repository on the Hub
+# The code beside the weights runs on your machine.
+# Read it, and put the commit that you have read in place of "main".
+pipe = DiffusionPipeline.from_pretrained(model, trust_remote_code=True, revision="main")
+images = pipe(batch_size=16, generator=torch.Generator().manual_seed(0)).images
+images[0].save("sample.png")
+{one_class}```
+
+Where `ncsn_pipeline` is installed, its own code is used and none of the folder's:
+
+```python
+from ncsn_pipeline import AnnealedLangevinScheduler, NCSNPipeline
+
+pipe = NCSNPipeline.from_pretrained(model, revision="main")
+pipe.scheduler = AnnealedLangevinScheduler.from_config(pipe.scheduler.config)  # annealed Langevin dynamics
+images = pipe(batch_size=4, num_inference_steps=500).images  # 500 network evaluations
+```"""
+
+
+def _model_source(folder: Path) -> str:
+    """A path that works where the card was written, and tells nothing about that machine."""
+    if not folder.is_absolute():
+        return folder.as_posix()
+    here = Path.cwd()
+    return folder.relative_to(here).as_posix() if folder.is_relative_to(here) else folder.name
+
+
+def _quality(facts: Facts) -> str:
+    parts = []
+    if facts.results:
+        parts += [quality_table(facts.results, facts.scheduler[0]), *_texts(facts.written.get("quality", []))]
+    if facts.sweep:
+        parts += [sweep_table(facts.sweep), *_texts(facts.written.get("sweep", []))]
+    return "\n\n".join(["## Quality", *parts]) if parts else ""
+
+
+def _training(facts: Facts) -> str:
+    command = facts.written.get("command") or facts.training.get("command")
+    written = facts.written.get("training", {})
+    rows = written | {name: text for name, text in training_rows(facts).items() if name not in written}
+    parts = [f"```bash\n{command}\n```"] if command else []
+    if rows:
+        parts.append("\n".join(["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in rows.items())]))
+    return "\n\n".join(["## Training", *parts]) if parts else ""
+
+
+def _licence(facts: Facts) -> str:
+    text = facts.written.get("license_text")
+    if not text and "license" in facts.written:
+        text = f"The weights are under {facts.written['license']}."
+    if not text:
+        text = (
+            "No licence was stated for the weights; whoever publishes them should, in `card.json`, with regard to the "
+            "licence of the data."
+        )
+    return f"## Data and licence\n\n{text} The code in this folder is under Apache-2.0."

@@ -1,0 +1,183 @@
+"""The tables of a model card."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from .facts import Facts, Result
+
+
+def quality_table(results: Sequence[Result], default_sampler: str) -> str:
+    """One row for each result; columns that no result fills are left out."""
+    columns = [
+        ("sampler", [_sampler(result, default_sampler) for result in results]),
+        ("evaluations", [f"{result.nfe:,}" for result in results]),
+        ("samples", [f"{result.count:,}" if result.count else "" for result in results]),
+        ("Frechet distance", [f"{result.frechet:.3g}" for result in results]),
+        ("as many real images", [_reference(result) for result in results]),
+        ("ratio", [f"{result.ratio:.2g}" if result.ratio else "" for result in results]),
+        ("class recognised", [_percent(result.recognised) for result in results]),
+        ("s / image", [f"{result.seconds:.2g}" if result.seconds else "" for result in results]),
+    ]
+    return _table([(name, cells) for name, cells in columns if any(cells)])
+
+
+def sweep_table(rows: Sequence[Result]) -> str:
+    """Distance against network evaluations, one row for each number of them, two columns for each sampler."""
+    counts = sorted({row.count or 0 for row in rows}, reverse=True)
+    marks = {count: "*" * i for i, count in enumerate(counts)}
+    # Of several numbers of samples, the largest.
+    found = {(row.sampler, row.nfe): row for row in sorted(rows, key=lambda row: row.count or 0)}
+    budgets = sorted({row.nfe for row in rows})
+    columns = [("evaluations", [f"{nfe:,}" for nfe in budgets])]
+    for sampler in dict.fromkeys(row.sampler for row in rows):
+        column = [found.get((sampler, nfe)) for nfe in budgets]
+        columns.append((f"`{sampler}`", [_distance(row, marks) for row in column]))
+        recognised = [_percent(row.recognised) if row else "" for row in column]
+        columns += [("class recognised", recognised)] if any(recognised) else []
+    return f"{_sweep_legend(rows, marks)}\n\n{_table(columns)}"
+
+
+def training_rows(facts: Facts) -> dict[str, str]:
+    """What is known of the training run, as name -> text."""
+    settings, training = facts.settings, facts.training
+    rows = {
+        "data": _data(facts),
+        "noise levels": _noise_levels(facts),
+        "ladder": _ladder(facts.scheduler[1]),
+        "optimiser": _optimiser(settings),
+        "steps": _steps(settings, training),
+        "time": _duration(training.get("seconds")),
+        "hardware": _hardware(training),
+        "held-out loss": _number(training.get("held_out_loss")),
+        "versions": ", ".join(f"{name} {number}" for name, number in (training.get("versions") or {}).items()),
+    }
+    return {name: text for name, text in rows.items() if text}
+
+
+def _table(columns: list[tuple[str, list[str]]]) -> str:
+    names, cells = zip(*columns, strict=True)
+    rows = [names, ["---"] * len(names), *zip(*cells, strict=True)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _distance(row: Result | None, marks: dict[int, str]) -> str:
+    if row is None:
+        return ""
+    ratio = row.ratio
+    shown = "" if ratio is None else f" ({ratio:.2g})" if ratio < 99.5 else f" ({ratio:.0f})"
+    return f"{row.frechet:.3g}{marks[row.count or 0]}{shown}"
+
+
+def _sampler(result: Result, default_sampler: str) -> str:
+    text = f"`{result.sampler}`"
+    text += f", {result.steps_per_level} steps a level" if result.steps_per_level else ""
+    return text + (", the default" if result.sampler == default_sampler else "")
+
+
+def _reference(result: Result) -> str:
+    if result.real_frechet is None:
+        return ""
+    spread = f" ± {result.real_frechet_std:#.2g}" if result.real_frechet_std else ""
+    return f"{result.real_frechet:.3g}{spread}"
+
+
+def _percent(part: float | None) -> str:
+    return "" if part is None else f"{100 * part:.1f} %"
+
+
+def _sweep_legend(rows: Sequence[Result], marks: dict[int, str]) -> str:
+    spreads = {row.count or 0: row for row in rows}
+    counted = [
+        (f"those with {mark}: " if mark else "")
+        + f"{count:,} samples"
+        + (f" (as many real images: {_reference(spreads[count])})" if spreads[count].real_frechet else "")
+        for count, mark in marks.items()
+        if count
+    ]
+    text = "Frechet distance against the number of network evaluations"
+    text += f", {'; '.join(counted)}" if counted else ""
+    return text + (". In brackets the ratio to real images." if any(row.ratio for row in rows) else ".")
+
+
+def _data(facts: Facts) -> str:
+    known = facts.training.get("dataset")
+    known = known if isinstance(known, dict) else {}
+    parts = [facts.data_name or ""]
+    parts += [f"{known['images']:,} images"] if known.get("images") else []
+    parts += [f"{known['held_out']:,} held out"] if known.get("held_out") else []
+    parts += ["x".join(map(str, known["shape"]))] if known.get("shape") else []
+    settings = facts.settings
+    if parts[0] and {"data_min", "data_max"} <= settings.keys():
+        parts.append(f"values in [{settings['data_min']:g}, {settings['data_max']:g}]")
+    if facts.network[1].get("num_class_embeds") and settings.get("class_dropout"):
+        parts.append(f"labels used, {100 * settings['class_dropout']:g} % dropped for the null class")
+    return ", ".join(filter(None, parts))
+
+
+def _noise_levels(facts: Facts) -> str:
+    settings = facts.settings
+    normal = f"log-normal({settings.get('sigma_log_mean')}, {settings.get('sigma_log_std')})"
+    part = settings.get("sigma_lognormal_fraction") or 0
+    kinds = {
+        "mixture": f"{100 * part:g} % {normal}, {100 * (1 - part):g} % log-uniform",
+        "lognormal": normal,
+        "loguniform": "log-uniform",
+        "ladder": f"the {settings.get('num_levels')} levels of a ladder",
+    }
+    drawn = kinds.get(settings.get("sigma_distribution", ""), "")
+    if not drawn or not facts.sigma_range:
+        return ""
+    low, high = facts.sigma_range
+    weight = {"edm": "EDM's weight", "sigma_squared": "weight sigma²"}.get(settings.get("loss_weight", ""), "")
+    return f"sigma drawn {drawn}, within [{low:g}, {high:g}]" + (f"; {weight}" if weight else "")
+
+
+def _ladder(config: dict[str, Any]) -> str:
+    sigmas = config.get("sigmas")
+    levels = len(sigmas) if sigmas else config.get("num_train_timesteps")
+    low, high = (sigmas[-1], sigmas[0]) if sigmas else (config.get("sigma_min"), config.get("sigma_max"))
+    return f"{levels} levels from {high:g} to {low:g}, of the sampler" if levels and low and high else ""
+
+
+def _optimiser(settings: dict[str, Any]) -> str:
+    rate = settings.get("learning_rate")
+    if rate is None:
+        return ""
+    parts = [f"AdamW, learning rate {rate:g}"]
+    parts += [f"warmed up over {settings['lr_warmup_steps']:,} steps"] if settings.get("lr_warmup_steps") else []
+    parts += [f"linear decay over the last {settings['lr_decay_steps']:,}"] if settings.get("lr_decay_steps") else []
+    parts += [f"EMA {settings['ema_decay']:g}"] if settings.get("use_ema") and settings.get("ema_decay") else []
+    precision = settings.get("mixed_precision")
+    return ", ".join(parts + ([precision] if precision not in (None, "no") else []))
+
+
+def _steps(settings: dict[str, Any], training: dict[str, Any]) -> str:
+    steps = training.get("steps") or settings.get("max_train_steps")
+    if not steps:
+        return ""
+    seen, resumed = training.get("images_seen"), training.get("resumed")
+    return (
+        f"{steps:,}"
+        + (f" of {seen // steps} images, {seen:,} in all" if seen else "")
+        + (f"; resumed {resumed} time{'s' if resumed > 1 else ''}" if resumed else "")
+    )
+
+
+def _hardware(training: dict[str, Any]) -> str:
+    processes = training.get("processes")
+    parts = [training.get("hardware") or ""]
+    parts += [f"{processes} process{'es' if processes > 1 else ''}"] if processes else []
+    return ", ".join(filter(None, parts))
+
+
+def _duration(seconds: float | None) -> str:
+    if not seconds:
+        return ""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, int | float) else str(value or "")

@@ -1,0 +1,159 @@
+"""What goes to the Hub: an allow-list, so that nothing lying in the folder by chance goes with it.
+
+Of a pipeline folder these are `model_index.json`, the file of the pipeline's code, the folder of each component with
+its configuration, code and safetensors weights, the card, its picture and its JSON files; of this project, what the
+Space runs on.  Checkpoints, logs, half-written files and everything hidden stay here.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+INDEX = "model_index.json"
+CARD = "README.md"
+PICTURE = "samples.png"
+FACT_FILES = ("card.json", "train_config.json", "training.json", "evaluation.json", "sweep.json")
+COMPONENT_SUFFIXES = (".json", ".py", ".safetensors", ".txt")
+
+SPACE_FILES = ("app.py", "requirements.txt", "README.md")
+SPACE_FOLDERS = ("ncsn_pipeline", "pretrained/mnist")
+SPACE_SUFFIXES = (".py", ".css", ".js", ".html", ".svg", ".json", ".yaml", ".safetensors", ".png", ".md", ".typed")
+
+_SECRET_NAME = re.compile(r"token|secret|password|api_key", re.IGNORECASE)
+_SECRET_ARGUMENT = re.compile(r"(--?[\w-]*(?:token|secret|password|api[_-]key)[\w-]*[=\s]+)(?!--)\S+", re.IGNORECASE)
+_SECRET_VALUE = re.compile(r"\bhf_[A-Za-z0-9]{20,}\b")
+_ABSOLUTE_FOLDER = re.compile(r"""(^|(?<=[\s="']))(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\"']+[/\\])+""")
+
+
+def pipeline_files(folder: str | Path) -> dict[str, Path]:
+    """The files of a pipeline folder that belong on the Hub.
+
+    Args:
+        folder: as `NCSNPipeline.save_pretrained` writes it.
+
+    Returns:
+        Path in the repository -> file.
+
+    Raises:
+        ValueError: for a folder that would not load from the Hub, saying what it lacks.
+    """
+    folder = Path(folder)
+    index = _index(folder)
+    files = {INDEX: folder / INDEX}
+    class_name = index.get("_class_name")
+    if isinstance(class_name, list):
+        files[f"{class_name[0]}.py"] = folder / f"{class_name[0]}.py"
+    for name, (library, class_name) in _components(index).items():
+        if library is not None:
+            files |= _component_files(folder, name, library, class_name)
+    for name in (CARD, PICTURE, *FACT_FILES):
+        if (folder / name).is_file():
+            files[name] = folder / name
+    missing = [name for name, path in files.items() if not path.is_file()]
+    if missing:
+        raise ValueError(f"{folder} lacks {', '.join(missing)}. Save the pipeline again by `save_pretrained`.")
+    return files
+
+
+def component_folders(folder: str | Path) -> list[str]:
+    """The names of the components that a pipeline folder holds."""
+    return [name for name, (library, _) in _components(_index(Path(folder))).items() if library is not None]
+
+
+def space_files(root: str | Path) -> dict[str, Path]:
+    """What the Space runs on: the page, its requirements, the package and the model that it shows.
+
+    Args:
+        root: the folder that holds `app.py`.
+
+    Returns:
+        Path in the repository -> file.
+
+    Raises:
+        ValueError: if something of it is missing.
+    """
+    root = Path(root)
+    missing = [name for name in (*SPACE_FILES, *SPACE_FOLDERS) if not (root / name).exists()]
+    if missing:
+        raise ValueError(f"{root} lacks {', '.join(missing)}. Run this in a checkout of the project, or give --root.")
+    files = {name: root / name for name in SPACE_FILES}
+    for start in SPACE_FOLDERS:
+        for path in sorted((root / start).rglob("*")):
+            name = path.relative_to(root)
+            hidden = any(part.startswith((".", "__pycache__", "checkpoint-")) for part in name.parts)
+            if path.is_file() and path.suffix in SPACE_SUFFIXES and not hidden:
+                files[name.as_posix()] = path
+    return files
+
+
+def publishable(value: Any) -> Any:
+    """A value read from JSON without tokens and without the folders of the machine that wrote it.
+
+    An entry with `token`, `secret`, `password` or `api_key` in its name is left out, such an argument in a command
+    becomes `***`, and of an absolute path only the last name stays.
+    """
+    if isinstance(value, dict):
+        return {name: publishable(entry) for name, entry in value.items() if not _SECRET_NAME.search(name)}
+    if isinstance(value, list):
+        return [publishable(entry) for entry in value]
+    if isinstance(value, str):
+        value = _SECRET_VALUE.sub("***", _SECRET_ARGUMENT.sub(r"\1***", value))
+        return _ABSOLUTE_FOLDER.sub("", value)
+    return value
+
+
+def published_bytes(path: Path) -> bytes | None:
+    """The content of a JSON file as it may be read by everyone; `None` if that is the file as it is."""
+    try:
+        value = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}. Repair it or take it away.") from error
+    clean = publishable(value)
+    return None if clean == value else json.dumps(clean, indent=2).encode() + b"\n"
+
+
+def _index(folder: Path) -> dict[str, Any]:
+    path = folder / INDEX
+    if not path.is_file():
+        raise ValueError(f"{folder} is no pipeline folder: it has no {INDEX}. Give one that `save_pretrained` wrote.")
+    try:
+        index = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}. Save the pipeline again.") from error
+    if not isinstance(index, dict) or not _components(index):
+        raise ValueError(f"{path} names no components. Save the pipeline again by `save_pretrained`.")
+    return index
+
+
+def _components(index: dict[str, Any]) -> dict[str, list]:
+    return {
+        name: value
+        for name, value in index.items()
+        if not name.startswith("_") and isinstance(value, list) and len(value) == 2
+    }
+
+
+def _component_files(folder: Path, name: str, library: str, class_name: str) -> dict[str, Path]:
+    if "." in library:
+        raise ValueError(
+            f"{folder / INDEX} refers to {name} as {library}.{class_name}, which exists only where that package is "
+            "installed. Save the pipeline by `NCSNPipeline.save_pretrained`, which puts the code beside the weights."
+        )
+    found = sorted((folder / name).glob("*")) if (folder / name).is_dir() else []
+    files = {
+        f"{name}/{path.name}": path
+        for path in found
+        if path.is_file() and path.suffix in COMPONENT_SUFFIXES and not path.name.startswith(".")
+    }
+    configurations = [path for path in files if path.endswith("config.json")]
+    weights = [path for path in files if path.endswith(".safetensors")]
+    if not configurations:
+        raise ValueError(f"{folder} lacks the configuration of {name}. Save the pipeline again by `save_pretrained`.")
+    if f"{name}/config.json" in configurations and not weights:
+        raise ValueError(
+            f"{folder / name} holds no safetensors weights. Save the pipeline with safe_serialization=True."
+        )
+    if library.startswith(("modeling_", "scheduling_")):
+        files[f"{name}/{library}.py"] = folder / name / f"{library}.py"
+    return files

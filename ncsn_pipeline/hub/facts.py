@@ -1,0 +1,192 @@
+"""What the JSON files of a pipeline folder say about the model, read for its card.
+
+    model_index.json, unet/config.json, scheduler/scheduler_config.json   the model itself
+    train_config.json    the settings of its training run
+    training.json        how that run went: command, steps, time, hardware, data
+    evaluation.json      one evaluation, or several under "results"
+    sweep.json           distance against network evaluations, under "rows"
+    card.json            what no program knows: title, licence, limits, remarks
+
+Only the first line is needed; what is not known is left out of the card.
+"""
+
+import json
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from .contents import PICTURE, pipeline_files, publishable
+
+SCHEDULER_NAMES = {"annealed_langevin": "AnnealedLangevinScheduler", "consistent": "ConsistentAnnealedScheduler"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """One measured quality.
+
+    Args:
+        sampler: class name of the scheduler.
+        nfe: network evaluations for each image.
+        count: number of samples.
+        frechet: their Frechet distance to the test images.
+        real_frechet: the same of as many real images.
+        real_frechet_std: its standard deviation over draws.
+        recognised: part of the samples that a classifier takes for the class that was asked for, in [0, 1].
+        steps_per_level: Langevin steps a level.
+        seconds: wall-clock time of one image.
+    """
+
+    sampler: str
+    nfe: int
+    count: int | None
+    frechet: float
+    real_frechet: float | None = None
+    real_frechet_std: float | None = None
+    recognised: float | None = None
+    steps_per_level: int | None = None
+    seconds: float | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """Distance over that of real images; 1 is as good as real."""
+        return self.frechet / self.real_frechet if self.real_frechet else None
+
+    @classmethod
+    def read(cls, values: dict[str, Any], default_sampler: str) -> Self | None:
+        """From an entry of `evaluation.json` or a row of `sweep.json`; `None` if it has no distance."""
+        samples, real = values.get("samples") or {}, values.get("real") or {}
+        sampler = _first(values, "scheduler", "sampler") or "default"
+        frechet = _first(values, "frechet", "frechet_distance") or samples.get("frechet")
+        reference = _first(values, "real_frechet", "reference", "reference_frechet_distance") or real.get("frechet")
+        if frechet is None or values.get("nfe") is None:
+            return None
+        return cls(
+            sampler=default_sampler if sampler == "default" else SCHEDULER_NAMES.get(sampler, sampler),
+            nfe=int(values["nfe"]),
+            count=_first(values, "count", "num_samples") or samples.get("count"),
+            frechet=frechet,
+            real_frechet=reference.get("frechet") if isinstance(reference, dict) else reference,
+            real_frechet_std=values.get("real_frechet_std") or real.get("frechet_std"),
+            recognised=_first(values, "recognised", "agreement"),
+            steps_per_level=values.get("steps_per_level"),
+            seconds=_first(values, "seconds_per_image", "seconds"),
+        )
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything a card is made of; each dictionary is empty where its file is missing.
+
+    Args:
+        folder: the pipeline folder.
+        network: class name and configuration of the network.
+        scheduler: class name and configuration of the scheduler.
+        num_parameters: number of weights.
+        num_bytes: size of the files of weights.
+        settings: `train_config.json`.
+        training: `training.json`.
+        evaluations: entries of `evaluation.json` as they are.
+        results: the same, read.
+        sweep: rows of `sweep.json`, read.
+        written: `card.json`.
+    """
+
+    folder: Path
+    network: tuple[str, dict[str, Any]]
+    scheduler: tuple[str, dict[str, Any]]
+    num_parameters: int
+    num_bytes: int
+    settings: dict[str, Any]
+    training: dict[str, Any]
+    evaluations: list[dict[str, Any]]
+    results: list[Result]
+    sweep: list[Result]
+    written: dict[str, Any]
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether there is a grid of samples."""
+        return (self.folder / PICTURE).is_file()
+
+    @property
+    def data_name(self) -> str | None:
+        """The data set as training was told it: a name on the Hub, or of a folder."""
+        known = self.training.get("dataset")
+        name = known.get("name") if isinstance(known, dict) else known
+        return name or self.settings.get("train_data_dir") or self.settings.get("dataset_name")
+
+    @property
+    def data_on_the_hub(self) -> list[str]:
+        """Names of data sets on the Hub, for the card's metadata."""
+        if "datasets" in self.written:
+            return list(self.written["datasets"])
+        name = self.data_name or ""
+        is_local = bool(self.settings.get("train_data_dir")) or Path(name).exists()
+        return [name] if name.count("/") == 1 and all(name.split("/")) and not is_local else []
+
+    @property
+    def sigma_range(self) -> tuple[float, float] | None:
+        """Smallest and largest noise level that the network was trained on, in data units."""
+        for config in (self.network[1], self.settings, self.scheduler[1]):
+            low, high = config.get("sigma_min"), config.get("sigma_max")
+            if low is not None and high is not None:
+                return low, high
+        return None
+
+
+def read_facts(folder: str | Path) -> Facts:
+    """Reads a pipeline folder.
+
+    Raises:
+        ValueError: if it is none, or one of its JSON files is not what it should be.
+    """
+    folder = Path(folder)
+    files = pipeline_files(folder)
+    index = _read(folder / "model_index.json")
+    if not {"unet", "scheduler"} <= index.keys():
+        raise ValueError(f"{folder} holds no score network with a sampler: it needs the components unet and scheduler.")
+    evaluation = _read(folder / "evaluation.json")
+    evaluations = [entry for entry in evaluation.get("results", [evaluation]) if entry]
+    scheduler = (index["scheduler"][1], _read(folder / "scheduler" / "scheduler_config.json"))
+    weights = [path for name, path in files.items() if name.startswith("unet/") and path.suffix == ".safetensors"]
+    results = [Result.read(entry, scheduler[0]) for entry in evaluations]
+    sweep = [Result.read(row, scheduler[0]) for row in _read(folder / "sweep.json").get("rows", [])]
+    return Facts(
+        folder=folder,
+        network=(index["unet"][1], _read(folder / "unet" / "config.json")),
+        scheduler=scheduler,
+        num_parameters=sum(map(_num_weights, weights)),
+        num_bytes=sum(path.stat().st_size for path in weights),
+        settings=_read(folder / "train_config.json"),
+        training=_read(folder / "training.json"),
+        evaluations=evaluations,
+        results=[result for result in results if result],
+        sweep=[row for row in sweep if row],
+        written=_read(folder / "card.json"),
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        values = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}. Repair it or take it away.") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} holds a {type(values).__name__}; it must be a dictionary. Repair it or take it away.")
+    return publishable(values)
+
+
+def _num_weights(path: Path) -> int:
+    """Number of values in a safetensors file, from its header: 8 bytes of length, then JSON with every shape."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+
+
+def _first(values: dict[str, Any], *names: str) -> Any:
+    return next((values[name] for name in names if values.get(name) is not None), None)

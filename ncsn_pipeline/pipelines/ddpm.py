@@ -1,0 +1,88 @@
+"""The parts of an :class:`NCSNPipeline` from a pipeline that was trained as DDPM; `NCSNPipeline.from_ddpm` calls this.
+
+It stands beside the pipeline's own file because that one travels to the Hub alone and cannot name the network.
+"""
+
+import math
+import os
+from typing import Any
+
+import torch
+from diffusers import DDPMScheduler, DiffusionPipeline, UNet2DModel
+
+from ncsn_pipeline.networks.modeling_ddpm_score import DDPMScoreModel
+from ncsn_pipeline.noise_levels.overlap import num_levels_for_overlap
+from ncsn_pipeline.sampling.scheduling_annealed_langevin import AnnealedLangevinScheduler
+
+_SCHEDULE = (
+    "num_train_timesteps",
+    "beta_start",
+    "beta_end",
+    "beta_schedule",
+    "trained_betas",
+    "rescale_betas_zero_snr",
+)
+
+
+def parts_from_ddpm(
+    source: str | os.PathLike | DiffusionPipeline, *, scheduler: Any = None, null_class: bool = False, **kwargs: Any
+) -> dict[str, Any]:
+    """What the pipeline is made of: `unet`, `scheduler`, `data_min` and `data_max`.
+
+    Args:
+        source: a folder, a repository on the Hub, or a loaded pipeline with a `UNet2DModel` and its scheduler.
+        scheduler: what samples; by default annealed Langevin dynamics from sigma at the last training time to sigma at
+            the first, with as many levels as NCSNv2's technique 2 asks for, and not more than there are times.
+        null_class: whether the last class is the null class of classifier-free guidance.
+        **kwargs: as in `DiffusionPipeline.from_pretrained`.
+
+    Raises:
+        ValueError: for a pipeline that does not turn noise into images by one such U-Net.
+    """
+    if isinstance(source, DiffusionPipeline):
+        if kwargs:
+            raise ValueError(f"{', '.join(kwargs)} are for loading; a pipeline that is loaded takes none of them.")
+        pipeline = source
+    else:
+        pipeline = DiffusionPipeline.from_pretrained(source, **kwargs)
+    parts = pipeline.components
+    name = type(pipeline).__name__
+    if set(parts) != {"unet", "scheduler"} or not isinstance(parts["unet"], UNet2DModel):
+        raise ValueError(
+            f"{name} has the parts {', '.join(sorted(parts))}; from_ddpm takes pipelines with a UNet2DModel `unet` and "
+            "a `scheduler` alone, as DDPMPipeline and DDIMPipeline have, which work on the images themselves."
+        )
+    trained = parts["scheduler"]
+    if getattr(trained, "alphas_cumprod", None) is None:
+        raise ValueError(
+            f"{type(trained).__name__} has no alphas_cumprod, the noise that the U-Net was trained on. Load the "
+            "pipeline with the scheduler of its training, such as DDPMScheduler or DDIMScheduler."
+        )
+    unet = parts["unet"]
+    network = DDPMScoreModel(
+        unet.config, _noise_schedule(trained), trained.config.get("prediction_type", "epsilon"), null_class
+    )
+    network.unet = unet
+    network.eval()
+    if scheduler is None:
+        config = network.config
+        size = config.sample_size
+        dimension = config.in_channels * (size**2 if isinstance(size, int) else math.prod(size))
+        levels = num_levels_for_overlap(dimension, config.sigma_max, config.sigma_min)
+        scheduler = AnnealedLangevinScheduler(
+            min(levels, len(trained.alphas_cumprod)), sigma_min=config.sigma_min, sigma_max=config.sigma_max
+        )
+    return {"unet": network, "scheduler": scheduler, "data_min": -1.0, "data_max": 1.0}
+
+
+def _noise_schedule(scheduler: Any) -> dict[str, Any]:
+    """The betas of the training in few words, or as numbers where those would not give the same."""
+    schedule = {key: scheduler.config[key] for key in _SCHEDULE if scheduler.config.get(key) is not None}
+    try:
+        same = torch.allclose(DDPMScheduler(**schedule).alphas_cumprod, scheduler.alphas_cumprod, rtol=1e-6, atol=0)
+    except (NotImplementedError, RuntimeError):  # a schedule that only the other scheduler knows
+        same = False
+    if not same:
+        betas = torch.as_tensor(scheduler.betas, dtype=torch.float32).tolist()
+        schedule = {"num_train_timesteps": len(betas), "trained_betas": betas}
+    return schedule

@@ -1,0 +1,258 @@
+"""Parts of given images made anew by a score network: inpainting under a mask, and editing from a sketch.
+
+Inpainting keeps the pixels outside of the mask and samples the others.  The network knows images at one noise level,
+all of an image at the same, so before every evaluation at sigma the kept pixels are set to what they would be there
+(Song et al. 2021, appendix I.2):
+
+    x <- mask x + (1 - mask) (image + sigma z),        z ~ N(0, I) anew each time
+
+Painted pixels see kept ones only through their noise, and what they decided at a large sigma hardly changes later:
+seams, broken strokes.  RePaint (Lugmayr et al. 2022, algorithm 1) therefore takes every step R times, and goes back up
+between them by the noise that the step removed, so that both parts come to agree at each level:
+
+    x <- step(x, sigma_i);        x <- x + sqrt(sigma_i² - sigma_{i+1}²) z;        x <- step(x, sigma_i);        ...
+
+Annealed Langevin dynamics stays at its level, so there is nothing to go back up: R times as many steps a level.
+
+Editing (SDEdit, Meng et al. 2022) starts from the image itself at a middle level, x = image + sigma z: what is larger
+than that noise stays, what is finer is made anew.  Both together edit within the mask.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import torch
+from diffusers import ImagePipelineOutput
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Tensor
+
+from ncsn_pipeline.pipelines.given_images import images_as_tensor, masks_as_tensor
+from ncsn_pipeline.pipelines.pipeline_ncsn import Generators, NCSNPipeline
+
+DEFAULT_RESAMPLE_STEPS = 4
+
+
+class NCSNInpaintPipeline(NCSNPipeline):
+    """Inpaints and edits with the parts of an `NCSNPipeline`: `NCSNInpaintPipeline.from_pipe(pipe)`.
+
+    It is another way to sample from the same folder, so saving it writes an ordinary `NCSNPipeline` folder, and this
+    file is not one that travels with the weights.
+    """
+
+    @classmethod
+    def from_pipe(cls, pipeline: NCSNPipeline, **kwargs: Any) -> "NCSNInpaintPipeline":
+        """The same parts, shared and as they are: nothing is copied, moved or cast.
+
+        Args:
+            pipeline: any `NCSNPipeline`.
+            **kwargs: parts and settings in place of its own, as `scheduler=...`.
+        """
+        settings = {name: pipeline.config[name] for name in ("data_min", "data_max")}
+        return cls(**pipeline.components | settings | kwargs)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        image: Any,
+        mask_image: Any = None,
+        num_images_per_image: int = 1,
+        resample_steps: int | None = None,
+        start_sigma: float | None = None,
+        generator: Generators = None,
+        num_inference_steps: int | None = None,
+        sigmas: Sequence[float] | Tensor | None = None,
+        steps_per_level: int | None = None,
+        step_size: float | None = None,
+        latents: Tensor | None = None,
+        class_labels: int | Sequence[int] | Tensor | str | None = None,
+        guidance_scale: float | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        callback_on_step_end: Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None] | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+    ) -> ImagePipelineOutput | tuple:
+        """Completes images under masks, or edits them.
+
+        Args:
+            image: one image, a batch or a list of them: PIL images, arrays `(H, W)` or `(H, W, C)`, tensors
+                `(C, H, W)`, bytes or floats in [0, 1], of the model's size.
+            mask_image: white (1) is painted, black (0) kept exactly; one mask for all images, or one for each, in the
+                same forms with one channel.  A soft mask counts as white from one half on.  `None` paints everything,
+                and needs `start_sigma`.
+            num_images_per_image: completions K of each image, >= 1.
+            resample_steps: R, how often each step is taken, >= 1.  By default `DEFAULT_RESAMPLE_STEPS` under a mask; 1
+                without one, for annealed Langevin dynamics, which repeats by itself, and for a solver of diffusers,
+                whose steps cannot be taken twice.  A run has R (N - 1) + 1 evaluations where the same call of
+                `NCSNPipeline` has N.
+            start_sigma: the painted pixels start from `image` with this much noise, > 0, in data units, at the ladder's
+                first level that is not above it; the levels before are left out.  `None` starts from noise.
+            generator: source of all randomness, or one for each of the B K results.
+            num_inference_steps: lays the ladder out, as in `NCSNPipeline`.
+            sigmas: a ladder for this call, as in `NCSNPipeline`.
+            steps_per_level: Langevin steps a level, as in `NCSNPipeline`.
+            step_size: epsilon, as in `NCSNPipeline`.
+            latents: unit normal noise of the start, shape `(B K, C, H, W)`.
+            class_labels: what the images show: one class for all, one for each image, or one for each result.  By
+                default `"none"`, the null class: the kept pixels say what it is.
+            guidance_scale: as in `NCSNPipeline`.
+            output_type: as in `NCSNPipeline`.
+            return_dict: as in `NCSNPipeline`.
+            callback_on_step_end: as in `NCSNPipeline`, after each evaluation.
+            callback_on_step_end_tensor_inputs: as in `NCSNPipeline`.
+
+        Returns:
+            B K images, those of the first image first: an `ImagePipelineOutput` with `.images`, or a tuple of them.
+
+        Raises:
+            ValueError: for an argument outside its range, before any work is done.
+            TypeError: for an image that is none.
+            FloatingPointError: for samples that are not finite.
+        """
+        copies = num_images_per_image
+        if isinstance(copies, bool) or not isinstance(copies, Integral) or copies < 1:
+            raise ValueError(f"num_images_per_image must be a whole number, at least 1; got {copies!r}.")
+        image, mask = self._given(image, mask_image, start_sigma)
+        image, mask = (given.repeat_interleave(int(copies), dim=0) for given in (image, mask))
+        count = len(image)
+        self._check_inputs(count, generator, latents, guidance_scale, output_type, callback_on_step_end_tensor_inputs)
+        self._resample_steps = self._checked_resample_steps(resample_steps, keeps=mask_image is not None)
+        labels = self._labels(self._for_each_result(class_labels, copies, count), count, generator)
+        if guidance_scale not in (None, 1):
+            self._null_class("guidance_scale")
+        device = self._execution_device
+        overrides = {"sigmas": sigmas, "steps_per_level": steps_per_level, "step_size": step_size}
+        self._set_timesteps(num_inference_steps, device, {k: v for k, v in overrides.items() if v is not None})
+        levels = self._sigmas()
+        values = [*levels.tolist(), 0.0]
+        self._begin = self._first_evaluation(values[:-1], start_sigma)
+        self.scheduler.set_begin_index(self._begin)
+
+        image, mask = image.to(device), mask.to(device)
+        low, high = self.config.data_min, self.config.data_max
+        known = low + (high - low) * image
+        conditioning = {} if labels is None else {"class_labels": labels.to(device)}
+        dtype = self.unet.dtype
+        if start_sigma is None:
+            x = self._start(count, generator, latents, device)
+        else:
+            noise = self._noise_like(known, generator) if latents is None else latents.to(known)
+            x = known.add(noise, alpha=values[self._begin])
+        x = self._keep(x, known, mask, values[self._begin], generator)
+        self._interrupt = False
+        for evaluation, (i, again) in enumerate(self.progress_bar(self._order())):
+            if again:
+                x = self._back_up(x, i, values[i], values[i + 1], generator)
+                x = self._keep(x, known, mask, values[i], generator)
+            x = self._step(i, x, self._score(x, levels[i], conditioning, guidance_scale, dtype), generator)
+            x = self._keep(x, known, mask, values[i + 1], generator)
+            if callback_on_step_end is not None:
+                given = {name: x for name in callback_on_step_end_tensor_inputs}
+                x = (callback_on_step_end(self, evaluation, levels[i], given) or {}).get("latents", x)
+                if self._interrupt:
+                    break
+
+        # The kept pixels as they were given, not as they came back from the model's range.
+        images = torch.where(mask, self._images(x, "pt"), image)
+        if output_type != "pt":
+            images = images.permute(0, 2, 3, 1).cpu().numpy()
+            images = images if output_type == "np" else self.numpy_to_pil(images)
+        self.maybe_free_model_hooks()
+        return ImagePipelineOutput(images=images) if return_dict else (images,)
+
+    @property
+    def num_evaluations(self) -> int:
+        """Number of network evaluations of the run that was laid out last."""
+        return len(self._order())
+
+    def _order(self) -> list[tuple[int, bool]]:
+        """The evaluations in order: which of the scheduler's steps each is, and whether that is taken once more."""
+        last = len(self.scheduler.timesteps) - 1
+        return [(i, r > 0) for i in range(self._begin, last) for r in range(self._resample_steps)] + [(last, False)]
+
+    def _keep(self, x: Tensor, known: Tensor, mask: Tensor, sigma: float, generator: Generators) -> Tensor:
+        """`x` with the kept pixels as they are at noise level sigma, known + sigma z; without noise at 0."""
+        if sigma > 0:
+            known = known.add(self._noise_like(known, generator), alpha=sigma)
+        return torch.where(mask, x, known)
+
+    def _back_up(self, x: Tensor, i: int, sigma: float, following: float, generator: Generators) -> Tensor:
+        """Undoes step `i` in distribution: the noise that it removed is added again."""
+        self.scheduler._step_index = i  # steps are counted, and this one is taken again
+        if self._stays_at_a_level:
+            return x
+        return x.add(self._noise_like(x, generator), alpha=math.sqrt(sigma**2 - following**2))
+
+    @property
+    def _stays_at_a_level(self) -> bool:
+        """Whether a step leaves as much noise as it found, as Langevin dynamics does."""
+        return "steps_per_level" in self.scheduler.config
+
+    @staticmethod
+    def _noise_like(x: Tensor, generator: Generators) -> Tensor:
+        return randn_tensor(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+
+    def _given(self, image: Any, mask_image: Any, start_sigma: float | None) -> tuple[Tensor, Tensor]:
+        """Images `(B, C, H, W)` in [0, 1] and masks `(B, 1, H, W)` of booleans."""
+        if mask_image is None and start_sigma is None:
+            raise ValueError(
+                "Neither mask_image nor start_sigma was given, so nothing of the image would be kept. Give mask_image "
+                "to inpaint, start_sigma to edit, or both; NCSNPipeline draws from noise alone."
+            )
+        if start_sigma is not None and not (
+            isinstance(start_sigma, Real) and not isinstance(start_sigma, bool) and 0 < start_sigma < math.inf
+        ):
+            raise ValueError(f"start_sigma must be a finite number above 0; got {start_sigma!r}.")
+        shape = self._image_shape()
+        image = images_as_tensor("image", image, shape)
+        if mask_image is None:
+            return image, torch.ones(len(image), 1, *shape[1:], dtype=torch.bool)
+        mask = masks_as_tensor("mask_image", mask_image, shape[1:])
+        if len(mask) not in (1, len(image)):
+            raise ValueError(
+                f"{len(mask)} masks were given for {len(image)} image(s); give one, or one for each image."
+            )
+        return image, mask.expand(len(image), -1, -1, -1)
+
+    def _checked_resample_steps(self, resample_steps: int | None, keeps: bool) -> int:
+        if resample_steps is None:
+            return DEFAULT_RESAMPLE_STEPS if keeps and self._follows_scores and not self._stays_at_a_level else 1
+        if isinstance(resample_steps, bool) or not isinstance(resample_steps, Integral) or resample_steps < 1:
+            raise ValueError(f"resample_steps must be a whole number, at least 1; got {resample_steps!r}.")
+        if resample_steps > 1 and not self._follows_scores:
+            raise ValueError(
+                f"{type(self.scheduler).__name__} remembers its last steps and cannot take one again. Leave "
+                "resample_steps out, or sample by ConsistentAnnealedScheduler or AnnealedLangevinScheduler."
+            )
+        return int(resample_steps)
+
+    def _first_evaluation(self, sigmas: list[float], start_sigma: float | None) -> int:
+        """The first evaluation whose noise level is not above `start_sigma`."""
+        if start_sigma is None:
+            return 0
+        # Levels are float32: one that was given as the same number may have been rounded up.
+        begin = next((i for i, sigma in enumerate(sigmas) if sigma <= start_sigma * (1 + 1e-6)), None)
+        if begin is None:
+            raise ValueError(
+                f"start_sigma is {start_sigma:.4g}, below the ladder's last level {sigmas[-1]:.4g}: no step is left. "
+                "Start higher, or give a ladder that ends lower (sigmas)."
+            )
+        # A second-order solver evaluates each level twice, at the end of one step and at the start of the next.
+        second_half = not self._follows_scores and begin + 1 < len(sigmas) and sigmas[begin + 1] == sigmas[begin]
+        return begin + second_half
+
+    def _for_each_result(self, class_labels: Any, copies: int, count: int) -> Any:
+        """Labels given for each image, for each of its results; none given, the null class."""
+        if class_labels is None and getattr(self.unet.config, "num_class_embeds", None) is not None:
+            try:
+                self._null_class("class_labels=None")
+            except ValueError:
+                raise ValueError(
+                    "This model has classes and no null class: say what the images show, by class_labels."
+                ) from None
+            return "none"
+        if class_labels is None or isinstance(class_labels, str):
+            return class_labels
+        labels = torch.as_tensor(class_labels)
+        return labels.repeat_interleave(copies) if labels.dim() == 1 and len(labels) * copies == count else labels

@@ -1,0 +1,195 @@
+"""Checkpoints of the authors' code become pipelines that return the authors' scores."""
+
+import hashlib
+import math
+import subprocess
+import sys
+
+import pytest
+import torch
+from diffusers import DiffusionPipeline
+from safetensors.torch import load_file
+
+from ncsn_pipeline import NCSNPipeline
+from ncsn_pipeline.convert import convert_checkpoint
+from ncsn_pipeline.convert.__main__ import main
+
+NAMES = ["ncsn_28", "ncsnv2_28", "ncsnv2_32", "ncsnv2_deeper_64", "ncsnv2_deepest_64"]
+
+
+def load(folder, pipeline_class=NCSNPipeline, **options):
+    pipe = pipeline_class.from_pretrained(folder, **options)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def assert_same_score(pipe, vectors, expected):
+    with torch.no_grad():
+        score = pipe.unet(vectors["x"], vectors["sigmas"][vectors["labels"]]).sample
+    assert (score - vectors[expected]).norm() < 1e-5 * vectors[expected].norm()
+
+
+@pytest.mark.parametrize(
+    "name, ema, expected",
+    [("ncsn_28", True, "score"), ("ncsn_28", False, "score")]
+    + [(name, True, "score_ema") for name in NAMES[1:]]
+    + [(name, False, "score") for name in NAMES[1:]],
+)
+def test_the_folder_returns_the_authors_scores(name, ema, expected, checkpoints, place):
+    vectors = load_file(checkpoints.vectors(name))
+    if expected == "score_ema":
+        assert (vectors["score"] - vectors["score_ema"]).norm() > 0.01 * vectors["score"].norm()
+    convert_checkpoint(checkpoints.path(name), place / "out", ema=ema, **checkpoints.published[name])
+    assert [entry.name for entry in place.iterdir()] == ["out"]
+    pipe = load(place / "out")
+    assert_same_score(pipe, vectors, expected)
+    torch.testing.assert_close(pipe.scheduler.sigmas, vectors["sigmas"], rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("name, evaluations", [("ncsn_28", 1000), ("ncsnv2_28", 26)])
+def test_the_scheduler_samples_as_in_the_paper(name, evaluations, checkpoints, place):
+    pipe = convert_checkpoint(checkpoints.path(name), place / "out", **checkpoints.published[name])
+    config = load(place / "out").scheduler.config
+    first = name == "ncsn_28"
+    assert (config.steps_per_level, config.denoise, config.initial) == (100 if first else 5, not first, "uniform")
+    assert config.step_size is None
+    assert len(config.sigmas) == config.num_train_timesteps == (10 if first else 5)
+    assert len(pipe.scheduler.timesteps) == evaluations
+
+
+def test_the_ladder_of_cifar10_gives_the_papers_step_size(checkpoints, place):
+    """232 levels from 50 to 0.01 with T = 5: Song & Ermon 2020 publish epsilon = 6.2e-6."""
+    states = checkpoints.states("ncsnv2_32")
+    states[0]["module.sigmas"] = torch.linspace(math.log(50), math.log(0.01), 232, dtype=torch.float64).exp().float()
+    path = checkpoints.save(states)
+    asked = {"channels": 3, "sigma_max": 50, "sigma_min": 0.01, "num_levels": 232}
+    pipe = convert_checkpoint(path, place / "out", architecture="ncsnv2", image_size=32, **asked)
+    assert pipe.scheduler.step_size == pytest.approx(6.2e-6, rel=0.01)
+    assert len(pipe.scheduler.timesteps) == 1161
+    config = load(place / "out").scheduler.config
+    assert torch.equal(torch.tensor(config.sigmas), states[0]["module.sigmas"])
+    assert (config.sigma_max, config.sigma_min) == (50, 0.01)
+
+
+def test_the_folder_loads_as_code_and_samples_the_same(checkpoints, place):
+    name = "ncsnv2_28"
+    pipe = convert_checkpoint(checkpoints.path(name), place / "out", **checkpoints.published[name])
+    pipe.set_progress_bar_config(disable=True)
+    loaded = load(place / "out", DiffusionPipeline, trust_remote_code=True)
+    assert type(loaded.unet).__module__.startswith("diffusers_modules.")
+    assert_same_score(loaded, load_file(checkpoints.vectors(name)), "score_ema")
+    images = [
+        p(2, generator=torch.Generator().manual_seed(0), num_inference_steps=7, output_type="pt").images
+        for p in (pipe, loaded)
+    ]
+    assert images[0].shape == (2, 1, 28, 28)
+    assert images[0].min() < images[0].max()
+    torch.testing.assert_close(*images, rtol=0, atol=1e-5)
+
+
+def test_the_card_says_what_this_is(checkpoints, place):
+    name = "ncsnv2_deeper_64"
+    convert_checkpoint(checkpoints.path(name), place / "out", **checkpoints.published[name])
+    card = (place / "out" / "README.md").read_text()
+    digest = hashlib.sha256(checkpoints.path(name).read_bytes()).hexdigest()
+    for words in ("license: unknown", f"`{name}.pth`, SHA-256 `{digest}`", "3x64x64", "4, from 30 to 0.05", "327,979"):
+        assert words in card
+    assert str(checkpoints.path(name).parent) not in card
+
+
+# Other ways to save the same weights
+
+
+@pytest.mark.parametrize(
+    "edit, ema, expected",
+    [
+        (lambda states: states[0], True, "score"),
+        (lambda states: {k.removeprefix("module."): v for k, v in states[0].items()}, True, "score"),
+        (lambda states: states[:4], False, "score"),
+        (lambda states: states[:2], False, "score"),
+        (lambda states: (*states[:4], {k.removeprefix("module."): v for k, v in states[4].items()}), True, "score_ema"),
+        (lambda states: [{k: v.double() for k, v in states[0].items()}, *states[1:]], False, "score"),
+    ],
+    ids=["state dict", "no prefix", "no EMA", "two", "tuple, EMA without prefix", "double"],
+)
+def test_other_layouts_are_read(edit, ema, expected, checkpoints, place):
+    path = checkpoints.save(edit(checkpoints.states("ncsnv2_28")))
+    pipe = convert_checkpoint(path, place / "out", ema=ema, **checkpoints.published["ncsnv2_28"])
+    assert pipe.unet.dtype == torch.float32
+    assert_same_score(pipe, load_file(checkpoints.vectors("ncsnv2_28")), expected)
+
+
+def test_a_bare_ema_needs_its_noise_levels(checkpoints, place):
+    path = checkpoints.save(checkpoints.states("ncsnv2_28")[4])
+    levels = {"sigma_max": 10, "sigma_min": 0.1, "num_levels": 5}
+    pipe = convert_checkpoint(path, place / "out", architecture="ncsnv2", image_size=28, **levels)
+    assert_same_score(pipe, load_file(checkpoints.vectors("ncsnv2_28")), "score_ema")
+    torch.testing.assert_close(pipe.scheduler.sigmas, torch.tensor([10, 10**0.5, 1, 0.1**0.5, 0.1]))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_checkpoints_from_a_gpu_and_from_old_versions_are_read(zipped, checkpoints, place, monkeypatch):
+    states = checkpoints.states("ncsn_28")
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+        path = checkpoints.save(states, _use_new_zipfile_serialization=zipped)
+    assert b"cuda:0" in path.read_bytes()
+    pipe = convert_checkpoint(path, place / "out", **checkpoints.published["ncsn_28"])
+    assert_same_score(pipe, load_file(checkpoints.vectors("ncsn_28")), "score")
+
+
+def test_an_empty_folder_is_filled_and_missing_parents_are_made(checkpoints, place):
+    path, known = checkpoints.path("ncsn_28"), checkpoints.published["ncsn_28"]
+    (place / "empty").mkdir()
+    convert_checkpoint(path, place / "empty", **known)
+    convert_checkpoint(path, place / "a" / "b" / "out", **known)
+    assert load(place / "empty").unet.config.num_levels == load(place / "a" / "b" / "out").unet.config.num_levels == 10
+    assert sorted(entry.name for entry in place.iterdir()) == ["a", "empty"]
+
+
+# The command
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "ncsn_pipeline.convert", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_the_command_converts_and_says_what_it_wrote(checkpoints, place):
+    done = command(checkpoints.path("ncsnv2_28"), place / "out", "--architecture", "ncsnv2", "--image-size", "28")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        f"{place / 'out'}: ncsnv2, 1x28x28, 8 channels wide, 5 noise levels from 10 to 0.1, 26 evaluations"
+    ]
+    assert_same_score(load(place / "out"), load_file(checkpoints.vectors("ncsnv2_28")), "score_ema")
+
+
+def test_the_command_ends_with_one_line_and_code_2(checkpoints, place):
+    done = command(checkpoints.path("ncsnv2_28"), place / "out", "--architecture", "ncsnv2_deeper", "--image-size", 28)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert "The weights look like ncsnv2, not like ncsnv2_deeper" in done.stderr
+    assert not any(place.iterdir())
+
+
+def test_the_command_passes_everything_on(checkpoints, place, capsys):
+    flags = (
+        "--architecture ncsn --image-size 28 --channels 1 --sigma-max 2 --sigma-min 0.02 --num-levels 10 --no-ema "
+        "--step-size 2e-5 --steps-per-level 7 --denoise"
+    )
+    assert main([str(checkpoints.path("ncsn_28")), str(place / "out"), *flags.split()]) == 0
+    assert "71 evaluations" in capsys.readouterr().out
+    pipe = load(place / "out")
+    config = pipe.scheduler.config
+    assert (config.sigma_max, config.sigma_min, config.num_train_timesteps) == (2, 0.02, 10)
+    assert (config.step_size, config.steps_per_level, config.denoise) == (2e-5, 7, True)
+    assert (pipe.unet.config.sigma_max, pipe.unet.config.sigma_min) == (2, 0.02)
+
+    flags = "--architecture ncsnv2 --image-size 28 --no-ema --no-denoise"
+    assert main([str(checkpoints.path("ncsnv2_28")), str(place / "raw"), *flags.split()]) == 0
+    assert load(place / "raw").scheduler.config.denoise is False
+    assert_same_score(load(place / "raw"), load_file(checkpoints.vectors("ncsnv2_28")), "score")

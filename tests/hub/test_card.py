@@ -1,0 +1,206 @@
+"""The model card says what the JSON files say, nothing that they do not, and what the Hub can read."""
+
+import json
+import shutil
+
+import pytest
+from huggingface_hub import ModelCard
+
+from ncsn_pipeline import ScoreUNet, write_card
+from ncsn_pipeline.hub.contents import pipeline_files, publishable
+
+TRAINING = {
+    "command": "accelerate launch train/train.py --dataset_name digits --hub_token hf_abc",
+    "steps": 2000,
+    "images_seen": 128_000,
+    "seconds": 7500.0,
+    "hardware": "one CPU core",
+    "processes": 2,
+    "versions": {"torch": "2.13.0"},
+    "dataset": {"name": "digits", "images": 1437, "held_out": 360, "shape": [1, 8, 8]},
+    "resumed": 1,
+    "held_out_loss": 0.12345,
+}
+RESULT = {
+    "sampler": "ConsistentAnnealedScheduler",
+    "nfe": 50,
+    "num_samples": 2000,
+    "frechet_distance": 0.2506,
+    "reference": 0.1653,
+    "recognised": 0.963,
+    "seconds_per_image": 0.1331,
+}
+# As `train/evaluate.py` writes one evaluation.
+MEASURED = {
+    "scheduler": "ConsistentAnnealedScheduler",
+    "nfe": 50,
+    "seconds_per_image": 0.1331,
+    "samples": {"count": 2000, "frechet": 0.2506},
+    "real": {"count": 2000, "frechet": 0.1653},
+    "agreement": 0.963,
+}
+
+
+def put(folder, **files):
+    for name, content in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+
+
+def body_and_data(folder):
+    card = ModelCard.load(write_card(folder))
+    return card.text, card.data.to_dict()
+
+
+def test_without_facts(folder):
+    """The model itself is enough; what is not known is not there."""
+    (folder / "train_config.json").unlink()
+    text, data = body_and_data(folder)
+    assert data == {
+        "library_name": "diffusers",
+        "license": "unknown",
+        "pipeline_tag": "unconditional-image-generation",
+        "tags": ["score-based", "ncsn", "annealed-langevin-dynamics", "diffusers"],
+    }
+    count = sum(weights.numel() for weights in ScoreUNet.from_pretrained(folder / "unet").parameters())
+    assert f"`ScoreUNet`, {count:,} parameters" in text
+    assert "8x8 pixels, with 3 classes and a null class, trained for every noise level sigma from 0.01 to 5" in text
+    assert "6 levels from 5 to 0.01" in text
+    for absent in ("## Quality", "```bash", "| steps |", "None", "nan"):
+        assert absent not in text
+
+
+def test_the_training_run(folder):
+    put(folder, training=TRAINING, train_config={"learning_rate": 1e-3, "lr_decay_steps": 500, "loss_weight": "edm"})
+    text, _ = body_and_data(folder)
+    assert "accelerate launch train/train.py --dataset_name digits --hub_token ***" in text
+    assert "hf_abc" not in text
+    for row in (
+        "| data | digits, 1,437 images, 360 held out, 1x8x8 |",
+        "| optimiser | AdamW, learning rate 0.001, linear decay over the last 500 |",
+        "| steps | 2,000 of 64 images, 128,000 in all; resumed 1 time |",
+        "| time | 2 h 05 min |",
+        "| hardware | one CPU core, 2 processes |",
+        "| held-out loss | 0.1235 |",
+        "| versions | torch 2.13.0 |",
+    ):
+        assert row in text
+    assert "karras2022elucidating" in text
+
+
+@pytest.mark.parametrize("evaluation", [{"results": [RESULT]}, MEASURED], ids=["results", "as measured"])
+def test_the_quality(evaluation, folder):
+    put(folder, evaluation=evaluation, card={"datasets": ["user/digits"], "data_name": "Digits"})
+    text, data = body_and_data(folder)
+    row = "| `ConsistentAnnealedScheduler`, the default | 50 | 2,000 | 0.251 | 0.165 | 1.5 | 96.3 % | 0.13 |"
+    assert row in text
+    (model,) = data["model-index"]
+    (result,) = model["results"]
+    assert result["dataset"] == {"name": "Digits", "type": "user/digits", "split": "test"}
+    values = {metric["type"]: metric["value"] for metric in result["metrics"]}
+    assert values == {"frechet_distance": 0.2506, "frechet_distance_of_real_images": 0.1653, "accuracy": 0.963}
+    assert result["metrics"][0]["args"] == {"sampler": RESULT["sampler"], "nfe": 50, "num_samples": 2000}
+
+
+def test_a_sweep(folder):
+    rows = [
+        {"scheduler": name, "nfe": nfe, "count": count, "frechet": distance, "real_frechet": real}
+        for name, nfe, count, distance, real in (
+            ("consistent", 100, 500, 0.6, 0.3),
+            ("consistent", 10, 1000, 0.5, 0.2),
+            ("annealed_langevin", 10, 1000, 39.4, 0.2),
+        )
+    ]
+    put(folder, sweep={"rows": rows})
+    text, _ = body_and_data(folder)
+    assert "| evaluations | `ConsistentAnnealedScheduler` | `AnnealedLangevinScheduler` |" in text
+    assert "| 10 | 0.5 (2.5) | 39.4 (197) |" in text
+    assert "| 100 | 0.6* (2) |  |" in text
+    assert "1,000 samples (as many real images: 0.2); those with *: 500 samples" in text
+
+
+def test_what_a_person_wrote_stays(folder):
+    written = {
+        "title": "Three digits",
+        "license": "mit",
+        "license_text": "MIT, by us.",
+        "limits": "Only three.",
+        "training": {"steps": "many"},
+        "citations": ["@misc{ours}"],
+        "tags": ["digits"],
+    }
+    put(folder, card=written, training=TRAINING)
+    text, data = body_and_data(folder)
+    assert text.startswith("\n# Three digits\n")
+    assert data["license"] == "mit"
+    assert data["tags"][-1] == "digits"
+    assert "| steps | many |" in text
+    assert "2,000 of 64" not in text
+    for words in ("MIT, by us.", "## Limits\n\nOnly three.", "```bibtex\n@misc{ours}\n```"):
+        assert words in text
+
+
+def test_written_twice_is_the_same_and_leaves_nothing_beside(folder):
+    before = sorted(path.name for path in folder.iterdir())
+    first = write_card(folder).read_text()
+    assert write_card(folder).read_text() == first
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*before, "README.md"])
+
+
+def test_the_shipped_card_is_what_the_command_writes(repo_root, tmp_path, monkeypatch):
+    shipped = repo_root / "pretrained" / "mnist"
+    copy = shutil.copytree(shipped, tmp_path / "pretrained" / "mnist")
+    monkeypatch.chdir(tmp_path)
+    write_card(copy)
+    regenerated, there = (copy / "README.md").read_text(), (shipped / "README.md").read_text()
+    assert regenerated == there, "run `python -m ncsn_pipeline.hub card pretrained/mnist`"
+    assert 'model = "pretrained/mnist"' in there
+
+
+@pytest.mark.parametrize(
+    "break_it, words",
+    [
+        (lambda folder: (folder / "model_index.json").unlink(), "no pipeline folder"),
+        (lambda folder: (folder / "model_index.json").write_text("{"), "is not JSON"),
+        (lambda folder: (folder / "model_index.json").write_text("{}"), "names no components"),
+        (lambda folder: (folder / "model_index.json").write_text('{"vae": [null, null]}'), "needs the components unet"),
+        (lambda folder: (folder / "pipeline_ncsn.py").unlink(), "lacks pipeline_ncsn.py"),
+        (lambda folder: (folder / "unet" / "modeling_score_unet.py").unlink(), "lacks unet/modeling_score_unet.py"),
+        (lambda folder: (folder / "unet" / "config.json").unlink(), "lacks the configuration of unet"),
+        (lambda folder: (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink(), "no safetensors weights"),
+        (lambda folder: shutil.rmtree(folder / "scheduler"), "lacks the configuration of scheduler"),
+        (lambda folder: (folder / "training.json").write_text("half {"), "training.json is not JSON"),
+        (lambda folder: (folder / "training.json").write_text("[1]"), "holds a list"),
+    ],
+)
+def test_a_broken_folder_gets_no_card(break_it, words, folder):
+    break_it(folder)
+    with pytest.raises(ValueError, match=words):
+        write_card(folder)
+    assert not (folder / "README.md").exists()
+
+
+def test_a_folder_that_loads_only_with_the_package_is_refused(folder):
+    index = json.loads((folder / "model_index.json").read_text())
+    index["unet"][0] = "ncsn_pipeline.networks.modeling_score_unet"
+    put(folder, model_index=index)
+    with pytest.raises(ValueError, match="exists only where that package is installed"):
+        pipeline_files(folder)
+
+
+@pytest.mark.parametrize(
+    "given, published",
+    [
+        ("/home/me/data/faces", "faces"),
+        ("~/runs/a", "a"),
+        ("C:\\Users\\me\\faces", "faces"),
+        ("runs/a", "runs/a"),
+        ("ylecun/mnist", "ylecun/mnist"),
+        ("https://host.org/a/b", "https://host.org/a/b"),
+        ("python train.py --hub_token=hf_x --seed 1", "python train.py --hub_token=*** --seed 1"),
+        ("--data_dir /mnt/a/b --out '/mnt/c/d'", "--data_dir b --out 'd'"),
+        ("see hf_" + "a" * 34, "see ***"),
+        ({"wandb_api_key": "1", "a": [{"password": "2", "b": "/x/y/z"}]}, {"a": [{"b": "z"}]}),
+    ],
+)
+def test_what_everyone_may_read(given, published):
+    assert publishable(given) == published

@@ -1,0 +1,79 @@
+"""The Space: what is pushed is enough to start the page from, and nothing more."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+from ncsn_pipeline import push_space
+
+
+@pytest.mark.slow
+def test_it_starts_from_what_was_pushed(installed, hub, repo_root, tmp_path):
+    code, out, err = installed.command(arguments=["push-space", "user/page", "--root", str(repo_root)])["value"]
+    assert (code, err) == (0, "")
+    assert hub.repository("user/page", "space").head.oid in out
+    there = set(hub.files("user/page", "space"))
+    tops = {path.split("/")[0] for path in there}
+    assert tops == {".gitattributes", "app.py", "requirements.txt", "README.md", "ncsn_pipeline", "pretrained"}
+    assert {"ncsn_pipeline/__init__.py", "ncsn_pipeline/space/page.css", "pretrained/mnist/model_index.json"} <= there
+    assert not [path for path in there if "__pycache__" in path or path.endswith((".pyc", ".partial", ".log"))]
+
+    copy = tmp_path / "copy"
+    answer = installed.snapshot(repo_id="user/page", to=str(copy), repo_type="space")
+    assert "value" in answer, answer
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # Without PYTHONPATH the package that lies beside app.py comes first, as it does on the Hub.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {"GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1", "HF_HUB_OFFLINE": "1"}
+    with (tmp_path / "log").open("w+") as log:
+        page = subprocess.Popen([sys.executable, "app.py"], cwd=copy, env=environment, stdout=log, stderr=log)
+        try:
+            assert status(f"http://127.0.0.1:{port}/", page, 120) == 200, log.seek(0) or log.read()
+        finally:
+            page.kill()
+            page.wait()
+
+
+def status(url, process, seconds):
+    """The status of the first answer, or None when the process ends or the time is over."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return answer.status
+        except OSError:
+            time.sleep(0.3)
+    return None
+
+
+def test_modules_that_are_gone_go_there_too(installed, hub, repo_root, tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    for name in ("app.py", "requirements.txt", "README.md"):
+        shutil.copy(repo_root / name, root)
+    shutil.copytree(repo_root / "pretrained" / "mnist", root / "pretrained" / "mnist")
+    (root / "ncsn_pipeline").mkdir()
+    (root / "ncsn_pipeline" / "old.py").write_text('"""Old."""\n')
+    (root / "ncsn_pipeline" / "new.py").write_text('"""New."""\n')
+    installed.command(arguments=["push-space", "user/changing", "--root", str(root)])
+    assert "ncsn_pipeline/old.py" in hub.files("user/changing", "space")
+    (root / "ncsn_pipeline" / "old.py").unlink()
+    installed.command(arguments=["push-space", "user/changing", "--root", str(root)])
+    there = hub.files("user/changing", "space")
+    assert "ncsn_pipeline/old.py" not in there
+    assert "ncsn_pipeline/new.py" in there
+
+
+def test_not_a_checkout(tmp_path):
+    with pytest.raises(ValueError, match=r"lacks app.py, requirements.txt, README.md, ncsn_pipeline, pretrained/mnist"):
+        push_space("user/page", root=tmp_path)
+    with pytest.raises(ValueError, match="it looks like user/name"):
+        push_space("not a name", root=tmp_path)
