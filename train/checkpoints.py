@@ -1,82 +1,206 @@
-"""Checkpoints to resume from, and the pipeline folder: written beside, then renamed into place."""
+"""Checkpoints to resume from, and the pipeline folder: written beside, sealed, then renamed into place.
 
-import dataclasses
+A checkpoint is sealed by `manifest.json`, which holds size and SHA-256 of every other file in it.  Files and folders
+are flushed to the disk before the rename: what stands under a checkpoint's name was written whole, and whether the disk
+kept it so, the sums tell.
+"""
+
+import hashlib
 import json
 import logging
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from accelerate import Accelerator
 from config import TrainConfig
+from run_record import RunRecord
+from safetensors import SafetensorError
 
 from ncsn_pipeline import NCSNPipeline
 
 logger = logging.getLogger("train")
 
-
-def checkpoints(output_dir: str) -> list[Path]:
-    """The complete checkpoints of a run, oldest first."""
-    found = Path(output_dir).glob("checkpoint-*")
-    return sorted((path for path in found if path.name[11:].isdigit()), key=lambda path: int(path.name[11:]))
+PREFIX, MANIFEST = "checkpoint-", "manifest.json"
+# torch writes in C++ and hides the system's error in one of its own.
+TORCH_WRITING = ("inline_container", "PytorchStreamWriter", "iostream error")
 
 
-def save_checkpoint(config: TrainConfig, accelerator: Accelerator, step: int) -> None:
-    """Writes `checkpoint-{step}` beside, renames it into place, and deletes the oldest beyond the limit."""
-    partial = Path(config.output_dir, "checkpoint.partial")
+def checkpoints(output_dir: str | Path) -> list[Path]:
+    """The checkpoints of a run, oldest first, whole or not."""
+    found = Path(output_dir).glob(f"{PREFIX}*")
+    return sorted((path for path in found if path.name[len(PREFIX) :].isdigit()), key=step_of)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The number of updates after which a checkpoint was written."""
+    return int(checkpoint.name[len(PREFIX) :])
+
+
+def seal(folder: Path) -> None:
+    """Writes the manifest of a folder, and everything in it to the disk."""
+    files = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        flush(path)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        files[path.relative_to(folder).as_posix()] = {"size": path.stat().st_size, "sha256": digest}
+    (folder / MANIFEST).write_text(json.dumps({"files": files}, indent=2) + "\n")
+    for path in (folder / MANIFEST, *(path for path in folder.rglob("*") if path.is_dir()), folder):
+        flush(path)
+
+
+def flush(path: Path) -> None:
+    """Waits until a file or the entries of a folder are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def damage(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint, in words; `None` if it is as it was written."""
+    try:
+        files = json.loads((checkpoint / MANIFEST).read_text())["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"{MANIFEST} is missing or cannot be read"
+    for name, wanted in files.items():
+        path = checkpoint / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != wanted["size"]:
+            return f"{name} has {path.stat().st_size} of {wanted['size']} bytes"
+    for name, wanted in files.items():
+        with (checkpoint / name).open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != wanted["sha256"]:
+                return f"{name} is not what was written: its SHA-256 differs"
+    return None
+
+
+@contextmanager
+def explained(what: str, partial: Path) -> Iterator[None]:
+    """Removes what is half-written when a disk refuses more, and says what is left.
+
+    Raises:
+        OSError: saying what could not be written, why, and how to go on.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not any(name in str(error) for name in TORCH_WRITING):
+            raise
+        output = partial.parent
+        shutil.rmtree(partial, ignore_errors=True)
+        whole = [path.name for path in checkpoints(output)]
+        reason = str(error).splitlines()[0]
+        free = shutil.disk_usage(output).free / 1e6
+        raise OSError(
+            f"{what} could not be written: {reason} ({free:,.1f} MB are free in {output}). Saved before and still "
+            f"there: {', '.join(whole) or 'no checkpoint'}. Make space, then go on by --resume_from_checkpoint latest."
+        ) from error
+
+
+def save_checkpoint(config: TrainConfig, accelerator: Accelerator, record: RunRecord) -> None:
+    """Writes `checkpoint-{step}` beside, seals it, renames it into place, then deletes what is beyond the limit.
+
+    Raises:
+        OSError: for a full disk; the checkpoints from before are untouched.
+    """
+    output = Path(config.output_dir)
+    partial, final = output / "checkpoint.partial", output / f"{PREFIX}{record.step}"
     if accelerator.is_main_process:
         shutil.rmtree(partial, ignore_errors=True)
     accelerator.wait_for_everyone()
-    accelerator.save_state(str(partial))
-    accelerator.wait_for_everyone()
+    with explained(final.name, partial):
+        accelerator.save_state(str(partial))
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            record.write(partial)
+            seal(partial)
+            put_in_place(partial, final)
     if accelerator.is_main_process:
-        final = Path(config.output_dir, f"checkpoint-{step}")
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(partial, final)
-        there = checkpoints(config.output_dir)
+        there = checkpoints(output)
         newest = there.index(final)
         oldest_kept = max(0, newest + 1 - config.checkpoints_total_limit) if config.checkpoints_total_limit else 0
         # Those beyond this step are of a run that was left when an earlier checkpoint was resumed.
         for old in there[:oldest_kept] + there[newest + 1 :]:
             shutil.rmtree(old)
+    accelerator.wait_for_everyone()
+
+
+def put_in_place(partial: Path, final: Path) -> None:
+    """Renames a folder over another of the same name, which is there until the new one is."""
+    replaced = final.with_name(f"{final.name}.replaced")
+    shutil.rmtree(replaced, ignore_errors=True)
+    if final.exists():
+        os.replace(final, replaced)
+    os.replace(partial, final)
+    flush(final.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def find_checkpoint(config: TrainConfig) -> Path | None:
     """The checkpoint that `resume_from_checkpoint` names; `None` to start anew.
 
+    `latest` is the newest that is whole; what is wrong with newer ones is logged.
+
     Raises:
-        ValueError: for a checkpoint that is not there, or a new run where another's checkpoints are.
+        ValueError: for a checkpoint that is not there or is damaged, or a new run where another's checkpoints are.
     """
-    wanted = config.resume_from_checkpoint
+    wanted, there = config.resume_from_checkpoint, checkpoints(config.output_dir)
     if wanted is None:
-        if checkpoints(config.output_dir):
+        if there:
             raise ValueError(
                 f"{config.output_dir} holds checkpoints of a run. Go on with it by --resume_from_checkpoint latest, or "
                 "choose another output_dir."
             )
         return None
     if wanted == "latest":
-        found = checkpoints(config.output_dir)
-        if not found:
-            logger.warning("There is no checkpoint in %s yet: starting anew.", config.output_dir)
-        return found[-1] if found else None
+        return _newest_whole(config.output_dir, there)
     for path in (Path(wanted), Path(config.output_dir, wanted)):
-        if path.is_dir() and path.name[11:].isdigit():
+        if path.is_dir() and path.name.startswith(PREFIX) and path.name[len(PREFIX) :].isdigit():
+            if problem := damage(path):
+                raise ValueError(f"{path} is damaged: {problem}. Choose another, or `latest` for the newest whole one.")
             return path
-    there = ", ".join(path.name for path in checkpoints(config.output_dir)) or "none"
-    raise ValueError(f"There is no checkpoint {wanted!r}; in {config.output_dir} there are: {there}.")
+    names = ", ".join(path.name for path in there) or "none"
+    raise ValueError(f"There is no checkpoint {wanted!r}; in {config.output_dir} there are: {names}.")
+
+
+def _newest_whole(output_dir: str, there: list[Path]) -> Path | None:
+    if not there:
+        logger.warning("There is no checkpoint in %s yet: starting anew.", output_dir)
+        return None
+    for path in reversed(there):
+        problem = damage(path)
+        if problem is None:
+            return path
+        logger.warning("%s is damaged and passed over for the one before it: %s.", path, problem)
+    raise ValueError(
+        f"Every checkpoint in {output_dir} is damaged ({', '.join(path.name for path in there)}). Delete them to start "
+        "anew, or choose another output_dir."
+    )
 
 
 def save_pipeline(config: TrainConfig, pipeline: NCSNPipeline) -> None:
-    """Writes the pipeline folder beside the output directory's, then moves each file into place."""
+    """Writes the pipeline folder beside the output directory's, then moves each file into place.
+
+    Raises:
+        OSError: for a full disk; the files from before are untouched.
+    """
     output, beside = Path(config.output_dir), Path(config.output_dir, "pipeline.partial")
     shutil.rmtree(beside, ignore_errors=True)
-    pipeline.save_pretrained(beside)
-    (beside / "train_config.json").write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n")
+    with explained("The pipeline folder", beside):
+        pipeline.save_pretrained(beside)
+        (beside / "train_config.json").write_text(json.dumps(config.public(), indent=2) + "\n")
+        files = [path for path in beside.rglob("*") if path.is_file()]
+        for path in files:
+            flush(path)
     # The index goes last: it is what makes a folder a pipeline.
-    for path in sorted(beside.rglob("*"), key=lambda path: path.name == pipeline.config_name):
-        if path.is_file():
-            target = output / path.relative_to(beside)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(path, target)
+    for path in sorted(files, key=lambda path: path.name == pipeline.config_name):
+        target = output / path.relative_to(beside)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, target)
     shutil.rmtree(beside)

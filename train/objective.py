@@ -1,50 +1,76 @@
-"""What a training step minimises, and the same on images kept aside.
+"""What a training step minimises, and what is measured on images kept aside.
 
-Noise level, noise and dropped labels of a batch come from one generator, which is made from the numbers of the run, the
-step and the process: a resumed run draws what it would have drawn.
+    denoising       the network against the score of the noise that it was shown, over all levels
+    sliced          the same levels without the noise: the network's own divergence, along random directions
+    single_sigma    denoising at one level: the baseline that many levels are compared with
+
+Whatever is minimised, the denoising loss is measured: its numbers can be compared.
+
+Noise level, noise and dropped labels of a batch come from its :class:`~draws.BatchDraws`: an image gets the numbers
+that belong to its place in the step, whatever the number of processes.
 """
 
 import math
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from config import TrainConfig
-from torch import Tensor
+from draws import BatchDraws, Purpose, Stream, generator_for
+from network import num_classes
+from torch import Tensor, nn
 
 from ncsn_pipeline import (
     LadderSigmas,
     LogNormalSigmas,
     LogUniformSigmas,
     MixtureSigmas,
-    ScoreUNet,
     edm_weight,
     geometric_ladder,
     multi_level_denoising_score_matching,
+    multi_level_sliced_score_matching,
     sigma_squared_weight,
 )
 from ncsn_pipeline.data import ImageData, to_range
-from ncsn_pipeline.noise_levels import SigmaDistribution
+from ncsn_pipeline.noise_levels import NoisyScoreFn, SigmaDistribution
 
 NUM_BANDS = 8
 
 
 def build_sigma_distribution(config: TrainConfig) -> SigmaDistribution:
     """How the noise level of each image is drawn."""
-    if config.sigma_distribution == "ladder":
-        return LadderSigmas(geometric_ladder(config.sigma_max, config.sigma_min, config.num_levels).tolist())
+    if trains_on_a_ladder(config):
+        return LadderSigmas(training_ladder(config).tolist())
     loguniform = LogUniformSigmas(config.sigma_min, config.sigma_max)
     lognormal = LogNormalSigmas(config.sigma_log_mean, config.sigma_log_std, config.sigma_min, config.sigma_max)
     mixture = MixtureSigmas(lognormal, loguniform, config.sigma_lognormal_fraction)
     return {"loguniform": loguniform, "lognormal": lognormal, "mixture": mixture}[config.sigma_distribution]
 
 
-def generator_for(*numbers: int) -> torch.Generator:
-    """A generator that depends on these numbers alone, so that a resumed run draws the noise it would have drawn."""
-    return torch.Generator().manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]))
+def trains_on_a_ladder(config: TrainConfig) -> bool:
+    """Whether the network is shown the levels of a ladder alone."""
+    return config.sigma_distribution == "ladder" or config.objective == "single_sigma"
+
+
+def training_ladder(config: TrainConfig) -> Tensor:
+    """The levels of the ladder, decreasing; of a single sigma, that one."""
+    return geometric_ladder(config.sigma_max, config.sigma_min, config.ladder_length)
+
+
+def prepare_images(images: Tensor, config: TrainConfig, draws: BatchDraws, *, flip: bool) -> Tensor:
+    """Bytes `(B, C, H, W)` as the network is to see them without noise, float32 in [data_min, data_max]."""
+    if flip:
+        chance = draws.whole(lambda n, generator: torch.rand(n, generator=generator), Stream.FLIPS)
+        flipped = (chance < 0.5).to(images.device).reshape(-1, 1, 1, 1)
+        images = torch.where(flipped, images.flip(3), images)
+    if not config.uniform_dequantization:
+        return to_range(images, config.data_min, config.data_max)
+    u = draws.uniform(images.shape[1:], images.device, Stream.DEQUANTIZATION)
+    return (images + u) * ((config.data_max - config.data_min) / 256) + config.data_min
 
 
 class Objective:
-    """The loss of a batch; noise levels, noise and dropped labels are drawn with one generator."""
+    """The loss of a batch; its noise levels, noise, projections and dropped labels are its `draws`."""
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
@@ -53,57 +79,100 @@ class Objective:
 
     def __call__(
         self,
-        network: torch.nn.Module,
+        network: nn.Module,
         batch: dict[str, Tensor],
-        generator: torch.Generator,
+        draws: BatchDraws,
         sigma: Tensor | None = None,
     ) -> Tensor:
-        """One value an image, shape `(B,)`: its loss per dimension.  A given `sigma` is used, and no label dropped."""
-        x = to_range(batch["image"], self.config.data_min, self.config.data_max)
-        labels = batch.get("label")
-        if sigma is None:
-            sigma = self.draw_sigma(len(x), generator, x.device)
-            if labels is not None:
-                dropped = torch.rand(len(x), generator=generator) < self.config.class_dropout
-                labels = labels.masked_fill(dropped.to(labels.device), self.null_class(network))
-        loss = multi_level_denoising_score_matching(
-            lambda noised, level: network(noised, level, class_labels=labels).sample.float(),
-            x,
-            sigma,
-            weight=self.weight,
-            generator=generator,
-        )
-        return loss / x[0].numel()
+        """One value an image, shape `(B,)`: its loss per dimension.
 
-    @staticmethod
-    def null_class(network: torch.nn.Module) -> int:
-        """The index of the null class."""
-        return getattr(network, "module", network).config.num_class_embeds
+        With `sigma` given, shape `(B,)`, it is the measure on images kept aside: the denoising loss at these levels, no
+        image flipped and no label dropped.
+        """
+        training = sigma is None
+        x = prepare_images(batch["image"], self.config, draws, flip=training and self.config.random_flip)
+        labels = batch.get("label")
+        if training:
+            sigma = draws.whole(self.draw_sigma, Stream.LEVELS).to(x.device)
+            if labels is not None:
+                chance = draws.whole(lambda n, generator: torch.rand(n, generator=generator), Stream.LABELS)
+                dropped = chance < self.config.class_dropout
+                labels = labels.masked_fill(dropped.to(labels.device), num_classes(network))
+        loss = self.sliced if training and self.config.objective == "sliced" else self.denoising
+
+        def score(noised: Tensor, level: Tensor) -> Tensor:
+            return network(noised, level, class_labels=labels).sample.float()
+
+        return loss(score, x, sigma, draws) / x[0].numel()
+
+    def denoising(self, score: NoisyScoreFn, x: Tensor, sigma: Tensor, draws: BatchDraws) -> Tensor:
+        """Denoising score matching, summed over dimensions, `(B,)`."""
+        noise = draws.normal(x.shape[1:], x.device)
+        return multi_level_denoising_score_matching(score, x, sigma, weight=self.weight, noise=noise)
+
+    def sliced(self, score: NoisyScoreFn, x: Tensor, sigma: Tensor, draws: BatchDraws) -> Tensor:
+        """Sliced score matching, summed over dimensions, `(B,)`: D lambda / (2 sigma²) below denoising, in the mean."""
+        noise = draws.normal(x.shape[1:], x.device)
+        projections = draws.rademacher((self.config.num_projections, *x.shape[1:]), x.device).transpose(0, 1)
+        return multi_level_sliced_score_matching(
+            score, x, sigma, weight=self.weight, noise=noise, projections=projections
+        )
+
+
+def held_out_levels(config: TrainConfig) -> tuple[Tensor, Tensor, list[str]]:
+    """The noise level of each held-out image, `(N,)`, its band, `(N,)`, and the name of each band.
+
+    Bands are equally wide in ln sigma and the levels are spread over them at random; where only a ladder is trained on,
+    they are made of its levels, as many each as can be.
+    """
+    count = config.num_validation_images
+    place = torch.rand(count, generator=generator_for(config.seed, Purpose.HELD_OUT_LEVELS))
+    if trains_on_a_ladder(config):
+        ladder = training_ladder(config).flip(0)
+        bands = min(NUM_BANDS, len(ladder))
+        band = torch.arange(count) % bands
+        starts = torch.arange(bands + 1) * len(ladder) // bands
+        sigma = ladder[starts[band] + (place.double() * starts.diff()[band]).long()]
+        low, high = ladder[starts[:-1]], ladder[starts[1:] - 1]
+    else:
+        edges = np.geomspace(config.sigma_min, config.sigma_max, NUM_BANDS + 1)
+        band = torch.arange(count) % NUM_BANDS
+        start = torch.tensor(edges, dtype=torch.float32).log()[0]
+        sigma = (start + (band + place) * math.log(edges[1] / edges[0])).exp()
+        low, high = edges[:-1], edges[1:]
+    ends = [(f"{a:.2g}", f"{b:.2g}") for a, b in zip(low.tolist(), high.tolist(), strict=True)]
+    return sigma, band, [f"sigma {a} to {b}" if a != b else f"sigma {a}" for a, b in ends]
 
 
 @torch.no_grad()
-def held_out_loss(objective: Objective, network: ScoreUNet, data: ImageData, with_labels: bool) -> dict[str, float]:
-    """The loss on images that were not trained on: overall, and in each of eight bands of ln sigma.
+def held_out_loss(
+    objective: Objective,
+    network: nn.Module,
+    data: ImageData,
+    with_labels: bool,
+    accelerator: Accelerator | None = None,
+) -> dict[str, float]:
+    """The denoising loss on images that were not trained on: overall, and in each of eight bands of ln sigma.
 
-    Images, noise and noise levels are the same at every call.
+    Images, noise and noise levels are the same at every call.  With `accelerator`, to be called in every process: each
+    measures a share of the images and gets the numbers of all.
     """
     config = objective.config
     count = config.num_validation_images
-    edges = np.geomspace(config.sigma_min, config.sigma_max, NUM_BANDS + 1)
-    band = torch.arange(count) % NUM_BANDS
-    place = torch.rand(count, generator=generator_for(config.seed, 1))
-    sigma = (torch.tensor(edges, dtype=torch.float32).log()[0] + (band + place) * math.log(edges[1] / edges[0])).exp()
-    losses = []
-    for start in range(0, count, 256):
-        part = torch.arange(start, min(start + 256, count))
+    sigma, band, names = held_out_levels(config)
+    loss = torch.zeros(count, device=network.device)
+    size = config.train_batch_size  # which fits in memory
+    process, processes = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
+    for start in range(process * size, count, processes * size):
+        part = torch.arange(start, min(start + size, count))
         chosen = data.subset(part % len(data))
         batch = {"image": chosen.images.to(network.device)}
         if with_labels and chosen.labels is not None:
             batch["label"] = chosen.labels.to(network.device)
-        generator = generator_for(config.seed, 2, start)
-        losses.append(objective(network, batch, generator, sigma[part].to(network.device)).cpu())
-    loss = torch.cat(losses)
+        draws = BatchDraws(config.seed, 0, start, len(part), count, Purpose.HELD_OUT)
+        loss[part] = objective(network, batch, draws, sigma[part].to(network.device))
+    loss = (accelerator.reduce(loss, reduction="sum") if accelerator else loss).cpu()
     result = {"held_out/loss": loss.mean().item()}
-    for i in range(NUM_BANDS):
-        result[f"held_out/sigma {edges[i]:.2g} to {edges[i + 1]:.2g}"] = loss[band == i].mean().item()
+    for i, name in enumerate(names):
+        result[f"held_out/{name}"] = loss[band == i].mean().item()
     return result

@@ -1,0 +1,351 @@
+"""How fast training is, and where its time goes.
+
+    python benchmarks/training.py [--rounds 10] [--steps 4] [--output benchmarks/results]
+
+The network of `train/configs/mnist.yaml` at batch 64 on random bytes, one thread a process.  Four measurements:
+
+    loops       images/s of `train/train.py` with all its features, of a plain loop in the manner of diffusers'
+                `train_unconditional.py`, and of forward, backward and optimiser step alone.  They take turns within one
+                process, a few steps each; medians over the rounds.  In seconds of this process's processor time, which
+                other programs take nothing of; nothing here waits for anything else.
+    profile     milliseconds a step in each part of `train/train.py`, each part's own without that of others within it
+    processes   images/s of one process of 64 images and of two of 32, in turns
+    compiled    images/s with `--torch_compile`, beside eager, each in a process of its own
+
+The last two are in wall-clock time, so run them in a quiet moment.  All of it takes about four minutes.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.optimizer import AcceleratedOptimizer
+from clock import Clock
+from diffusers.training_utils import EMAModel
+from torch import Tensor
+from tqdm.auto import tqdm
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "train")]
+
+from averaging import WeightAverage  # noqa: E402
+from batches import Batches  # noqa: E402
+from config import TrainConfig  # noqa: E402
+from draws import BatchDraws  # noqa: E402
+from network import build_network  # noqa: E402
+from objective import Objective  # noqa: E402
+from tracking import BandLosses  # noqa: E402
+
+import train as training  # noqa: E402
+from ncsn_pipeline.data import ImageData  # noqa: E402
+
+BATCH = 64
+NAMES = {"bare": "forward, backward, step", "plain": "plain loop", "ours": "train/train.py"}
+Run = Callable[[int], None]
+
+
+def images(count: int = 4096) -> ImageData:
+    """Random bytes in the shape of MNIST, with ten classes."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (count, 1, 28, 28), generator=generator, dtype=torch.uint8)
+    return ImageData(pixels, torch.arange(count) % 10, tuple("0123456789"))
+
+
+def settings(output_dir: str, **changes: object) -> TrainConfig:
+    """Those of the MNIST model; nothing is validated or saved before the end."""
+    path = str(ROOT / "train" / "configs" / "mnist.yaml")
+    flags = {"output_dir": output_dir, "train_batch_size": BATCH, "sigma_data": 0.3, "num_validation_images": 8}
+    flags |= {"num_sample_images": 1, "validation_steps": 10**9, "checkpointing_steps": 10**9, "max_train_steps": 10**9}
+    words = [str(word) for name, value in (flags | changes).items() for word in (f"--{name}", value)]
+    return TrainConfig.from_command_line(["--config", path, *words])
+
+
+class Finished(Exception):
+    """Enough steps were measured."""
+
+
+def train_in_turns(config: TrainConfig, data: ImageData, turn: Callable[[int], None]) -> None:
+    """Runs `train/train.py`, which calls `turn(n)` when it asks for the n-th batch, until that raises `Finished`."""
+
+    class Turns(Batches):
+        def of_steps_from(self, step: int) -> Iterator[dict[str, Tensor]]:
+            stream = super().of_steps_from(step)
+            number = 0
+            while True:
+                turn(number)
+                yield next(stream)
+                number += 1
+
+    batches, load = training.Batches, training.load_train_and_held_out
+    training.Batches = Turns
+    training.load_train_and_held_out = lambda *args, **kwargs: (data, data)
+    try:
+        training.train(config)
+    except Finished:
+        pass
+    finally:
+        training.Batches, training.load_train_and_held_out = batches, load
+
+
+def bare_steps(config: TrainConfig, data: ImageData) -> Run:
+    """Forward, backward and the optimiser's step on one batch that is noised already."""
+    network = build_network(config, data)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, fused=True)
+    x, sigma, target = torch.rand(BATCH, 1, 28, 28), torch.rand(BATCH) + 0.1, torch.randn(BATCH, 1, 28, 28)
+    labels = torch.arange(BATCH) % 10
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            loss = (network(x, sigma, class_labels=labels).sample - target).square().mean()
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+    return run
+
+
+def plain_steps(config: TrainConfig, data: ImageData) -> Run:
+    """A loop with accelerate, EMA and a learning rate schedule as in diffusers' `train_unconditional.py`."""
+    accelerator = Accelerator()
+    network = build_network(config, data)
+    ema = EMAModel(network.parameters(), decay=config.ema_decay, use_ema_warmup=True, inv_gamma=1.0, power=3 / 4)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, betas=(0.95, 0.999), weight_decay=1e-6)
+    loader = torch.utils.data.DataLoader(
+        [{"image": x, "label": y} for x, y in zip(data.float_images(), data.labels, strict=True)],
+        batch_size=BATCH, shuffle=True, drop_last=True,
+    )  # fmt: skip
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, step / 500))
+    network, optimizer, loader, schedule = accelerator.prepare(network, optimizer, loader, schedule)
+    progress = tqdm(disable=False, file=open(os.devnull, "w"))
+    count = 0
+
+    def stream() -> Iterator[dict[str, Tensor]]:
+        while True:
+            yield from loader
+
+    batches = stream()
+
+    def run(steps: int) -> None:
+        nonlocal count
+        network.train()
+        for _ in range(steps):
+            batch = next(batches)
+            clean = batch["image"]
+            noise = torch.randn(clean.shape, device=clean.device)
+            sigma = (torch.randn(len(clean), device=clean.device) * 1.3 - 1).exp()
+            noisy = clean + sigma.reshape(-1, 1, 1, 1) * noise
+            with accelerator.accumulate(network):
+                score = network(noisy, sigma, class_labels=batch["label"]).sample
+                error = score * sigma.reshape(-1, 1, 1, 1) + noise
+                loss = error.square().mean()
+                accelerator.backward(loss)
+                if accelerator.sync_gradients:
+                    accelerator.clip_grad_norm_(network.parameters(), 1.0)
+                optimizer.step()
+                schedule.step()
+                optimizer.zero_grad()
+            ema.step(network.parameters())
+            progress.update(1)
+            count += 1
+            logs = {"loss": loss.detach().item(), "lr": schedule.get_last_lr()[0], "step": count}
+            progress.set_postfix(**logs, ema_decay=ema.cur_decay_value)
+            accelerator.log(logs, step=count)
+
+    return run
+
+
+def measure_loops(folder: str, rounds: int, steps: int) -> dict[str, list[float]]:
+    """Images/s of the three loops in every round; the first round warms up."""
+    data, config = images(), settings(folder, logging_steps=50)
+    measured = training.measure_data(config, data)
+    others = {"bare": bare_steps(measured, data), "plain": plain_steps(measured, data)}
+    speeds: dict[str, list[float]] = {name: [] for name in NAMES}
+    started = 0.0
+
+    def note(name: str, seconds: float, count: int) -> None:
+        speeds[name].append(BATCH * count / seconds)
+
+    def turn(number: int) -> None:
+        nonlocal started
+        if number % steps == 0:
+            if number:
+                note("ours", time.process_time() - started, steps)
+            if number == steps * (rounds + 1):
+                raise Finished
+            for name, run in others.items():
+                started = time.process_time()
+                run(steps)
+                note(name, time.process_time() - started, steps)
+            started = time.process_time()
+
+    train_in_turns(config, data, turn)
+    return {name: values[1:] for name, values in speeds.items()}
+
+
+def measure_profile(folder: str, steps: int) -> dict[str, float]:
+    """Milliseconds a step in each part of `train/train.py`."""
+    clock = Clock()
+    clock.watch(Objective, "__call__", "network: forward and loss")
+    clock.watch(Accelerator, "backward", "network: backward")
+    clock.watch(Batches, "_placed", "data")
+    clock.watch(BatchDraws, "_fill", "random numbers")
+    clock.watch(BatchDraws, "whole", "random numbers")
+    clock.watch(AcceleratedOptimizer, "step", "optimiser")
+    clock.watch(AcceleratedOptimizer, "zero_grad", "optimiser")
+    clock.watch(Accelerator, "clip_grad_norm_", "gradient clipping")
+    clock.watch(WeightAverage, "step", "average of the weights")
+    clock.watch(BandLosses, "add", "losses of the bands")
+    started, warm_up = 0.0, 3
+
+    def turn(number: int) -> None:
+        nonlocal started
+        if number == warm_up:
+            clock.seconds.clear()
+            started = time.process_time()
+        if number == warm_up + steps:
+            total = time.process_time() - started
+            clock.seconds["rest"] = total - sum(clock.seconds.values())
+            raise Finished
+
+    try:
+        train_in_turns(settings(folder, logging_steps=50), images(), turn)
+    finally:
+        clock.stop()
+    return {part: 1e3 * seconds / steps for part, seconds in clock.seconds.items()}
+
+
+def work(folder: str, batch_size: int, steps: int, compiled: bool) -> None:
+    """What a launched process does: prints the images/s of all processes, from the median time of a step."""
+    times: list[float] = []
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    config = settings(folder, train_batch_size=batch_size, logging_steps=50)
+    config = dataclasses.replace(config, torch_compile=compiled)
+
+    def turn(number: int) -> None:
+        times.append(time.perf_counter())
+        if number == steps + 3:
+            raise Finished
+
+    train_in_turns(config, images(), turn)
+    durations = [after - before for before, after in pairwise(times[3:])]
+    if os.environ.get("RANK", "0") == "0":
+        print(f"speed {processes} {processes * batch_size / statistics.median(durations)}", flush=True)
+
+
+def launched_speed(processes: int, steps: int, compiled: bool = False) -> float:
+    """Images/s of a launched run; a whole step has the same images for any number of processes.
+
+    Raises:
+        RuntimeError: if the run fails, or was started with another number of processes.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes)]
+        command += ["--multi_gpu", "--main_process_port", "0"] if processes > 1 else ["--cpu"]
+        command += [__file__, "--worker", folder, str(BATCH // processes), str(steps)]
+        environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+        result = subprocess.run(
+            command + ["--compiled"] * compiled, env=environment, capture_output=True, text=True, timeout=1200
+        )
+    found = [line.split() for line in result.stdout.splitlines() if line.startswith("speed ")]
+    if result.returncode or not found or found[0][1] != str(processes):
+        raise RuntimeError(f"The run in {processes} process(es) failed: {result.stderr[-3000:]}")
+    return float(found[0][2])
+
+
+def measure_processes(rounds: int, steps: int) -> dict[str, list[float]]:
+    """Images/s of one process and of two, in turns, and of one that is compiled."""
+    speeds: dict[str, list[float]] = {"one": [], "two": []}
+    for _ in range(rounds):
+        speeds["one"].append(launched_speed(1, steps))
+        speeds["two"].append(launched_speed(2, steps))
+    speeds["compiled"] = [launched_speed(1, steps, compiled=True)]
+    return speeds
+
+
+def as_markdown(result: dict) -> str:
+    """The committed table."""
+    loops = {name: statistics.median(values) for name, values in result["loops"].items()}
+    ratios = {
+        name: statistics.median(
+            other / base for other, base in zip(result["loops"]["ours"], result["loops"][name], strict=True)
+        )
+        for name in ("bare", "plain")
+    }
+    total = sum(result["profile"].values())
+    lines = [
+        "# How fast training is",
+        "",
+        f"`python benchmarks/training.py`: the network of `train/configs/mnist.yaml`, {BATCH} images of 1x28x28 a "
+        f"step, one thread a process, torch {result['torch']}, {result['machine']}, {result['cores']} cores; load "
+        f"average {result['load'][0]:.1f} at the start and {result['load'][1]:.1f} at the end, with this benchmark.",
+        "",
+        "| loop | images a second of processor time (lowest, highest round) | train/train.py over it, median |",
+        "|---|---|---|",
+    ]
+    for name, title in NAMES.items():
+        values = result["loops"][name]
+        ratio = f"{ratios[name]:.3f}" if name in ratios else ""
+        lines.append(f"| {title} | {loops[name]:.0f} ({min(values):.0f}, {max(values):.0f}) | {ratio} |")
+    lines += ["", "| part of a step of train/train.py | ms | share |", "|---|---|---|"]
+    for part, value in sorted(result["profile"].items(), key=lambda item: -item[1]):
+        lines.append(f"| {part} | {value:.2f} | {100 * value / total:.1f} % |")
+    if "processes" not in result:
+        return "\n".join([*lines, ""])
+    processes = {name: statistics.median(values) for name, values in result["processes"].items()}
+    lines += [
+        "",
+        f"In wall-clock time: one process {processes['one']:.0f} images/s, two processes {processes['two']:.0f} "
+        f"({processes['two'] / processes['one']:.2f} times), one compiled process {processes['compiled']:.0f}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measures, prints and saves the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=4, help="steps a round")
+    parser.add_argument("--no-processes", action="store_true", help="leave out what needs a quiet machine")
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--worker", nargs=3, metavar=("FOLDER", "BATCH", "STEPS"), help=argparse.SUPPRESS)
+    parser.add_argument("--compiled", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    if arguments.worker:
+        work(arguments.worker[0], int(arguments.worker[1]), int(arguments.worker[2]), arguments.compiled)
+        return
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as folder:
+        loops = measure_loops(f"{folder}/loops", arguments.rounds, arguments.steps)
+        profile = measure_profile(f"{folder}/profile", 4 * arguments.steps)
+    result = {
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "loops": loops,
+        "profile": profile,
+    }
+    if not arguments.no_processes:
+        result["processes"] = measure_processes(2, 25)
+    result["load"] = [load, os.getloadavg()[0]]
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    (arguments.output / "training.json").write_text(json.dumps(result, indent=2) + "\n")
+    (arguments.output / "training.md").write_text(as_markdown(result))
+    print(as_markdown(result))
+
+
+if __name__ == "__main__":
+    main()

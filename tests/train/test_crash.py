@@ -1,0 +1,333 @@
+"""Whatever stops a run: going on from its last checkpoint, it ends with the weights of a run that nothing stopped."""
+
+import json
+import os
+import resource
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from checkpoints import checkpoints, damage, seal
+from config import TrainConfig
+from safetensors.torch import load_file
+
+import train as training
+
+SMALL = {
+    "dataset_name": "digits",
+    "block_out_channels": (8, 16),
+    "sigma_max": 5.0,
+    "num_levels": 8,
+    "train_batch_size": 16,
+    "lr_warmup_steps": 5,
+    "lr_decay_steps": 6,
+    "ema_decay": 0.9,
+    "max_train_steps": 10,
+    "validation_steps": 1000,
+    "num_validation_images": 64,
+    "num_sample_images": 2,
+    "checkpointing_steps": 2,
+    "checkpoints_total_limit": 3,
+    "report_to": "none",
+}
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+
+
+def settings(output_dir, **others):
+    return TrainConfig(output_dir=str(output_dir), **(SMALL | others))
+
+
+def run(output_dir, **others):
+    AcceleratorState._reset_state(reset_partial_state=True)
+    training.train(settings(output_dir, **others))
+    return Path(output_dir)
+
+
+def resume(output_dir, **others):
+    return run(output_dir, resume_from_checkpoint="latest", **others)
+
+
+def same_weights(one, two):
+    one, two = load_file(one / WEIGHTS), load_file(two / WEIGHTS)
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def wait_for(condition, process=None, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        assert process is None or process.poll() is None, "ended early"
+        time.sleep(0.005)
+
+
+@pytest.fixture(scope="module")
+def victims():
+    """The file of processes to kill, by a name that a forked process finds too."""
+    folder = str(Path(__file__).parent)
+    paths = [folder, str(Path(training.__file__).parent), os.environ["PYTHONPATH"]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(paths))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.syspath_prepend(folder)
+        import victims
+
+        yield victims
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nothing stopped."""
+    return run(tmp_path_factory.mktemp("whole") / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "death",
+    [
+        ("os.rename", "model_index.json", 0.02),
+        ("open", "checkpoint.partial/progress.json", 0),
+        ("open", "pipeline.partial/train_config.json", 0),
+    ],
+    ids=["in a step", "in a checkpoint", "in saving the pipeline"],
+)
+def test_killed_run_goes_on_to_the_same_weights(tmp_path, whole, victims, death):
+    output = tmp_path / "run"
+    victim = victims.start(victims.train, settings(output), death)
+    victim.join(120)
+    assert victim.exitcode == -signal.SIGKILL
+    assert not (output / "training.json").exists()
+    resume(output)
+    assert same_weights(whole, output)
+    assert not list(output.glob("*.partial"))
+    assert json.loads((output / "training.json").read_text())["images_seen"] == 160
+
+
+def test_run_killed_after_its_last_checkpoint_still_writes_what_is_missing(tmp_path, whole):
+    output = Path(shutil.copytree(whole, tmp_path / "run"))
+    for gone in ("unet", "scheduler"):
+        shutil.rmtree(output / gone)
+    for gone in ("model_index.json", "training.json", "README.md"):
+        (output / gone).unlink()
+    written = (output / "checkpoint-10" / "manifest.json").stat().st_mtime_ns
+    resume(output)
+    assert same_weights(whole, output)
+    assert (output / "README.md").is_file()
+    summary = json.loads((output / "training.json").read_text())
+    assert (summary["steps"], summary["images_seen"], summary["resumed"]) == (10, 160, 1)
+    assert 0 < summary["held_out_loss"] < 1
+    assert (output / "checkpoint-10" / "manifest.json").stat().st_mtime_ns == written
+
+
+def tear(path, how):
+    if how == "no manifest":
+        (path / "manifest.json").unlink()
+    elif how == "missing":
+        (path / "optimizer.bin").unlink()
+    elif how == "short":
+        os.truncate(path / "model.safetensors", 1000)
+    else:
+        content = bytearray((path / "custom_checkpoint_0.pkl").read_bytes())
+        content[len(content) // 2] ^= 1
+        (path / "custom_checkpoint_0.pkl").write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("no manifest", "manifest.json is missing"),
+        ("missing", "optimizer.bin is missing"),
+        ("short", r"model.safetensors has 1000 of \d+ bytes"),
+        ("one bit", "custom_checkpoint_0.pkl is not what was written"),
+    ],
+)
+def test_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path, whole, caplog, how, words):
+    output = Path(shutil.copytree(whole, tmp_path / "run"))
+    tear(output / "checkpoint-10", how)
+    shutil.rmtree(output / "unet")
+    with pytest.raises(ValueError, match=f"checkpoint-10 is damaged: {words}.*latest"):
+        run(output, resume_from_checkpoint="checkpoint-10")
+    assert not (output / "unet").exists()
+    resume(output)
+    assert any("checkpoint-10 is damaged and passed over" in message for message in caplog.messages)
+    assert same_weights(whole, output)
+    assert [damage(path) for path in checkpoints(output)] == [None] * 3
+
+
+def test_nothing_whole_is_refused_and_nothing_at_all_is_a_beginning(tmp_path, whole):
+    output = Path(shutil.copytree(whole, tmp_path / "run"))
+    for path in checkpoints(output):
+        tear(path, "short")
+    with pytest.raises(ValueError, match="Every checkpoint .* is damaged .checkpoint-6, checkpoint-8, checkpoint-10"):
+        resume(output)
+    assert same_weights(whole, resume(tmp_path / "new"))
+
+
+def test_checkpoint_written_again_never_leaves_its_place_empty(tmp_path, whole, victims):
+    """Killed between the two renames, with a limit of one checkpoint."""
+    output = Path(shutil.copytree(whole, tmp_path / "run"))
+    config = settings(output, resume_from_checkpoint="checkpoint-8", checkpoints_total_limit=1)
+    victim = victims.start(victims.train, config, ("os.rename", "checkpoint.partial", 0))
+    victim.join(120)
+    assert victim.exitcode == -signal.SIGKILL
+    there = {path.name: damage(path) for path in checkpoints(output)}
+    assert there["checkpoint-8"] is None
+    resume(output)
+    assert same_weights(whole, output)
+    assert [path.name for path in output.glob("checkpoint*")].count("checkpoint-10") == 1
+
+
+def test_seal_tells_every_file(tmp_path):
+    (tmp_path / "deep").mkdir()
+    for name in ("a", "deep/b"):
+        (tmp_path / name).write_text(name)
+    assert damage(tmp_path) == "manifest.json is missing or cannot be read"
+    seal(tmp_path)
+    assert damage(tmp_path) is None
+    (tmp_path / "deep/b").write_text("deep/c")
+    assert damage(tmp_path) == "deep/b is not what was written: its SHA-256 differs"
+
+
+class SmallDisk:
+    """A folder where little more can be written: a small file system, or, without the right to mount one, a limit."""
+
+    def __init__(self, folder):
+        self.folder, self.ballast = folder, folder / "ballast"
+        mount = ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(folder)]
+        self.mounted = bool(shutil.which("mount")) and subprocess.run(mount, capture_output=True).returncode == 0
+        self.limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(self, left):
+        """No more than `left` bytes can be written; without a file system, to one file."""
+        if not self.mounted:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (left, self.limit[1]))
+            return
+        with self.ballast.open("wb") as file:
+            file.write(bytes(shutil.disk_usage(self.folder).free - left))
+
+    def free(self):
+        resource.setrlimit(resource.RLIMIT_FSIZE, self.limit)
+        self.ballast.unlink(missing_ok=True)
+
+    def close(self):
+        self.free()
+        if self.mounted:
+            subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    (tmp_path / "disk").mkdir()
+    disk = SmallDisk(tmp_path / "disk")
+    yield disk
+    disk.close()
+
+
+@pytest.mark.parametrize("share", [0.2, 0.75], ids=["while the weights are written", "while the optimiser is"])
+def test_full_disk_loses_nothing(small_disk, whole, share):
+    output = Path(shutil.copytree(whole, small_disk.folder / "run"))
+    for gone in ("checkpoint-8", "checkpoint-10"):
+        shutil.rmtree(output / gone)
+    sizes = {name: (output / "checkpoint-6" / name).stat().st_size for name in ("model.safetensors", "optimizer.bin")}
+    assert sizes["optimizer.bin"] > sizes["model.safetensors"]
+    small_disk.fill(int(share * sizes["optimizer.bin"]) // 4096 * 4096)
+    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    with pytest.raises(OSError, match="checkpoint-8 could not be written: .* still there: checkpoint-6. Make space"):
+        resume(output)
+    small_disk.free()
+    assert not list(output.glob("*.partial"))
+    assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == before
+    assert same_weights(whole, resume(output))
+
+
+def test_full_disk_while_the_pipeline_is_saved(small_disk, whole):
+    output = Path(shutil.copytree(whole, small_disk.folder / "run"))
+    small_disk.fill(8192)
+    with pytest.raises(OSError, match="pipeline folder could not be written: .*checkpoint-8, checkpoint-10"):
+        resume(output)
+    small_disk.free()
+    assert not list(output.glob("*.partial"))
+    assert same_weights(whole, output)
+    assert same_weights(whole, resume(output))
+
+
+def script(output, *flags):
+    """The training script as a user starts it, with the settings of the other runs."""
+    return ["train/train.py", *settings(output).flags(), *flags]
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_says_how_to_go_on(tmp_path, whole, repo_root):
+    output = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, *script(output)], cwd=repo_root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
+    )  # fmt: skip
+    wait_for(lambda: (output / "checkpoint-2").exists(), process)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 75, err[-3000:]
+    stopped = checkpoints(output)[-1]
+    assert damage(stopped) is None
+    assert f"{stopped.name} is saved" in err
+    command = next(line.strip() for line in out.splitlines() if "--resume_from_checkpoint latest" in line)
+    words = shlex.split(command)
+    assert words[:2] == ["python", "train/train.py"]
+    AcceleratorState._reset_state(reset_partial_state=True)
+    training.train(TrainConfig.from_command_line(words[2:]))
+    assert same_weights(whole, output)
+
+
+def test_second_signal_stops_at_once_and_an_echo_does_not(tmp_path, victims):
+    victim = victims.start(victims.take_a_long_step, tmp_path / "ready")
+    wait_for((tmp_path / "ready").exists)
+    for pause in (0.2, 2.2, 0):
+        os.kill(victim.pid, signal.SIGTERM)
+        time.sleep(pause)
+        assert victim.is_alive() or pause == 0
+    victim.join(5)
+    assert victim.exitcode == -signal.SIGTERM
+
+
+@pytest.mark.slow
+def test_launcher_that_is_killed_stops_its_workers_in_good_order(tmp_path, whole, repo_root):
+    """accelerate's launcher of one process passes no signal on."""
+    output = tmp_path / "run"
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1"]
+    process = subprocess.Popen(
+        [*launcher, *script(output, "--max_train_steps", "100000")],
+        cwd=repo_root, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    wait_for(lambda: (output / "checkpoint-2").exists(), process)
+    process.kill()
+    process.communicate(timeout=120)  # until the worker closes its end of the pipe
+    stopped = checkpoints(output)[-1]
+    assert damage(stopped) is None
+    assert json.loads((stopped / "progress.json").read_text())["step"] < 100000
+
+
+@pytest.mark.slow
+def test_sigterm_to_a_launcher_of_two_processes(tmp_path, repo_root):
+    """torch's launcher passes the signal on and ends with 1 whatever its workers say; both stop after the same step."""
+    output = tmp_path / "run"
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    process = subprocess.Popen(
+        [*launcher, *script(output, "--max_train_steps", "100000")],
+        cwd=repo_root, env=os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_for(lambda: (output / "checkpoint-2").exists(), process)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "accelerate launch --num_processes 2 train/train.py" in out
+    stopped = checkpoints(output)[-1]
+    assert f"{stopped.name} is saved" in err
+    assert damage(stopped) is None
+    assert {"random_states_0.pkl", "random_states_1.pkl"} <= {path.name for path in stopped.iterdir()}

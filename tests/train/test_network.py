@@ -1,0 +1,71 @@
+"""The choice of network: what is built for which settings, and from which trained models a run may start."""
+
+import pytest
+import torch
+from config import TrainConfig
+from network import build_network, build_pipeline, num_classes
+
+from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler, NCSNModel, NCSNv2Model, ScoreUNet
+from ncsn_pipeline.data import ImageData
+
+LABELLED = ImageData(torch.randint(0, 256, (6, 3, 16, 16), dtype=torch.uint8), torch.arange(6) % 2, ("a", "b"))
+COMMON = {"dataset_name": "digits", "sigma_max": 2.0, "sigma_data": 0.3}
+REFINENET = {"base_channels": 4, "use_labels": False}
+LADDER = {"sigma_distribution": "ladder", "num_levels": 6}
+
+
+def build(**settings):
+    config = TrainConfig(**(COMMON | settings))
+    return config, build_network(config, LABELLED)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "expected"),
+    [
+        ({"block_out_channels": (8, 16)}, ScoreUNet, {"num_class_embeds": 2, "sigma_data": 0.3, "in_channels": 3}),
+        ({"network": "ncsn"} | REFINENET | LADDER, NCSNModel, {"num_levels": 6, "base_channels": 4, "sigma_max": 2.0}),
+        ({"network": "ncsnv2"} | REFINENET, NCSNv2Model, {"architecture": "ncsnv2", "sigma_min": 0.01}),
+        ({"network": "ncsnv2_deeper"} | REFINENET, NCSNv2Model, {"architecture": "ncsnv2_deeper"}),
+        ({"network": "ncsnv2_deepest"} | REFINENET, NCSNv2Model, {"architecture": "ncsnv2_deepest"}),
+    ],
+)
+def test_network_is_the_named_one_and_is_told_what_it_needs(settings, kind, expected):
+    _, network = build(**settings)
+    assert isinstance(network, kind)
+    assert {name: network.config[name] for name in expected} == expected
+    assert network.config.sample_size == 16
+    assert num_classes(network) == (2 if kind is ScoreUNet else None)
+
+
+def test_pipeline_has_the_named_sampler():
+    config, network = build(network="ncsnv2", **REFINENET, num_levels=7)
+    scheduler = build_pipeline(config, network).scheduler
+    assert isinstance(scheduler, ConsistentAnnealedScheduler)
+    assert len(scheduler.timesteps) == 7
+
+    langevin = {"scheduler": "annealed_langevin", "steps_per_level": 3, "step_size": 1e-5, "initial": "uniform"}
+    config, network = build(network="ncsnv2", **REFINENET, num_levels=7, **langevin, denoise=False)
+    scheduler = build_pipeline(config, network).scheduler
+    assert isinstance(scheduler, AnnealedLangevinScheduler)
+    assert len(scheduler.timesteps) == 21
+    assert (scheduler.step_size, scheduler.config.initial) == (1e-5, "uniform")
+
+
+def test_a_run_starts_from_a_trained_model_of_its_own_kind(tmp_path):
+    settings = {"network": "ncsn"} | REFINENET | LADDER
+    config, network = build(**settings)
+    build_pipeline(config, network).save_pretrained(tmp_path)
+    start = {"init_from": str(tmp_path)}
+    _, again = build(**settings, **start)
+    assert all(torch.equal(one, other) for one, other in zip(network.parameters(), again.parameters(), strict=True))
+    with pytest.raises(ValueError, match="is a ncsn; network is ncsnv2. Set it to ncsn"):
+        build(network="ncsnv2", **REFINENET, **start)
+    with pytest.raises(ValueError, match=r"the ladder .* = \(6, 2.0, 0.01\); here they are \(5, 2.0, 0.01\)"):
+        build(**(settings | {"num_levels": 5}), **start)
+
+    config, network = build(network="ncsnv2_deeper", **REFINENET)
+    build_pipeline(config, network).save_pretrained(tmp_path / "v2")
+    _, again = build(network="ncsnv2_deeper", **REFINENET, init_from=str(tmp_path / "v2"), sigma_min=0.1)
+    assert again.config.sigma_min == 0.1
+    with pytest.raises(ValueError, match="is a ncsnv2_deeper; network is score_unet"):
+        build(init_from=str(tmp_path / "v2"))

@@ -1,0 +1,91 @@
+"""The pipeline folder of a run on its way to the Hub: allowed before the first step, sent with its card afterwards."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from config import TrainConfig
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+from PIL import Image
+
+from ncsn_pipeline.hub import PushError, push_command, push_folder, write_card
+from ncsn_pipeline.hub.push import check_repo_id
+from ncsn_pipeline.hub.retry import repeat
+
+logger = logging.getLogger("train")
+
+CARD_WIDTH = 640
+
+
+def prepare_repository(config: TrainConfig) -> str:
+    """Makes sure, before any training, that the push at its end is allowed: makes the repository if there is none.
+
+    Returns:
+        The repository's full name, `user/name`.
+
+    Raises:
+        ValueError: for a name that cannot be a repository's.
+        PushError: for a missing or refused token, an account that may not write there, or a Hub that does not answer.
+    """
+    wanted = config.hub_model_id or Path(config.output_dir).resolve().name
+    check_repo_id(wanted)
+    api = HfApi(token=config.hub_token)
+
+    def attempt() -> str:
+        name = api.create_repo(wanted, private=config.hub_private_repo or None, exist_ok=True).repo_id
+        try:
+            api.auth_check(name, write=True)
+        except HfHubHTTPError as error:
+            # A Hub of another make may not offer this question; then the push will tell.
+            if isinstance(error, RepositoryNotFoundError) or error.response.status_code != 404:
+                raise
+        return name
+
+    later = "Training has not begun. Give --hub_token or HF_TOKEN with write access, or another --hub_model_id."
+    return repeat(attempt, f"Asking the Hub for {wanted}", retries=3, wait=1.0, timeout=60.0, later=later)
+
+
+def write_summary(output_dir: str, summary: dict[str, Any]) -> None:
+    """Writes `training.json`, the newest grid of samples as `samples.png`, and the card into the pipeline folder."""
+    folder = Path(output_dir)
+    partial = folder / "training.json.partial"
+    partial.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    partial.replace(folder / "training.json")
+    if grids := sorted(folder.glob("samples/step-*.png")):
+        with Image.open(grids[-1]) as grid:
+            larger = max(1, CARD_WIDTH // grid.width)
+            picture = grid.resize((grid.width * larger, grid.height * larger), Image.Resampling.NEAREST)
+        picture.save(folder / "samples.png")
+    write_card(folder)
+
+
+def publish(config: TrainConfig, repo_id: str, step: int, *, final: bool) -> None:
+    """Pushes the pipeline folder; never what lies beside it.
+
+    Args:
+        config: settings of the run.
+        repo_id: from :func:`prepare_repository`.
+        step: number of updates, for the commit's message.
+        final: whether training is over.  A failure before that is only a warning: there will be another push.
+
+    Raises:
+        PushError: if the last push fails after all retries; the message has the command that pushes later.
+    """
+    folder, private = config.output_dir, config.hub_private_repo
+    options = {} if final else {"retries": 1}  # training waits for it
+    try:
+        address = push_folder(
+            folder, repo_id, private=private, token=config.hub_token,
+            commit_message=f"Model after {step} training steps", **options,
+        )  # fmt: skip
+    except (PushError, OSError, ValueError) as error:
+        if not final:
+            logger.warning("The model after step %d was not pushed; the next checkpoint's will be. %s", step, error)
+            return
+        if isinstance(error, PushError):
+            raise
+        command = push_command(folder, repo_id, private=private)
+        raise PushError(f"{error}\nThe model is safe in {folder}. Push it later by:\n    {command}") from error
+    logger.info("Pushed to %s", address)

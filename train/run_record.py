@@ -1,0 +1,109 @@
+"""What a run has done so far, over all its interruptions; and `training.json`, which tells it with the model."""
+
+import json
+import platform
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from command_line import shown_path, training_command
+from config import TrainConfig
+
+PACKAGES = ("ncsn-pipeline", "torch", "diffusers", "accelerate", "datasets", "numpy")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """The part of a run's history that its checkpoints carry on.
+
+    Args:
+        run_id: names the run to experiment trackers; the same after resuming.
+        step: updates of the weights.
+        images_seen: images that went through the network, each as often as it did.
+        seconds: wall-clock time of the training loop.
+        resumed: how often the run was taken up again.
+    """
+
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+    step: int = 0
+    images_seen: int = 0
+    seconds: float = 0.0
+    resumed: int = 0
+
+    @classmethod
+    def of(cls, checkpoint: Path | None) -> Self:
+        """A new record, or the one of a checkpoint, resumed once more."""
+        if checkpoint is None:
+            return cls()
+        record = cls(**json.loads((checkpoint / "progress.json").read_text()))
+        return replace(record, resumed=record.resumed + 1)
+
+    def later(self, step: int, images_a_step: int, seconds: float) -> Self:
+        """The record at a later `step`, `seconds` after this one."""
+        images_seen = self.images_seen + (step - self.step) * images_a_step
+        return replace(self, step=step, images_seen=images_seen, seconds=round(self.seconds + seconds, 3))
+
+    def write(self, folder: Path) -> None:
+        """Writes `progress.json` into a checkpoint."""
+        (folder / "progress.json").write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+
+def hardware(device: torch.device) -> str:
+    """The accelerator or processor behind a device, in words."""
+    if device.type != "cpu":
+        return torch.get_device_module(device).get_device_name(device)
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    threads = torch.get_num_threads()
+    return f"{names[0] if names else platform.machine()}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that a run rests on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # used from its folder
+            continue
+    return found
+
+
+def training_summary(
+    config: TrainConfig,
+    record: RunRecord,
+    *,
+    arguments: Sequence[str] | None,
+    processes: int,
+    device: torch.device,
+    dataset: dict[str, Any],
+    held_out_loss: float | None,
+) -> dict[str, Any]:
+    """The content of `training.json`.
+
+    Args:
+        config: settings of the run.
+        record: what it did.
+        arguments: as in :func:`~command_line.training_command`.
+        processes: number of processes.
+        device: that the main process computed on.
+        dataset: `images`, `held_out` and `shape`; its name is added.
+        held_out_loss: the last one that was measured.
+    """
+    return {
+        "command": training_command(config, arguments, processes),
+        "steps": record.step,
+        "images_seen": record.images_seen,
+        "seconds": record.seconds,
+        "resumed": record.resumed,
+        "hardware": hardware(device),
+        "processes": processes,
+        "versions": versions(),
+        "dataset": {"name": shown_path(config.source), **dataset},
+        "held_out_loss": held_out_loss,
+    }
