@@ -6,8 +6,8 @@ B.1) sees the image alone, and its technique 3 divides what comes out by sigma:
     NCSN      s(x, sigma) = f(2x - 1, i)         i: the level whose ln(sigma_i) is nearest to ln(sigma)
     NCSNv2    s(x, sigma) = f(2x - 1) / sigma
 
-for data in [0, 1].  f is a stack of residual stages, at half the size from the second one on and dilated in the last
-two, and a refinement block for each stage, from the last to the first:
+for data in [0, 1].  f is a stack of residual stages, the second at half the size (in NCSNv2's deeper kinds the third
+and fourth halve it again) and the last two dilated, and a refinement block for each stage, from the last to the first:
 
     h_1 = res1(begin_conv(x)), h_k = res_k(h_(k-1))      stages
     r_n = refine(h_n), r_k = refine(h_k, r_(k+1))        refinements
@@ -24,7 +24,7 @@ NCSN has its own alpha, beta, gamma for every level, normalises in every unit an
 in the residual stages only and pools by the maximum.
 
 The names of the parameters are those of the authors' checkpoints.  What is computed is what they compute, rearranged:
-channels last in memory; a 5x5 maximum as 5x1 after 1x5; a convolution followed by the mean of 2x2 pixels as one
+channels last in memory; a 5x5 maximum as 5x1 and 1x5; a convolution followed by the mean of 2x2 pixels as one
 convolution with stride 2 and a 4x4 kernel; in-place activations and sums where nothing else reads the tensor.
 """
 

@@ -18,6 +18,7 @@ from ncsn_pipeline import (
     NCSNPipeline,
     ScoreUNet,
 )
+from ncsn_pipeline.pipelines.inpainting import DEFAULT_RESAMPLE_STEPS
 
 SIGMA_MAX, SIGMA_MIN = 3.0, 0.003
 KARRAS = {"use_karras_sigmas": True}
@@ -290,6 +291,21 @@ def test_number_of_evaluations(pipe, image, mask):
         pipe(image, mask, num_inference_steps=steps, resample_steps=repeats)
         assert len(calls) == pipe.num_evaluations == repeats * (steps - 1) + 1
         handle.remove()
+
+
+def test_langevin_dynamics_and_solvers_and_edits_take_each_step_once_by_default(image):
+    pipeline = gaussian()
+    grey = image.convert("L").resize((4, 4))
+    half = torch.tensor([[0, 0, 1, 1]]).expand(4, 4)
+    for scheduler, arguments, repeats in (
+        (SCHEDULERS["consistent"](), {"mask_image": half}, DEFAULT_RESAMPLE_STEPS),
+        (SCHEDULERS["consistent"](), {"start_sigma": 3.0}, 1),
+        (SCHEDULERS["langevin"](), {"mask_image": half}, 1),
+        (diffusers.EDMEulerScheduler(sigma_min=0.01, sigma_max=3.0), {"mask_image": half}, 1),
+    ):
+        pipeline.scheduler = scheduler
+        pipeline(grey, num_inference_steps=11, **arguments)
+        assert pipeline.num_evaluations == repeats * 10 + 1
 
 
 def test_unknown_classes_are_the_null_class_and_labels_are_given_an_image(pipe, image, mask):
