@@ -1,13 +1,14 @@
 """How long the page lets a visitor wait, and what abuse leaves behind.
 
-    python benchmarks/space.py [--model pretrained/mnist] [--rounds 5] [--threads 2] [--output benchmarks/results]
+    python benchmarks/space.py [--model pretrained/mnist] [--rounds 5] [--threads 2] [--repeats 2] [--output benchmarks/results]
 
 A server (`python app.py`) of its own, a real browser, and the raw HTTP interface:
 
     page      seconds from opening the address to a page with all parts; the server warm, the browser's cache empty
     first     seconds from the click on Generate to the first picture that differs, default settings
     run       seconds from that click to "Done", and to the trajectory that can be dragged
-    abuse     the tests of `tests/space/test_abuse.py` against the same server, twice; memory before and after
+    abuse     every strange value in every field of every endpoint, runs that are left, fifty visitors at once; memory of
+              the server before, and after each repeat
 
 All are medians over the rounds, with the lowest and highest.
 """
@@ -127,7 +128,7 @@ def abuse(address: str) -> dict[str, int]:
     return counts
 
 
-def measure(model: str, rounds: int, threads: int) -> dict:
+def measure(model: str, rounds: int, threads: int, repeats: int) -> dict:
     """All measurements."""
     with tempfile.TemporaryDirectory() as folder:
         process, address, seconds = start(model, threads, Path(folder))
@@ -138,7 +139,7 @@ def measure(model: str, rounds: int, threads: int) -> dict:
                 browser.close()
             kept = [memory(process)]
             counts = []
-            for _ in range(2):
+            for _ in range(repeats):
                 counts.append(abuse(address))
                 time.sleep(SETTLE_SECONDS)
                 kept.append(memory(process))
@@ -182,7 +183,7 @@ def as_markdown(result: dict) -> str:
     lines.append(
         f"Resident memory: {before:.0f} MB after the visits, then "
         + ", ".join(f"{value:.0f} MB ({value / before - 1:+.1%})" for value in after)
-        + " after the first and the second round of abuse."
+        + " after each round of abuse."
     )
     counted = "; ".join(f"{kind} {count:,}" for kind, count in result["abuse"][-1].items())
     lines += ["", f"Answers of a round: {counted}. Tracebacks in the server's log: {result['tracebacks_in_log']}.", ""]
@@ -195,12 +196,13 @@ def main() -> None:
     parser.add_argument("--model", default=str(ROOT / "pretrained" / "mnist"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
     arguments = parser.parse_args()
     from torch import __version__ as torch_version
 
     before = os.getloadavg()[0]
-    result = measure(arguments.model, arguments.rounds, arguments.threads)
+    result = measure(arguments.model, arguments.rounds, arguments.threads, arguments.repeats)
     result |= {"threads": arguments.threads, "load": [before, os.getloadavg()[0]], "cores": os.cpu_count()}
     result |= {"torch": torch_version, "machine": platform.machine()}
     arguments.output.mkdir(parents=True, exist_ok=True)

@@ -1,12 +1,11 @@
 """Trains with FSDP 2 as accelerate sets it up, on CPUs: a script to be launched with two processes.
 
-    sharded.py FIRST SECOND FLAGS...
+    sharded.py FLAGS...
 
-FIRST is trained to the end, and SECOND from FIRST's oldest checkpoint on.  accelerate shards on accelerators only; here
+accelerate shards on accelerators only; here
 its state is told that it does, and all that follows is its own code.
 """
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -38,10 +37,4 @@ def start_sharded(self: AcceleratorState, *args: object, **kwargs: object) -> No
 
 if __name__ == "__main__":
     AcceleratorState.__init__ = start_sharded
-    first, second, *flags = sys.argv[1:]
-    train(TrainConfig.from_command_line([*flags, "--output_dir", first]))
-    if PartialState().is_main_process:
-        oldest = min(Path(first).glob("checkpoint-*"), key=lambda path: int(path.name.partition("-")[2]))
-        shutil.copytree(oldest, Path(second, oldest.name))
-    AcceleratorState._reset_state(reset_partial_state=True)
-    train(TrainConfig.from_command_line([*flags, "--output_dir", second, "--resume_from_checkpoint", "latest"]))
+    train(TrainConfig.from_command_line())

@@ -176,7 +176,10 @@ def test_shards_train_as_whole_networks_do_and_resume_to_the_same_weights(tmp_pa
     whole = run(tmp_path / "whole", **settings)
     first, second = tmp_path / "first", tmp_path / "second"
     script = repo_root / "tests" / "train" / "sharded.py"
-    launch_two(script, first, second, *flags(**settings, train_batch_size=8), root=repo_root)
+    told = flags(**settings, train_batch_size=8)
+    launch_two(script, *told, "--output_dir", first, root=repo_root)
+    shutil.copytree(first / "checkpoint-3", second / "checkpoint-3")
+    launch_two(script, *told, "--output_dir", second, "--resume_from_checkpoint", "latest", root=repo_root)
     assert list((first / "checkpoint-3").glob("pytorch_model_fsdp_0/__1_*"))  # the second process had a shard
     assert np.abs(logged(first, "train/loss") / logged(whole, "train/loss") - 1).max() < 1e-5
     assert np.abs(logged(first, "held_out/loss") / logged(whole, "held_out/loss") - 1).max() < 1e-4
