@@ -1,14 +1,14 @@
 """How long the page lets a visitor wait, and what abuse leaves behind.
 
-    python benchmarks/space.py [--model pretrained/mnist] [--rounds 5] [--threads 2] [--repeats 2] [--output benchmarks/results]
+    python benchmarks/space.py [--model pretrained/mnist] [--rounds 5] [--threads 2] [--repeats 2] [--output FOLDER]
 
 A server (`python app.py`) of its own, a real browser, and the raw HTTP interface:
 
     page      seconds from opening the address to a page with all parts; the server warm, the browser's cache empty
     first     seconds from the click on Generate to the first picture that differs, default settings
     run       seconds from that click to "Done", and to the trajectory that can be dragged
-    abuse     every strange value in every field of every endpoint, runs that are left, fifty visitors at once; memory of
-              the server before, and after each repeat
+    abuse     every strange value in every field of every endpoint, runs that are left, fifty visitors at once; memory
+              of the server before, and after each repeat
 
 All are medians over the rounds, with the lowest and highest.
 """
