@@ -77,33 +77,36 @@ class Objective:
         self.draw_sigma = build_sigma_distribution(config)
         self.weight = edm_weight(config.sigma_data) if config.loss_weight == "edm" else sigma_squared_weight
 
+    def levels(self, draws: BatchDraws) -> Tensor:
+        """The noise level of each image of a training batch, `(B,)`, on the CPU."""
+        return draws.whole(self.draw_sigma, Stream.LEVELS)
+
     def __call__(
         self,
         network: nn.Module,
         batch: dict[str, Tensor],
         draws: BatchDraws,
-        sigma: Tensor | None = None,
+        sigma: Tensor,
+        *,
+        training: bool = True,
     ) -> Tensor:
-        """One value an image, shape `(B,)`: its loss per dimension.
+        """One value an image, shape `(B,)`: its loss per dimension at the noise levels `sigma`, `(B,)`.
 
-        With `sigma` given, shape `(B,)`, it is the measure on images kept aside: the denoising loss at these levels, no
-        image flipped and no label dropped.
+        Without `training` it is the measure on images kept aside: the denoising loss, no image flipped and no label
+        dropped.
         """
-        training = sigma is None
         x = prepare_images(batch["image"], self.config, draws, flip=training and self.config.random_flip)
         labels = batch.get("label")
-        if training:
-            sigma = draws.whole(self.draw_sigma, Stream.LEVELS).to(x.device)
-            if labels is not None:
-                chance = draws.whole(lambda n, generator: torch.rand(n, generator=generator), Stream.LABELS)
-                dropped = chance < self.config.class_dropout
-                labels = labels.masked_fill(dropped.to(labels.device), num_classes(network))
+        if training and labels is not None:
+            chance = draws.whole(lambda n, generator: torch.rand(n, generator=generator), Stream.LABELS)
+            dropped = chance < self.config.class_dropout
+            labels = labels.masked_fill(dropped.to(labels.device), num_classes(network))
         loss = self.sliced if training and self.config.objective == "sliced" else self.denoising
 
         def score(noised: Tensor, level: Tensor) -> Tensor:
             return network(noised, level, class_labels=labels).sample.float()
 
-        return loss(score, x, sigma, draws) / x[0].numel()
+        return loss(score, x, sigma.to(x.device), draws) / x[0].numel()
 
     def denoising(self, score: NoisyScoreFn, x: Tensor, sigma: Tensor, draws: BatchDraws) -> Tensor:
         """Denoising score matching, summed over dimensions, `(B,)`."""
@@ -119,29 +122,39 @@ class Objective:
         )
 
 
-def held_out_levels(config: TrainConfig) -> tuple[Tensor, Tensor, list[str]]:
-    """The noise level of each held-out image, `(N,)`, its band, `(N,)`, and the name of each band.
+def noise_bands(config: TrainConfig) -> tuple[Tensor, Tensor]:
+    """The lowest and the highest noise level of each band that losses are told apart by, increasing, `(bands,)` each.
 
-    Bands are equally wide in ln sigma and the levels are spread over them at random; where only a ladder is trained on,
-    they are made of its levels, as many each as can be.
+    Bands are equally wide in ln sigma; where only a ladder is trained on, they are made of its levels, as many each as
+    can be.
     """
-    count = config.num_validation_images
-    place = torch.rand(count, generator=generator_for(config.seed, Purpose.HELD_OUT_LEVELS))
     if trains_on_a_ladder(config):
         ladder = training_ladder(config).flip(0)
         bands = min(NUM_BANDS, len(ladder))
-        band = torch.arange(count) % bands
         starts = torch.arange(bands + 1) * len(ladder) // bands
-        sigma = ladder[starts[band] + (place.double() * starts.diff()[band]).long()]
-        low, high = ladder[starts[:-1]], ladder[starts[1:] - 1]
-    else:
-        edges = np.geomspace(config.sigma_min, config.sigma_max, NUM_BANDS + 1)
-        band = torch.arange(count) % NUM_BANDS
-        start = torch.tensor(edges, dtype=torch.float32).log()[0]
-        sigma = (start + (band + place) * math.log(edges[1] / edges[0])).exp()
-        low, high = edges[:-1], edges[1:]
-    ends = [(f"{a:.2g}", f"{b:.2g}") for a, b in zip(low.tolist(), high.tolist(), strict=True)]
-    return sigma, band, [f"sigma {a} to {b}" if a != b else f"sigma {a}" for a, b in ends]
+        return ladder[starts[:-1]], ladder[starts[1:] - 1]
+    edges = torch.from_numpy(np.geomspace(config.sigma_min, config.sigma_max, NUM_BANDS + 1))
+    return edges[:-1], edges[1:]
+
+
+def band_names(config: TrainConfig) -> list[str]:
+    """The name of each band."""
+    ends = [(f"{low:.2g}", f"{high:.2g}") for low, high in zip(*map(Tensor.tolist, noise_bands(config)), strict=True)]
+    return [f"sigma {low} to {high}" if low != high else f"sigma {low}" for low, high in ends]
+
+
+def held_out_levels(config: TrainConfig) -> tuple[Tensor, Tensor]:
+    """The noise level of each held-out image, drawn within its band, and the number of that band, `(N,)` each."""
+    count = config.num_validation_images
+    place = torch.rand(count, generator=generator_for(config.seed, Purpose.HELD_OUT_LEVELS))
+    low, high = noise_bands(config)
+    band = torch.arange(count) % len(low)
+    if trains_on_a_ladder(config):
+        ladder = training_ladder(config).flip(0)
+        first, last = torch.searchsorted(ladder, low), torch.searchsorted(ladder, high)
+        return ladder[first[band] + (place.double() * (last - first + 1)[band]).long()], band
+    start = low[0].float().log()
+    return (start + (band + place) * math.log(high[0] / low[0])).exp(), band
 
 
 @torch.no_grad()
@@ -159,7 +172,7 @@ def held_out_loss(
     """
     config = objective.config
     count = config.num_validation_images
-    sigma, band, names = held_out_levels(config)
+    sigma, band = held_out_levels(config)
     loss = torch.zeros(count, device=network.device)
     size = config.train_batch_size  # which fits in memory
     process, processes = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
@@ -170,9 +183,9 @@ def held_out_loss(
         if with_labels and chosen.labels is not None:
             batch["label"] = chosen.labels.to(network.device)
         draws = BatchDraws(config.seed, 0, start, len(part), count, Purpose.HELD_OUT)
-        loss[part] = objective(network, batch, draws, sigma[part].to(network.device))
+        loss[part] = objective(network, batch, draws, sigma[part], training=False)
     loss = (accelerator.reduce(loss, reduction="sum") if accelerator else loss).cpu()
     result = {"held_out/loss": loss.mean().item()}
-    for i, name in enumerate(names):
+    for i, name in enumerate(band_names(config)):
         result[f"held_out/{name}"] = loss[band == i].mean().item()
     return result

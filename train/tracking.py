@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from config import TrainConfig
-from objective import held_out_levels, training_ladder, trains_on_a_ladder
+from objective import band_names, noise_bands
 from PIL import Image
 from run_record import RunRecord
 from torch import Tensor
@@ -76,8 +76,9 @@ class BandLosses:
     """
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
-        self.names = held_out_levels(config)[2]
-        self.inner_edges = inner_edges(config, len(self.names))
+        self.names = band_names(config)
+        low, high = noise_bands(config)
+        self.inner_edges = (high[:-1] * low[1:]).sqrt().float()  # on a ladder, between its levels
         self.totals = torch.zeros(2, len(self.names), dtype=torch.float64, device=device)  # losses, images
 
     def add(self, losses: Tensor, sigma: Tensor) -> None:
@@ -96,15 +97,6 @@ class BandLosses:
             if count:
                 means[f"train/{name}"] = loss / count
         return means
-
-
-def inner_edges(config: TrainConfig, num_bands: int) -> Tensor:
-    """The noise levels that part the bands, increasing, `(num_bands - 1,)`; on a ladder they lie between its levels."""
-    if trains_on_a_ladder(config):
-        ladder = training_ladder(config).flip(0)
-        first = torch.arange(1, num_bands) * len(ladder) // num_bands
-        return (ladder[first - 1] * ladder[first]).sqrt()
-    return torch.from_numpy(np.geomspace(config.sigma_min, config.sigma_max, num_bands + 1)[1:-1]).float()
 
 
 def describe(numbers: dict[str, Any]) -> str:

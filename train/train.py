@@ -31,7 +31,7 @@ from checkpoints import find_checkpoint, save_checkpoint, save_pipeline
 from command_line import training_command, without_flags
 from compiling import check_compiled
 from config import TrainConfig
-from draws import BatchDraws, Purpose, Stream, generator_for
+from draws import BatchDraws, Purpose, generator_for
 from interruption import EXIT_RESUME, Interrupted, StopRequest
 from network import build_network, build_pipeline, num_classes
 from objective import Objective, held_out_loss
@@ -192,7 +192,8 @@ def train(config: TrainConfig, arguments: Sequence[str] | None = None) -> None:
     stream = batches.of_steps_from(step)
     if config.torch_compile:
         batch, draws = batches.example(), BatchDraws(config.seed, 0, 0, batch_size, batch_size, Purpose.MEASURING)
-        check_compiled(network, lambda: objective(network, batch, draws).mean(), config.mixed_precision)
+        sigma = objective.levels(draws)
+        check_compiled(network, lambda: objective(network, batch, draws, sigma).mean(), config.mixed_precision)
     if step >= config.max_train_steps:  # resumed at the end, to write what may be missing
         validate_and_save()
     with StopRequest(accelerator) as stop:
@@ -203,14 +204,15 @@ def train(config: TrainConfig, arguments: Sequence[str] | None = None) -> None:
             for micro_batch in range(micro_batches):
                 place = (micro_batch * processes + accelerator.process_index) * batch_size
                 draws = BatchDraws(config.seed, step, place, batch_size, images_a_step)
+                sigma = objective.levels(draws)
                 with accelerator.accumulate(network):
-                    losses = objective(network, next(stream), draws)
+                    losses = objective(network, next(stream), draws, sigma)
                     accelerator.backward(losses.mean())
                     if accelerator.sync_gradients and config.max_grad_norm:
                         accelerator.clip_grad_norm_(network.parameters(), config.max_grad_norm)
                     optimizer.step()
                     optimizer.zero_grad()
-                bands.add(losses, draws.whole(objective.draw_sigma, Stream.LEVELS))
+                bands.add(losses, sigma)
             step += 1
             ema.step(weights)
             progress.update(images_a_step)

@@ -37,6 +37,11 @@ def network():
     return network
 
 
+def training_losses(objective, network, batch, draws):
+    """The losses of a training batch, at the noise levels drawn for it."""
+    return objective(network, batch, draws, objective.levels(draws))
+
+
 @pytest.fixture
 def images():
     return torch.randint(0, 256, (8, 1, 8, 8), dtype=torch.uint8)
@@ -44,10 +49,10 @@ def images():
 
 def test_single_sigma_is_denoising_at_that_sigma(network, images):
     batch = {"image": images}
-    single = Objective(settings(**ONE_LEVEL))(network, batch, draws())
+    single = training_losses(Objective(settings(**ONE_LEVEL)), network, batch, draws())
     denoising = Objective(settings())(network, batch, draws(), torch.full((8,), 0.5))
     assert torch.equal(single, denoising)
-    assert not torch.allclose(single, Objective(settings())(network, batch, draws()))
+    assert not torch.allclose(single, training_losses(Objective(settings()), network, batch, draws()))
 
 
 def test_sliced_and_denoising_agree_in_expectation(network, images):
@@ -55,8 +60,9 @@ def test_sliced_and_denoising_agree_in_expectation(network, images):
     images, steps = images.repeat(4, 1, 1, 1), 60
     parameters = list(network.parameters())
 
-    def loss_and_gradient(objective, step):
-        loss = Objective(settings(objective=objective))(network, {"image": images}, draws(0, 32, 32, step)).mean()
+    def loss_and_gradient(name, step):
+        objective = Objective(settings(objective=name))
+        loss = training_losses(objective, network, {"image": images}, draws(0, 32, 32, step)).mean()
         gradient = torch.autograd.grad(loss, parameters)
         return loss.detach(), torch.cat([part.flatten() for part in gradient])
 
@@ -117,7 +123,7 @@ def test_sliced_training_lowers_the_denoising_loss_at_every_level():
     for step in range(50):
         chosen = data.subset(torch.arange(64 * step, 64 * (step + 1)) % len(data))
         optimizer.zero_grad()
-        objective(network, {"image": chosen.images}, draws(0, 64, 64, step)).mean().backward()
+        training_losses(objective, network, {"image": chosen.images}, draws(0, 64, 64, step)).mean().backward()
         optimizer.step()
     after = held_out_loss(objective, network, data, False)
     assert all(after[band] < 0.9 * before[band] for band in before)
@@ -128,13 +134,13 @@ def test_sliced_training_lowers_the_denoising_loss_at_every_level():
 )
 def test_loss_does_not_depend_on_how_a_step_is_cut(network, images, changes):
     objective = Objective(settings(random_flip=True, uniform_dequantization=True, **changes))
-    whole = objective(network, {"image": images}, draws())
+    whole = training_losses(objective, network, {"image": images}, draws())
     parts = [
-        objective(network, {"image": images[first : first + count]}, draws(first, count))
+        training_losses(objective, network, {"image": images[first : first + count]}, draws(first, count))
         for first, count in ((0, 3), (3, 5))
     ]
     torch.testing.assert_close(torch.cat(parts), whole, rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(whole, objective(network, {"image": images}, draws(step=1)))
+    assert not torch.allclose(whole, training_losses(objective, network, {"image": images}, draws(step=1)))
 
 
 def test_projections_are_averaged(network, images):

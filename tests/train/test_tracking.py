@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from command_line import shown_path, training_command, without_flags
 from config import TrainConfig
-from objective import held_out_levels
+from objective import band_names, held_out_levels
 from pixel_quality import PixelDistance
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -88,7 +88,7 @@ def test_token_is_nowhere(tracked):
 def test_band_losses_are_the_means_of_each_band(levels):
     """The held-out levels come with the number of their band."""
     config = TrainConfig(**(SMALL | levels))
-    sigma, band, names = held_out_levels(config)
+    (sigma, band), names = held_out_levels(config), band_names(config)
     loss = torch.rand(len(sigma))
     AcceleratorState._reset_state(reset_partial_state=True)
     losses = tracking.BandLosses(config, torch.device("cpu"))
