@@ -325,6 +325,36 @@ class RefineNet(ModelMixin, ConfigMixin):
         network.to(memory_format=torch.channels_last)  # loading puts contiguous weights in place of the network's own
         return loaded
 
+    def forward(
+        self,
+        sample: Tensor,
+        timestep: Tensor | float,
+        class_labels: Tensor | None = None,
+        return_dict: bool = True,
+    ) -> NCSNOutput | tuple[Tensor]:
+        """The score at `sample` of the data density noised by `timestep`.
+
+        Args:
+            sample: noised images, shape `(B, C, H, W)`, data in [0, 1].
+            timestep: sigma > 0, a number or a tensor of shape `()` or `(B,)`, in data units.  :class:`NCSNModel` warns
+                of one that is more than 1 % off its ladder (with `interpolate_levels`, off its ends), except where it
+                is compiled.
+            class_labels: `None`; these networks have no classes.
+            return_dict: whether to return an :class:`NCSNOutput` or a tuple with the score alone.
+
+        Raises:
+            ValueError: for samples or sigmas of another shape, or given labels.
+        """
+        precise = torch.promote_types(sample.dtype, torch.float32)
+        sigma = torch.as_tensor(timestep, dtype=precise, device=sample.device)
+        self._check(sample, sigma, class_labels)
+        score = self._score(sample.to(precise), sigma.reshape(-1)).to(sample.dtype)
+        return NCSNOutput(sample=score) if return_dict else (score,)
+
+    def _score(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """The score at x, shape `(B, C, H, W)`, of the noise levels `sigma`, shape `(1,)` or `(B,)`."""
+        raise NotImplementedError
+
     def _check(self, sample: Tensor, sigma: Tensor, class_labels: Tensor | None) -> None:
         if class_labels is not None:
             raise ValueError("class_labels were given, but this network has no classes. Leave them out.")
@@ -393,31 +423,9 @@ class NCSNModel(RefineNet):
         norm = partial(ConditionalInstanceNormPlus, num_levels=len(ladder))
         self._build(ARCHITECTURES["ncsnv2"], norm, norm)
 
-    def forward(
-        self,
-        sample: Tensor,
-        timestep: Tensor | float,
-        class_labels: Tensor | None = None,
-        return_dict: bool = True,
-    ) -> NCSNOutput | tuple[Tensor]:
-        """The score at `sample` of the data density noised by `timestep`.
-
-        Args:
-            sample: noised images, shape `(B, C, H, W)`, data in [0, 1].
-            timestep: sigma > 0, a number or a tensor of shape `()` or `(B,)`, in data units.  One that is more than 1 %
-                off the ladder (with `interpolate_levels`, off its ends) gives a warning, except in a compiled network.
-            class_labels: `None`; this network has no classes.
-            return_dict: whether to return an :class:`NCSNOutput` or a tuple with the score alone.
-
-        Raises:
-            ValueError: for samples or sigmas of another shape, or given labels.
-        """
-        precise = torch.promote_types(sample.dtype, torch.float32)
-        sigma = torch.as_tensor(timestep, dtype=precise, device=sample.device)
-        self._check(sample, sigma, class_labels)
-        levels = self._levels(sigma.reshape(-1).expand(len(sample)))
-        score = self._raw(sample.to(precise), levels.to(self.begin_conv.weight.dtype)).to(sample.dtype)
-        return NCSNOutput(sample=score) if return_dict else (score,)
+    def _score(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """f at the levels that each sigma names."""
+        return self._raw(x, self._levels(sigma.expand(len(x))).to(self.begin_conv.weight.dtype))
 
     def _levels(self, sigma: Tensor) -> Tensor:
         """The share of every level in each sigma's parameters, `(B,)` to `(B, L)`; every row sums to 1."""
@@ -481,30 +489,9 @@ class NCSNv2Model(RefineNet):
             raise ValueError(f"0 < sigma_min <= sigma_max must hold; got {sigma_min} and {sigma_max}.")
         self._build(ARCHITECTURES[architecture], InstanceNormPlus, None)
 
-    def forward(
-        self,
-        sample: Tensor,
-        timestep: Tensor | float,
-        class_labels: Tensor | None = None,
-        return_dict: bool = True,
-    ) -> NCSNOutput | tuple[Tensor]:
-        """The score at `sample` of the data density noised by `timestep`.
-
-        Args:
-            sample: noised images, shape `(B, C, H, W)`, data in [0, 1].
-            timestep: sigma > 0, a number or a tensor of shape `()` or `(B,)`, in data units.
-            class_labels: `None`; this network has no classes.
-            return_dict: whether to return an :class:`NCSNOutput` or a tuple with the score alone.
-
-        Raises:
-            ValueError: for samples or sigmas of another shape, or given labels.
-        """
-        precise = torch.promote_types(sample.dtype, torch.float32)
-        sigma = torch.as_tensor(timestep, dtype=precise, device=sample.device)
-        self._check(sample, sigma, class_labels)
-        score = self._raw(sample.to(precise), None).to(precise) / sigma.reshape(-1, 1, 1, 1)
-        score = score.to(sample.dtype)
-        return NCSNOutput(sample=score) if return_dict else (score,)
+    def _score(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """f / sigma."""
+        return self._raw(x, None).to(x.dtype) / sigma.reshape(-1, 1, 1, 1)
 
 
 def geometric_or_given(
