@@ -139,14 +139,12 @@ class NCSNInpaintPipeline(NCSNPipeline):
         else:
             noise = self._noise_like(known, generator) if latents is None else latents.to(known)
             x = known.add(noise, alpha=values[self._begin])
-        x = self._keep(x, known, mask, values[self._begin], generator)
         self._interrupt = False
         for evaluation, (i, again) in enumerate(self.progress_bar(self._order())):
             if again:
                 x = self._back_up(x, i, values[i], values[i + 1], generator)
-                x = self._keep(x, known, mask, values[i], generator)
+            x = self._keep(x, known, mask, values[i], generator)
             x = self._step(i, x, self._score(x, levels[i], conditioning, guidance_scale, dtype), generator)
-            x = self._keep(x, known, mask, values[i + 1], generator)
             if callback_on_step_end is not None:
                 given = {name: x for name in callback_on_step_end_tensor_inputs}
                 x = (callback_on_step_end(self, evaluation, levels[i], given) or {}).get("latents", x)
@@ -172,10 +170,8 @@ class NCSNInpaintPipeline(NCSNPipeline):
         return [(i, r > 0) for i in range(self._begin, last) for r in range(self._resample_steps)] + [(last, False)]
 
     def _keep(self, x: Tensor, known: Tensor, mask: Tensor, sigma: float, generator: Generators) -> Tensor:
-        """`x` with the kept pixels as they are at noise level sigma, known + sigma z; without noise at 0."""
-        if sigma > 0:
-            known = known.add(self._noise_like(known, generator), alpha=sigma)
-        return torch.where(mask, x, known)
+        """`x` with the kept pixels as they are at noise level sigma, known + sigma z."""
+        return torch.where(mask, x, known.add(self._noise_like(known, generator), alpha=sigma))
 
     def _back_up(self, x: Tensor, i: int, sigma: float, following: float, generator: Generators) -> Tensor:
         """Undoes step `i` in distribution: the noise that it removed is added again."""
