@@ -128,10 +128,6 @@ class ImageStream(IterableDataset):
         """
         return self._data([picture for picture, _ in zip(self._all_pictures(), range(count), strict=False)])
 
-    def mean_and_std(self, data_min: float = 0.0, data_max: float = 1.0) -> tuple[float, float]:
-        """Mean and standard deviation of the pixels of :attr:`sample`, in the range [data_min, data_max]."""
-        return self.sample.mean_and_std(data_min, data_max)
-
     def keep_aside(self, num_held_out: int, num_sample: int) -> ImageData:
         """Takes the first `num_held_out` images, and copies of them, out of the stream for good.
 

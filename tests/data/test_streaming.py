@@ -134,7 +134,7 @@ def test_short_streams_keep_a_tenth_aside_and_copies_with_them(tmp_path):
 def test_measured_numbers_are_those_of_the_whole_where_the_sample_is(source):
     stream, _ = stream_train_and_held_out(source.name, num_held_out=1, num_sample=COUNT)
     whole = load_images(source.name)
-    assert stream.mean_and_std(-1, 1) == pytest.approx(whole.mean_and_std(-1, 1), rel=0.02)
+    assert stream.sample.mean_and_std(-1, 1) == pytest.approx(whole.mean_and_std(-1, 1), rel=0.02)
     assert stream.first(10).label_names == stream.label_names
 
 
