@@ -1,6 +1,6 @@
 """How fast training is, and where its time goes.
 
-    python benchmarks/training.py [--rounds 10] [--steps 4] [--output benchmarks/results]
+    python benchmarks/training.py [--rounds 10] [--steps 4] [--launches 5] [--output benchmarks/results]
 
 The network of `train/configs/mnist.yaml` at batch 64 on random bytes, one thread a process.  Four measurements:
 
@@ -9,10 +9,11 @@ The network of `train/configs/mnist.yaml` at batch 64 on random bytes, one threa
                 process, a few steps each; medians over the rounds.  In seconds of this process's processor time, which
                 other programs take nothing of; nothing here waits for anything else.
     profile     milliseconds a step in each part of `train/train.py`, each part's own without that of others within it
-    processes   images/s of one process of 64 images and of two of 32, in turns
+    processes   images/s of one process of 64 images, of two that share a step of 64 or 128, and, to see what the
+                machine's cores give together, of two runs that know nothing of each other; in turns
     compiled    images/s with `--torch_compile`, beside eager, each in a process of its own
 
-The last two are in wall-clock time, so run them in a quiet moment.  All of it takes about four minutes.
+The last two are in wall-clock time, so run them in a quiet moment.  All of it takes about ten minutes.
 """
 
 import argparse
@@ -244,34 +245,59 @@ def work(folder: str, batch_size: int, steps: int, compiled: bool) -> None:
         print(f"speed {processes} {processes * batch_size / statistics.median(durations)}", flush=True)
 
 
-def launched_speed(processes: int, steps: int, compiled: bool = False) -> float:
-    """Images/s of a launched run; a whole step has the same images for any number of processes.
+class LaunchedRun:
+    """A run of `train/train.py` by accelerate, in the background, on one machine.
 
-    Raises:
-        RuntimeError: if the run fails, or was started with another number of processes.
+    Args:
+        processes: how many.
+        batch_size: images of each process.
+        steps: how many are measured.
+        compiled: whether with `--torch_compile`.
     """
-    with tempfile.TemporaryDirectory() as folder:
+
+    def __init__(self, processes: int, batch_size: int, steps: int, *, compiled: bool = False) -> None:
+        self.processes, self.folder = processes, tempfile.TemporaryDirectory()
         command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(processes)]
         command += ["--multi_gpu", "--main_process_port", "0"] if processes > 1 else ["--cpu"]
-        command += [__file__, "--worker", folder, str(BATCH // processes), str(steps)]
+        command += [__file__, "--worker", self.folder.name, str(batch_size), str(steps)]
         environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-        result = subprocess.run(
-            command + ["--compiled"] * compiled, env=environment, capture_output=True, text=True, timeout=1200
-        )
-    found = [line.split() for line in result.stdout.splitlines() if line.startswith("speed ")]
-    if result.returncode or not found or found[0][1] != str(processes):
-        raise RuntimeError(f"The run in {processes} process(es) failed: {result.stderr[-3000:]}")
-    return float(found[0][2])
+        self.process = subprocess.Popen(
+            command + ["--compiled"] * compiled, env=environment, text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def speed(self) -> float:
+        """Images/s of all processes.
+
+        Raises:
+            RuntimeError: if the run fails, or was started with another number of processes.
+        """
+        with self.folder:
+            output, errors = self.process.communicate(timeout=1200)
+        found = [line.split() for line in output.splitlines() if line.startswith("speed ")]
+        if self.process.returncode or not found or found[0][1] != str(self.processes):
+            raise RuntimeError(f"The run in {self.processes} process(es) failed: {errors[-3000:]}")
+        return float(found[0][2])
 
 
 def measure_processes(rounds: int, steps: int) -> dict[str, list[float]]:
-    """Images/s of one process and of two, in turns, and of one that is compiled."""
-    speeds: dict[str, list[float]] = {"one": [], "two": []}
-    for _ in range(rounds):
-        speeds["one"].append(launched_speed(1, steps))
-        speeds["two"].append(launched_speed(2, steps))
-    speeds["compiled"] = [launched_speed(1, steps, compiled=True)]
+    """Images/s of one process and of two, in turns that begin and end with one, and of one that is compiled."""
+    half = BATCH // 2
+    speeds: dict[str, list[float]] = {"one": [], "apart": [], "two": [], "two whole": []}
+    for turn in range(rounds + 1):
+        speeds["one"].append(LaunchedRun(1, BATCH, steps).speed())
+        if turn < rounds:
+            speeds["apart"].append(sum(run.speed() for run in [LaunchedRun(1, BATCH, steps) for _ in range(2)]))
+            speeds["two"].append(LaunchedRun(2, half, steps).speed())
+            speeds["two whole"].append(LaunchedRun(2, BATCH, steps).speed())
+    speeds["compiled"] = [LaunchedRun(1, BATCH, steps, compiled=True).speed()]
     return speeds
+
+
+def over_one(processes: dict[str, list[float]], name: str) -> list[float]:
+    """In each round, the speed of `name` over the mean of those of one process just before and just after."""
+    around = [(before + after) / 2 for before, after in pairwise(processes["one"])]
+    return [speed / one for speed, one in zip(processes[name], around, strict=True)]
 
 
 def as_markdown(result: dict) -> str:
@@ -303,13 +329,25 @@ def as_markdown(result: dict) -> str:
         lines.append(f"| {part} | {value:.2f} | {100 * value / total:.1f} % |")
     if "processes" not in result:
         return "\n".join([*lines, ""])
-    processes = {name: statistics.median(values) for name, values in result["processes"].items()}
+    processes = result["processes"]
+    names = {
+        "apart": f"two runs of {BATCH} images side by side that know nothing of each other",
+        "two": f"two processes of {BATCH // 2} images",
+        "two whole": f"two processes of {BATCH} images",
+    }
     lines += [
         "",
-        f"In wall-clock time: one process {processes['one']:.0f} images/s, two processes {processes['two']:.0f} "
-        f"({processes['two'] / processes['one']:.2f} times), one compiled process {processes['compiled']:.0f}.",
-        "",
+        "| in wall-clock time | images a second, median | over one process, median (lowest, highest round) |",
+        "|---|---|---|",
+        f"| one process of {BATCH} images | {statistics.median(processes['one']):.0f} | |",
     ]
+    for name, title in names.items():
+        ratios = over_one(processes, name)
+        speed = statistics.median(processes[name])
+        lines.append(
+            f"| {title} | {speed:.0f} | {statistics.median(ratios):.2f} ({min(ratios):.2f}, {max(ratios):.2f}) |"
+        )
+    lines += [f"| one compiled process of {BATCH} images | {processes['compiled'][0]:.0f} | |", ""]
     return "\n".join(lines)
 
 
@@ -318,6 +356,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--steps", type=int, default=4, help="steps a round")
+    parser.add_argument("--launches", type=int, default=5, help="rounds of launched runs")
     parser.add_argument("--no-processes", action="store_true", help="leave out what needs a quiet machine")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--worker", nargs=3, metavar=("FOLDER", "BATCH", "STEPS"), help=argparse.SUPPRESS)
@@ -339,7 +378,7 @@ def main() -> None:
         "profile": profile,
     }
     if not arguments.no_processes:
-        result["processes"] = measure_processes(2, 25)
+        result["processes"] = measure_processes(arguments.launches, 25)
     result["load"] = [load, os.getloadavg()[0]]
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "training.json").write_text(json.dumps(result, indent=2) + "\n")
