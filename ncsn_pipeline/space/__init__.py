@@ -4,7 +4,9 @@ limits      what a visitor may ask for: every input is checked there, once
 model       the network, loaded once
 call, run   from settings to a call of the pipeline, and that call in a thread that can be stopped
 plots       figures; grid: images as one picture; report: what is said about settings
-generate    the first tab, with its controls and presets
+playground  the first tab: Langevin particles in the browser
+generate    the second tab, with its controls and presets
+learn       the tab where a small network learns a score in the plane: its data, runs, plots and words beside it
 page        the tabs put together
 """
 

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ncsn_pipeline import geometric_ladder, karras_ladder, step_size_for_variance, uniform_ladder
+from ncsn_pipeline import NCSNPipeline, geometric_ladder, karras_ladder, step_size_for_variance, uniform_ladder
 
 from .limits import GenerateSettings
+from .samplers import SAMPLERS
 
 LADDER_FUNCTIONS = {"geometric": geometric_ladder, "uniform": uniform_ladder, "karras": karras_ladder}
-SCHEDULERS = {"consistent": "ConsistentAnnealedScheduler", "langevin": "AnnealedLangevinScheduler"}
 
 
 def ladder_of(settings: GenerateSettings) -> Tensor:
@@ -35,13 +35,14 @@ def step_size_of(settings: GenerateSettings, sigmas: Tensor) -> float:
 def step_sizes(settings: GenerateSettings, sigmas: Tensor) -> Tensor:
     """alpha_i, how far a step of level i follows the score, shape `(L,)`, in squared data units.
 
-    Annealed Langevin dynamics: eps sigma_i² / sigma_L².  Consistent annealed sampling: (1 - gamma_i²) sigma_i², and
-    sigma_L² at the last level, which denoises.
+    Annealed Langevin dynamics: eps sigma_i² / sigma_L².  Consistent annealed sampling: sigma_i² - sigma_{i+1}².
+    A solver of diffusers, to first order: sigma_i (sigma_i - sigma_{i+1}).  With sigma_{L+1} = 0 the last two denoise.
     """
     sigmas = sigmas.double()
     if settings.sampler == "langevin":
         return step_size_of(settings, sigmas) * (sigmas / sigmas[-1]) ** 2
-    return torch.cat([sigmas[:-1] ** 2 - sigmas[1:] ** 2, sigmas[-1:] ** 2])
+    following = torch.cat([sigmas[1:], sigmas.new_zeros(1)])
+    return sigmas * (sigmas - following) if SAMPLERS[settings.sampler].is_solver else sigmas**2 - following**2
 
 
 def labels_of(settings: GenerateSettings, num_classes: int | None) -> list[int] | int | str | None:
@@ -53,18 +54,31 @@ def labels_of(settings: GenerateSettings, num_classes: int | None) -> list[int] 
     return "none" if settings.digit == "none" else int(settings.digit)
 
 
+def pipeline_for(settings: GenerateSettings, pipeline: NCSNPipeline) -> NCSNPipeline:
+    """A pipeline of one run's own, around the same network."""
+    sampler = SAMPLERS[settings.sampler]
+    if sampler.is_solver:
+        config = {"sigma_max": settings.sigma_max, "sigma_min": settings.sigma_min}
+        scheduler = sampler.scheduler_class.from_config(config, **sampler.ladders[settings.ladder])
+    else:
+        scheduler = sampler.scheduler_class()
+    return NCSNPipeline(pipeline.unet, scheduler, pipeline.config.data_min, pipeline.config.data_max)
+
+
 def call_arguments(settings: GenerateSettings, num_classes: int | None) -> dict[str, Any]:
     """Keyword arguments of the pipeline, the generator seeded."""
-    sigmas = ladder_of(settings)
     arguments: dict[str, Any] = {
         "batch_size": settings.num_images,
         "generator": torch.Generator().manual_seed(settings.seed),
-        "sigmas": sigmas,
     }
+    if SAMPLERS[settings.sampler].is_solver:
+        arguments["num_inference_steps"] = settings.num_levels
+    else:
+        arguments["sigmas"] = ladder_of(settings)
     if settings.sampler == "langevin":
         arguments["steps_per_level"] = settings.steps_per_level
         if settings.step_fraction is not None:
-            arguments["step_size"] = step_size_of(settings, sigmas)
+            arguments["step_size"] = step_size_of(settings, arguments["sigmas"])
     if (labels := labels_of(settings, num_classes)) is not None:
         arguments["class_labels"] = labels
     if settings.guidance_scale != 1:
@@ -74,11 +88,19 @@ def call_arguments(settings: GenerateSettings, num_classes: int | None) -> dict[
 
 def python_snippet(settings: GenerateSettings, num_classes: int | None, model_name: str) -> str:
     """The same call as a program; `images` holds PIL images."""
-    ladder = LADDER_FUNCTIONS[settings.ladder].__name__
-    scheduler = SCHEDULERS[settings.sampler]
-    sigmas = f"{ladder}({settings.sigma_max:g}, {settings.sigma_min:g}, {settings.num_levels})"
+    sampler = SAMPLERS[settings.sampler]
+    high, low = _number(settings.sigma_max), _number(settings.sigma_min)
     lines = [f"batch_size={settings.num_images}", f"generator=torch.Generator().manual_seed({settings.seed})"]
-    lines.append(f"sigmas={sigmas}")
+    if sampler.is_solver:
+        options = ", ".join(f"{key}={value!r}" for key, value in sampler.ladders[settings.ladder].items())
+        imports = f"from diffusers import {sampler.scheduler}\nfrom ncsn_pipeline import NCSNPipeline\n"
+        scheduler = f'{sampler.scheduler}.from_config({{"sigma_max": {high}, "sigma_min": {low}}}, {options})'
+        lines.append(f"num_inference_steps={settings.num_levels}")
+    else:
+        ladder = LADDER_FUNCTIONS[settings.ladder].__name__
+        imports = f"from ncsn_pipeline import NCSNPipeline, {sampler.scheduler}, {ladder}\n"
+        scheduler = f"{sampler.scheduler}()"
+        lines.append(f"sigmas={ladder}({high}, {low}, {settings.num_levels})")
     if settings.sampler == "langevin":
         lines.append(f"steps_per_level={settings.steps_per_level}")
         if settings.step_fraction is not None:
@@ -89,12 +111,16 @@ def python_snippet(settings: GenerateSettings, num_classes: int | None, model_na
     elif labels is not None:
         lines.append(f"class_labels={labels!r}")
     if settings.guidance_scale != 1:
-        lines.append(f"guidance_scale={settings.guidance_scale:g}")
+        lines.append(f"guidance_scale={_number(settings.guidance_scale)}")
     arguments = "\n".join(f"    {line}," for line in lines)
     return (
-        "import torch\n"
-        f"from ncsn_pipeline import NCSNPipeline, {scheduler}, {ladder}\n\n"
+        f"import torch\n{imports}\n"
         f'pipe = NCSNPipeline.from_pretrained("{model_name}")\n'
-        f"pipe.scheduler = {scheduler}()\n"
+        f"pipe.scheduler = {scheduler}\n"
         f"images = pipe(\n{arguments}\n).images\n"
     )
+
+
+def _number(value: float) -> str:
+    """Exactly `value`, short where it is round."""
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)

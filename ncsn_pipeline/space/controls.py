@@ -6,8 +6,9 @@ from gradio.components import Component
 from . import limits
 from .limits import SIGMA_MAX, SIGMA_MIN
 from .model import SpaceModel
+from .models import SpaceModels
+from .samplers import SAMPLERS
 
-SAMPLER_NAMES = [("Consistent annealed", "consistent"), ("Annealed Langevin", "langevin")]
 LADDER_NAMES = [("Geometric", "geometric"), ("Uniform", "uniform"), ("Karras", "karras")]
 STEP_NAMES = [("Automatic", "automatic"), ("By hand", "fraction")]
 
@@ -16,6 +17,7 @@ def defaults(model: SpaceModel) -> dict[str, str | float]:
     """What the page starts with: the model's own range of noise, 50 evaluations, each digit twice."""
     low, high = model.trained_range
     return {
+        "model": model.name,
         "sampler": "consistent",
         "ladder": "geometric",
         "sigma_max": min(max(high, SIGMA_MAX[0]), SIGMA_MAX[1]),
@@ -31,15 +33,35 @@ def defaults(model: SpaceModel) -> dict[str, str | float]:
     }
 
 
-def image_controls(model: SpaceModel) -> dict[str, Component]:
-    """What to draw: class, guidance, number and seed."""
+def class_choices(model: SpaceModel) -> list[tuple[str, str]]:
+    """Names and values of what can be asked of a model with these classes."""
     classes = model.num_classes
     digits = [(f"{label}", f"{label}") for label in range(classes or 0)]
     one_of_each = [("One of each, in turn", "each")] if classes else []
-    choices = [("Drawn at random", "drawn"), *one_of_each, *digits, ("None (no class given)", "none")]
-    default = defaults(model)
+    return [("Drawn at random", "drawn"), *one_of_each, *digits, ("None (no class given)", "none")]
+
+
+def image_controls(models: SpaceModels) -> dict[str, Component]:
+    """What to draw: model, class, guidance, number and seed."""
+    classes = models.default.num_classes
+    default = defaults(models.default)
     return {
-        "digit": gr.Dropdown(choices, value=default["digit"], label="Digit", filterable=False, visible=bool(classes)),
+        "model": gr.Dropdown(
+            list(models.names),
+            value=models.default.name,
+            label="Model",
+            filterable=False,
+            visible=len(models.names) > 1,
+            elem_id="model",
+        ),
+        "digit": gr.Dropdown(
+            class_choices(models.default),
+            value=default["digit"],
+            label="Digit",
+            filterable=False,
+            visible=bool(classes),
+            elem_id="digit",
+        ),
         "guidance_scale": gr.Slider(
             *limits.GUIDANCE,
             value=default["guidance_scale"],
@@ -55,7 +77,7 @@ def image_controls(model: SpaceModel) -> dict[str, Component]:
             default["seed"],
             minimum=limits.SEED[0],
             maximum=limits.SEED[1],
-            precision=0,
+            step=1,
             label="Seed",
             info="The same seed gives the same images.",
             elem_id="seed",
@@ -67,7 +89,16 @@ def ladder_controls(model: SpaceModel) -> dict[str, Component]:
     """How to draw it: sampler and ladder."""
     default = defaults(model)
     return {
-        "sampler": gr.Radio(SAMPLER_NAMES, value=default["sampler"], label="Sampler", elem_id="sampler"),
+        "sampler": gr.Dropdown(
+            [
+                (sampler.label + (", of diffusers" if sampler.is_solver else ""), name)
+                for name, sampler in SAMPLERS.items()
+            ],
+            value=default["sampler"],
+            label="Sampler",
+            filterable=False,
+            elem_id="sampler",
+        ),
         "ladder": gr.Radio(LADDER_NAMES, value=default["ladder"], label="Spacing of the levels", elem_id="ladder"),
         "sigma_max": gr.Slider(
             *limits.SIGMA_MAX, value=default["sigma_max"], step=0.1, label="σ max, the first level", elem_id="sigma-max"

@@ -1,30 +1,34 @@
 """The Generate tab: images from noise, as they form, with every setting of the sampler at hand."""
 
 import secrets
+from functools import partial
 from typing import Any
 
 import gradio as gr
 import numpy as np
 
 from . import report
-from .controls import defaults, image_controls, ladder_controls, langevin_controls
+from .controls import class_choices, defaults, image_controls, ladder_controls, langevin_controls
 from .generate_answers import INPUTS, GenerateAnswers
 from .grid import image_grid, row_of_classes
 from .limits import SEED
-from .model import SpaceModel
-from .presets import Preset, presets
+from .models import SpaceModels
+from .presets import presets
+from .sharing import PRIVATE, SharedView
+from .trajectory import trajectory_player
 
 
 class GenerateTab:
     """Builds the tab inside the current `gr.Blocks` and connects its events.
 
     Args:
-        model: what to sample from.
+        models: what to sample from.
     """
 
-    def __init__(self, model: SpaceModel) -> None:
-        self.model = model
-        self.answers = GenerateAnswers(model)
+    def __init__(self, models: SpaceModels) -> None:
+        self.models = models
+        self.model = models.default
+        self.answers = GenerateAnswers(models)
         self._build()
         self._connect()
 
@@ -32,23 +36,25 @@ class GenerateTab:
         self.presets = presets(defaults(self.model))
         with gr.Row(elem_classes="presets"):
             self.preset_buttons = [gr.Button(preset.name, size="sm", min_width=110) for preset in self.presets]
-        self.preset_note = gr.HTML(self._preset_note(self.presets[0]), elem_id="preset-note")
+        self.preset_note = gr.HTML(
+            report.preset_note(self.presets[0].name, self.presets[0].note), elem_id="preset-note"
+        )
         with gr.Row(elem_classes="section"):
             with gr.Column(scale=4, min_width=300):
                 gr.HTML('<h2 class="heading">What to draw</h2>')
                 with gr.Group():
-                    controls = image_controls(self.model)
+                    controls = image_controls(self.models)
                 with gr.Row():
                     self.generate_button = gr.Button("Generate", variant="primary", elem_id="generate", min_width=110)
                     self.stop_button = gr.Button(
                         "Stop", variant="stop", interactive=False, elem_id="stop", min_width=80
                     )
                     self.seed_button = gr.Button("New seed", elem_id="new-seed", min_width=80)
-                self.cost = gr.HTML(elem_id="cost")
+                self.cost = gr.HTML(label="Cost", elem_id="cost")
             with gr.Column(scale=7, min_width=300):
                 start = self.answers.start()
                 words = f"Ready. Below: noise at σ = {start.sigma:.3g}, and what the network makes of it."
-                self.status = gr.HTML(report.status(words, of=start.evaluations), elem_id="status")
+                self.status = gr.HTML(report.status(words, of=start.evaluations), label="Status", elem_id="status")
                 with gr.Row(elem_classes="pictures"):
                     self.samples = self._picture("x", "the samples", start.samples, "samples")
                     self.denoised = self._picture("x + σ²s", "denoised", start.denoised, "denoised")
@@ -60,11 +66,28 @@ class GenerateTab:
                     with gr.Column(visible=False, elem_classes="langevin") as self.langevin_group:
                         controls |= langevin_controls(self.model)
             with gr.Column(scale=7, min_width=300):
-                self.plots = gr.HTML(elem_id="plots")
-                self.notes = gr.HTML(elem_id="notes")
+                self.plots = gr.HTML(label="Ladder", elem_id="plots")
+                self.notes = gr.HTML(label="Notes", elem_id="notes")
+        with gr.Row(elem_classes="section"):
+            with gr.Column(scale=6, min_width=300):
+                gr.HTML('<h2 class="heading">How they formed</h2>')
+                self.trajectory = trajectory_player()
+                with gr.Row():
+                    self.downloads = [
+                        gr.DownloadButton(label, interactive=False, size="sm", min_width=90, elem_id=elem_id)
+                        for label, elem_id in (
+                            ("PNG", "download-grid"),
+                            ("GIF", "download-animation"),
+                            ("Python", "download-program"),
+                        )
+                    ]
+            with gr.Column(scale=7, min_width=300):
+                self.statistics = gr.HTML(label="Statistics", elem_id="statistics")
         with gr.Accordion("The same images in Python", open=False):
             self.code = gr.Code(language="python", label="Python", interactive=False, buttons=["copy"], elem_id="code")
         self.controls = controls
+        shared = {name: controls[name] for name in INPUTS if name != "model" or len(self.models.names) > 1}
+        self.view = SharedView("generate", shared, self._check_shared)
         self.inputs = [controls[name] for name in INPUTS]
 
     def _connect(self) -> None:
@@ -81,45 +104,54 @@ class GenerateTab:
             concurrency_id="plots",
             concurrency_limit=1,
         )
-        private = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
-        controls["sampler"].change(
-            lambda sampler: gr.update(visible=sampler == "langevin"),
-            controls["sampler"],
-            self.langevin_group,
-            **private,
+        gr.on(
+            [controls["sampler"].change, controls["step_mode"].change],
+            self.layout,
+            [controls["sampler"], controls["step_mode"]],
+            [self.langevin_group, controls["step_fraction"]],
+            **PRIVATE,
         )
-        controls["step_mode"].change(
-            lambda mode: gr.update(visible=mode == "fraction"),
-            controls["step_mode"],
-            controls["step_fraction"],
-            **private,
+        controls["model"].input(
+            self.answers.choose_model,
+            controls["model"],
+            [controls[name] for name in ("digit", "guidance_scale", "num_images", "sigma_max", "sigma_min")],
+            api_name="choose_model",
+            api_description="Sets the controls of this session to a model's classes and range of noise levels.",
+            show_progress="hidden",
         )
-        if self.model.num_classes:
-            controls["digit"].input(
-                self.whole_rows, [controls["digit"], controls["num_images"]], controls["num_images"], **private
-            )
-        self.seed_button.click(lambda: secrets.randbelow(SEED[1]), None, controls["seed"], **private)
-        for preset, button in zip(self.presets, self.preset_buttons, strict=True):
+        controls["digit"].input(
+            self.whole_rows,
+            [controls["model"], controls["digit"], controls["num_images"]],
+            controls["num_images"],
+            **PRIVATE,
+        )
+        self.seed_button.click(lambda: secrets.randbelow(SEED[1]), None, controls["seed"], **PRIVATE)
+        for index, (preset, button) in enumerate(zip(self.presets, self.preset_buttons, strict=True)):
             targets = [controls[name] for name in preset.values]
-            button.click(
-                lambda preset=preset: [self._preset_note(preset), *preset.values.values()],
-                None,
-                [self.preset_note, *targets],
-                **private,
-            )
+            button.click(partial(self.apply_preset, index), controls["model"], [self.preset_note, *targets], **PRIVATE)
         buttons = [self.generate_button, self.stop_button]
-        run = self.generate_button.click(self.answers.wait, None, [self.status, *buttons], **private).then(
+        run = self.generate_button.click(self.answers.wait, None, [self.status, *buttons], **PRIVATE).then(
             self.answers.generate,
             self.inputs,
-            [self.samples, self.denoised, self.status, self.code],
+            [
+                *(self.samples, self.denoised, self.status, self.code),
+                *(self.trajectory, self.statistics, *self.downloads),
+            ],
             api_name="generate",
-            api_description="Images from noise: the samples, their denoised estimate, a line of status, the Python.",
+            api_description="Images from noise: the samples, their denoised estimate, a line of status, the Python, "
+            "every kept step, plots of the run, and the files: images, animation, program.",
             show_progress="hidden",
             concurrency_id="torch",
             concurrency_limit=1,
         )
+        run.success(
+            lambda *files: [gr.update(interactive=bool(file)) for file in files],
+            self.downloads,
+            self.downloads,
+            **PRIVATE,
+        )
         for ended in (run.then, run.failure):  # `then` alone is not reached after an error
-            ended(lambda: [gr.update(interactive=True), gr.update(interactive=False)], None, buttons, **private)
+            ended(lambda: [gr.update(interactive=True), gr.update(interactive=False)], None, buttons, **PRIVATE)
         self.stop_button.click(
             self.answers.stop,
             None,
@@ -132,7 +164,21 @@ class GenerateTab:
 
     def connect_page(self, page: gr.Blocks) -> None:
         """What happens when the page opens and when it is left."""
-        page.load(
+        restored = self.view.connect(page)
+        restored.then(
+            self.layout,
+            [self.controls["sampler"], self.controls["step_mode"]],
+            [self.langevin_group, self.controls["step_fraction"]],
+            **PRIVATE,
+        )
+        if len(self.models.names) > 1:
+            restored.then(
+                self.classes,
+                self.controls["model"],
+                [self.controls["digit"], self.controls["guidance_scale"]],
+                **PRIVATE,
+            )
+        restored.then(
             self.answers.preview,
             self.inputs,
             [self.plots, self.notes, self.cost, self.code],
@@ -142,16 +188,32 @@ class GenerateTab:
         )
         page.unload(self.answers.leave)
 
-    def whole_rows(self, digit: str, num_images: float) -> dict[str, Any]:
+    @staticmethod
+    def layout(sampler: str, step_mode: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Shows what only annealed Langevin dynamics has, and the step size where it is set by hand."""
+        return gr.update(visible=sampler == "langevin"), gr.update(visible=step_mode == "fraction")
+
+    def classes(self, model: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What can be asked of a model that the page's address names."""
+        chosen = self.models.get(model)
+        conditional = bool(chosen.num_classes)
+        return gr.update(choices=class_choices(chosen), visible=conditional), gr.update(visible=conditional)
+
+    def apply_preset(self, index: int, model: str) -> list[Any]:
+        """The preset's words and values."""
+        note, values = self.answers.preset(index, model)
+        return [note, *values.values()]
+
+    def whole_rows(self, model: str, digit: str, num_images: float) -> dict[str, Any]:
         """Rounds the number of images to whole rows where each digit is asked for in turn."""
-        classes = self.model.num_classes
-        if digit != "each" or not isinstance(num_images, int | float) or classes > 64:
+        classes = self.models.get(model).num_classes
+        if digit != "each" or not isinstance(num_images, int | float) or not classes or classes > 64:
             return gr.skip()
         return gr.update(value=min(max(round(num_images / classes), 1), 64 // classes) * classes)
 
-    @staticmethod
-    def _preset_note(preset: Preset) -> str:
-        return f'<p class="preset-note"><b>{preset.name}.</b> {preset.note}</p>'
+    def _check_shared(self, **values: Any) -> None:
+        values = {"model": self.model.name} | values
+        self.answers.check(*(values[name] for name in INPUTS))
 
     def _picture(self, formula: str, words: str, images: np.ndarray, elem_id: str) -> gr.Image:
         columns = row_of_classes(len(images), self.model.num_classes) if self.model.num_classes else None

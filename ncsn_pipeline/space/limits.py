@@ -8,11 +8,12 @@ evaluates every image with and without its class), and has one budget.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
-SAMPLERS = ("consistent", "langevin")
+from .samplers import SAMPLERS
+
 LADDERS = ("geometric", "uniform", "karras")
 STEP_MODES = ("automatic", "fraction")
 
@@ -38,12 +39,12 @@ class GenerateSettings:
     """Checked settings of one run of the Generate tab.
 
     Args:
-        sampler: `"consistent"` or `"langevin"`.
-        ladder: `"geometric"`, `"uniform"` or `"karras"`.
+        sampler: a key of `SAMPLERS`.
+        ladder: `"geometric"`, `"uniform"` or `"karras"`; diffusers' solvers have no uniform one.
         sigma_max: first level, in data units.
         sigma_min: last level; equal to `sigma_max` where there is one level.
         num_levels: L.
-        steps_per_level: Langevin steps T at each level; 1 for consistent sampling.
+        steps_per_level: Langevin steps T at each level; 1 for the other samplers.
         step_fraction: the step size as a fraction of its limit 2 sigma_L²; `None` for technique 4's.
         digit: `"drawn"`, `"each"`, `"none"`, or the number of a class as a string.
         guidance_scale: w; 1 means no guidance.
@@ -65,7 +66,9 @@ class GenerateSettings:
 
     @property
     def evaluations(self) -> int:
-        """Number of network evaluations; annealed Langevin dynamics needs one more, for the denoising."""
+        """Number of network evaluations: Langevin dynamics denoises at last, a second-order solver takes two a step."""
+        if SAMPLERS[self.sampler].second_order:
+            return 2 * self.num_levels - 1
         return self.num_levels * self.steps_per_level + (self.sampler == "langevin")
 
     @property
@@ -95,7 +98,7 @@ def check_generate(
     Raises:
         SettingsError: for the first input that is not valid, or a run that costs more than the budget.
     """
-    sampler = check_choice("Sampler", sampler, SAMPLERS)
+    sampler = check_choice("Sampler", sampler, tuple(SAMPLERS))
     ladder = check_choice("Ladder", ladder, LADDERS)
     sigma_max = check_number("σ max", sigma_max, *SIGMA_MAX)
     sigma_min = check_number("σ min", sigma_min, *SIGMA_MIN)
@@ -109,17 +112,25 @@ def check_generate(
     num_images = check_whole("Number of images", num_images, *IMAGES)
     seed = check_whole("Seed", seed, *SEED)
 
-    if num_levels > 1 and sigma_min >= sigma_max:
+    solver = SAMPLERS[sampler].is_solver
+    if solver and ladder not in SAMPLERS[sampler].ladders:
+        raise SettingsError(
+            f"{SAMPLERS[sampler].label} has no {ladder} spacing of its levels. "
+            f"Choose {' or '.join(SAMPLERS[sampler].ladders)}."
+        )
+    if sigma_min >= sigma_max and (solver or num_levels > 1):
         raise SettingsError(
             f"σ min ({sigma_min:g}) must be below σ max ({sigma_max:g}) where there are {num_levels} levels. "
             "Lower σ min, raise σ max, or ask for one level."
+            if num_levels > 1
+            else f"σ min ({sigma_min:g}) must be below σ max ({sigma_max:g}). Lower σ min, or raise σ max."
         )
     langevin = sampler == "langevin"
     settings = GenerateSettings(
         sampler=sampler,
         ladder=ladder,
         sigma_max=sigma_max,
-        sigma_min=sigma_min if num_levels > 1 else sigma_max,
+        sigma_min=sigma_min if solver or num_levels > 1 else sigma_max,
         num_levels=num_levels,
         steps_per_level=steps_per_level if langevin else 1,
         step_fraction=step_fraction if langevin and step_mode == "fraction" else None,
@@ -173,17 +184,41 @@ def _check_cost(settings: GenerateSettings) -> None:
     cost = settings.evaluations * settings.images_per_evaluation
     if cost <= BUDGET:
         return
-    per_image = settings.evaluations * settings.images_per_evaluation // settings.num_images
-    if per_image <= BUDGET:
-        advice = f"Ask for at most {BUDGET // per_image} image(s), or fewer evaluations."
-    else:
-        steps = (BUDGET * settings.num_images // settings.images_per_evaluation - 1) // settings.num_levels
-        advice = f"Ask for one image and at most {steps} steps per level."
-    guided = " × 2 for guidance" if settings.images_per_evaluation > settings.num_images else ""
+    guided = settings.images_per_evaluation // settings.num_images
+    times = " × 2 for guidance" if guided > 1 else ""
     raise SettingsError(
-        f"{settings.evaluations:,} evaluations × {settings.num_images} images{guided} = {cost:,}, "
-        f"and a run may cost {BUDGET:,}. {advice}"
+        f"{settings.evaluations:,} evaluations × {settings.num_images} images{times} = {cost:,}, "
+        f"and a run may cost {BUDGET:,}. The nearest allowed: {nearest_allowed(settings)}."
     )
+
+
+def nearest_allowed(settings: GenerateSettings) -> str:
+    """Every setting that alone brings a run down to the budget, with its largest value; for one image if need be."""
+    advice = _advice(settings, settings.num_images)
+    return " or ".join(advice) if advice else "one image and " + " or ".join(_advice(settings, 1))
+
+
+def _advice(settings: GenerateSettings, num_images: int) -> list[str]:
+    per_evaluation = num_images * (settings.images_per_evaluation // settings.num_images)
+    evaluations = BUDGET // per_evaluation
+    largest = {
+        "at most {} image(s)": BUDGET * num_images // (per_evaluation * settings.evaluations) if num_images > 1 else 0,
+        "at most {} levels": _largest(settings, "num_levels", evaluations),
+        "at most {} steps per level": (
+            _largest(settings, "steps_per_level", evaluations) if settings.sampler == "langevin" else 0
+        ),
+    }
+    return [text.format(value) for text, value in largest.items() if value >= 1]
+
+
+def _largest(settings: GenerateSettings, name: str, evaluations: int) -> int:
+    """The largest value of a count below its own with which a run needs no more than so many evaluations, or 0."""
+    fits = (
+        value
+        for value in range(getattr(settings, name), 0, -1)
+        if replace(settings, **{name: value}).evaluations <= evaluations
+    )
+    return next(fits, 0)
 
 
 def _shown(value: Any) -> str:

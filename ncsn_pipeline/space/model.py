@@ -42,14 +42,9 @@ class SpaceModel:
             )
         pipeline = NCSNPipeline.from_pretrained(source, local_files_only=is_folder)
         pipeline.set_progress_bar_config(disable=True)
-        name = (
-            source
-            if not is_folder
-            else "/".join(folder.parts[-2:] if folder.parent.name == "pretrained" else folder.parts[-1:])
-        )
         one, sixteen = _seconds(pipeline, 1), _seconds(pipeline, 16)
         slope = max((sixteen - one) / 15, 0.0)
-        return cls(pipeline, name, max(one - slope, 0.0), slope)
+        return cls(pipeline, name_of(source), max(one - slope, 0.0), slope)
 
     @property
     def num_classes(self) -> int | None:
@@ -71,6 +66,14 @@ class SpaceModel:
     def seconds(self, evaluations: int, images: int) -> float:
         """Estimated duration of that many evaluations of that many images each."""
         return evaluations * (self.seconds_at_all + images * self.seconds_an_image)
+
+
+def name_of(source: str) -> str:
+    """What a visitor may load a model by: its Hub id, or the last part of its folder, `pretrained/` before it."""
+    folder = Path(source)
+    if not folder.is_dir():
+        return source
+    return "/".join(folder.parts[-2:] if folder.parent.name == "pretrained" else folder.parts[-1:])
 
 
 @torch.no_grad()

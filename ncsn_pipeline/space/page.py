@@ -6,8 +6,15 @@ from typing import Any
 import gradio as gr
 from gradio.themes.utils import fonts
 
+from .about import AboutTab
 from .generate import GenerateTab
-from .model import SpaceModel
+from .guard import GuardedBlocks, refuse_large_pictures
+from .learn import LearnTab
+from .models import SpaceModels
+from .playground import PlaygroundTab
+from .repair import RepairTab
+from .sharing import share_tabs
+from .tour import TourTab
 
 TITLE = "Noise-conditional score networks"
 INTRODUCTION = """
@@ -16,44 +23,70 @@ INTRODUCTION = """
 from pure noise, follow <i>s</i> at a large σ, then at smaller and smaller ones: digits appear.</p></header>
 """
 DAY = 24 * 60 * 60
+MOST_SESSIONS = 100  # a third of a megabyte each, and a caller without a page never closes his
 
 
-def build_page(model_source: str) -> gr.Blocks:
-    """The page for one model.
+def build_page(*model_sources: str) -> gr.Blocks:
+    """The page for one model, or for several to choose among.
 
     Args:
-        model_source: a folder that `NCSNPipeline.save_pretrained` wrote, or the id of a model on the Hub.
+        *model_sources: folders that `NCSNPipeline.save_pretrained` wrote, or ids of models on the Hub.  The first is
+            loaded at once and shown by every tab, the others when they are asked for.
 
     Raises:
+        ValueError: for no source.
         FileNotFoundError: for a folder without a model.
         OSError: for a model that the Hub does not give.
     """
-    model = SpaceModel.load(model_source)
-    with gr.Blocks(title=TITLE, fill_width=True, delete_cache=(DAY // 24, DAY)) as page:
+    refuse_large_pictures()
+    models = SpaceModels(model_sources)
+    with GuardedBlocks(title=TITLE, fill_width=True, delete_cache=(DAY // 24, DAY)) as page:
         gr.HTML(INTRODUCTION)
-        with gr.Tabs():
-            with gr.Tab("Generate"):
-                generate = GenerateTab(model)
+        with gr.Tabs() as tabs:
+            with gr.Tab("Playground", id="playground"):
+                PlaygroundTab()
+            with gr.Tab("Generate", id="generate"):
+                generate = GenerateTab(models)
+            with gr.Tab("Repair", id="repair"):
+                repair = RepairTab(models)
+            with gr.Tab("Learn the score", id="learn"):
+                learn = LearnTab()
+            with gr.Tab("Lecture", id="lecture"):
+                tour = TourTab()
+            with gr.Tab("About / API", id="about"):
+                about = AboutTab(models.default)
+        share_tabs(page, tabs)
+        tour.connect_page(page)
+        about.connect_page(page)
         generate.connect_page(page)
+        repair.connect_page(page)
+        learn.connect_page(page)
     # One run of torch at a time (its events share a concurrency_id); who comes later waits, up to a point.
-    return page.queue(max_size=32)
+    # Closed to direct calls, which would not wait.
+    return page.queue(max_size=32, api_open=False)
 
 
 def launch_options() -> dict[str, Any]:
     """Keyword arguments of `launch`; address and port come from Gradio's own environment variables."""
     return {
         "theme": _theme(),
-        "css_paths": Path(__file__).with_name("page.css"),
+        "css_paths": [Path(__file__).with_name(name) for name in ("page.css", "tour.css")],
         "footer_links": ["api", "gradio"],
+        "max_file_size": "4mb",
+        "state_session_capacity": MOST_SESSIONS,
         "run_history": False,
     }
 
 
 def _theme() -> gr.themes.Base:
-    """Fonts that Gradio serves itself: a visitor's browser asks nobody else."""
+    """Fonts that Gradio serves itself: a visitor's browser asks nobody else; colours that can be read."""
     return gr.themes.Default(
         primary_hue=gr.themes.colors.indigo,
         neutral_hue=gr.themes.colors.slate,
         font=[fonts.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"],
         font_mono=[fonts.LocalFont("IBM Plex Mono", weights=(400, 700)), "ui-monospace", "monospace"],
+    ).set(
+        # Gradio's own, 400 and 500, are too faint: text on white, white on a button.
+        body_text_color_subdued="*neutral_500",
+        button_primary_background_fill="*primary_600",
     )

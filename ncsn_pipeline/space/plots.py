@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
@@ -75,6 +76,47 @@ def step_size_figure(step_sizes: Sequence[float], limits: Sequence[float], limit
     return figure
 
 
+def noise_left_figure(noise_left: Sequence[float]) -> Figure:
+    """How much noise the network finds in x, of what its level names: sigma ||s|| / sqrt(D) of every evaluation.
+
+    Args:
+        noise_left: its values, shape `(N,)`, >= 0.
+    """
+    figure, axes = _panel(len(noise_left), "evaluation")
+    axes.axhline(1, color=INK, alpha=0.55, linewidth=1.2, linestyle=(0, (4, 3)))
+    axes.plot(range(1, len(noise_left) + 1), noise_left, color=SIGMA_COLOUR, linewidth=1.6)
+    low, high = min(noise_left), max(noise_left)
+    axes.set_yscale("log" if high > 20 else "linear")
+    axes.set_ylim(min(0.5, low / 1.2) if high > 20 else 0, max(1.5, 1.1 * high))
+    if high > 20:
+        _decades(axes)
+    return figure
+
+
+def deviation_figure(sigmas: Sequence[float], deviations: Sequence[float]) -> Figure:
+    """The standard deviation of x over sigma, and what it is in equilibrium: sqrt(sigma² + s²), s that of the images.
+
+    Args:
+        sigmas: of every evaluation, shape `(N,)`, > 0, in data units.
+        deviations: of x there, the same shape; the last one is taken for s.
+    """
+    figure, axes = _panel(2, "σ")
+    axes.set_xscale("log")
+    axes.set_xlim(max(sigmas) * 1.15, min(sigmas) / 1.15)
+    expected = [math.hypot(sigma, deviations[-1]) for sigma in sigmas]
+    axes.plot(sigmas, expected, color=INK, alpha=0.55, linewidth=1.2, linestyle=(0, (4, 3)), label="√(σ² + s²)")
+    few = len(set(sigmas)) <= MOST_DOTS
+    axes.plot(
+        sigmas, deviations, color=STEP_COLOUR, linewidth=1.6, label="of x", marker="o" if few else None, markersize=3
+    )
+    values = [*deviations, *expected]
+    axes.set_ylim(min(values) / 1.6, max(values) * 1.6)
+    _decades(axes)
+    _decades(axes, axes.xaxis, *sorted(axes.get_xlim()))
+    axes.legend(loc="upper right", frameon=False, fontsize=8, labelcolor=INK, handlelength=2.2, reverse=True)
+    return figure
+
+
 def themed_svg(figure: Figure, description: str) -> str:
     """The figure as an `<svg>` element for a page.
 
@@ -96,7 +138,7 @@ def themed_svg(figure: Figure, description: str) -> str:
     return svg.replace(INK, "currentColor")
 
 
-def _panel(num_levels: int) -> tuple[Figure, Axes]:
+def _panel(num_levels: int, across: str = "level i") -> tuple[Figure, Axes]:
     figure = Figure(figsize=(3.7, 2.5), layout="constrained")
     axes = figure.add_subplot()
     axes.set_yscale("log")
@@ -104,7 +146,7 @@ def _panel(num_levels: int) -> tuple[Figure, Axes]:
     axes.set_xlim(1 - margin, num_levels + margin)
     round_ones = MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]).tick_values(0, num_levels)
     axes.xaxis.set_major_locator(FixedLocator([1, *(tick for tick in round_ones if 1 < tick <= num_levels)]))
-    axes.set_xlabel("level i", color=INK, fontsize=9)
+    axes.set_xlabel(across, color=INK, fontsize=9)
     axes.tick_params(colors=INK, labelsize=9, length=0)
     axes.grid(color=INK, alpha=0.13, linewidth=0.8)
     axes.set_axisbelow(True)
@@ -120,14 +162,15 @@ def _levels(axes: Axes, values: Sequence[float], colour: str) -> None:
     axes.plot(range(1, len(values) + 1), values, color=colour, linewidth=1.6, marker=marker, markersize=3.4)
 
 
-def _decades(axes: Axes) -> None:
-    """A tick for every power of ten, or every other one where they would crowd."""
-    low, high = (math.log10(limit) for limit in axes.get_ylim())
+def _decades(axes: Axes, axis: Axis | None = None, low: float | None = None, high: float | None = None) -> None:
+    """A tick for every power of ten, or every other one where they would crowd; of the vertical axis by default."""
+    axis = axis or axes.yaxis
+    low, high = (math.log10(limit) for limit in ((low, high) if low else axes.get_ylim()))
     powers = range(math.ceil(low), math.floor(high) + 1)
-    stride = math.ceil(len(powers) / 7)
-    axes.yaxis.set_major_locator(FixedLocator([10.0**power for power in powers[::stride]]))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(_power_of_ten))
+    stride = math.ceil(len(powers) / 7) or 1
+    axis.set_major_locator(FixedLocator([10.0**power for power in powers[::stride]]))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(_power_of_ten))
 
 
 def _power_of_ten(value: float, _: int | None = None) -> str:

@@ -7,7 +7,9 @@ from ncsn_pipeline import diagnose_noise_levels, step_size_for_variance
 from .call import ladder_of, step_size_of, step_sizes
 from .limits import DEADLINE_SECONDS, GenerateSettings
 from .model import SpaceModel
-from .plots import noise_level_figure, step_size_figure, themed_svg
+from .plots import deviation_figure, noise_left_figure, noise_level_figure, step_size_figure, themed_svg
+from .recording import Recording
+from .samplers import SAMPLERS
 
 
 def ladder_plots(settings: GenerateSettings, model: SpaceModel) -> str:
@@ -20,13 +22,34 @@ def ladder_plots(settings: GenerateSettings, model: SpaceModel) -> str:
         f"Noise levels: {len(sigmas)} from {float(sigmas[0]):.3g} to {float(sigmas[-1]):.3g}",
     )
     alphas = step_sizes(settings, sigmas)
+    solver = SAMPLERS[settings.sampler].is_solver
     steps = themed_svg(
         step_size_figure(alphas.tolist(), limits.tolist(), "2σᵢ²: diverges" if langevin else "σᵢ²: removes all noise"),
         f"Step sizes: from {float(alphas[0]):.3g} to {float(alphas[-1]):.3g}",
     )
     return (
         f'<div class="ladder"><figure><figcaption>Noise levels <i>σ<sub>i</sub></i></figcaption>{levels}</figure>'
-        f"<figure><figcaption>Step sizes <i>α<sub>i</sub></i></figcaption>{steps}</figure></div>"
+        f"<figure><figcaption>Step sizes <i>α<sub>i</sub></i>{', to first order' if solver else ''}</figcaption>"
+        f"{steps}</figure></div>"
+    )
+
+
+def run_plots(recording: Recording) -> str:
+    """The two numbers that tell whether a run kept its equilibrium, each over the whole of it."""
+    noise = recording.noise_left
+    left = themed_svg(
+        noise_left_figure(noise), f"Noise found in x, of what its level names: from {noise[0]:.3g} to {noise[-1]:.3g}"
+    )
+    deviations = recording.deviations
+    right = themed_svg(
+        deviation_figure(recording.sigmas, deviations),
+        f"Standard deviation of x: from {deviations[0]:.3g} to {deviations[-1]:.3g}",
+    )
+    return (
+        '<div class="ladder"><figure><figcaption>Noise found in <i>x</i>: <i>σ‖s‖/√D</i></figcaption>'
+        f"{left}<p>1: as much as its level names. Above: steps too large, or too few.</p></figure>"
+        f"<figure><figcaption>Standard deviation of <i>x</i></figcaption>{right}"
+        "<p>In equilibrium it follows the dashed line, <i>s</i> that of the images.</p></figure></div>"
     )
 
 
@@ -71,6 +94,11 @@ def notes(settings: GenerateSettings, model: SpaceModel) -> str:
         return f'<div class="notes good"><p>✓ {praise}</p>{f"<p>{said}</p>" if said else ""}</div>'
     items = "".join(f"<li>{html.escape(fault)}</li>" for fault in faults)
     return f'<div class="notes warn"><ul>{items}</ul>{f"<p>{said}</p>" if said else ""}</div>'
+
+
+def preset_note(name: str, note: str) -> str:
+    """What a preset is for."""
+    return f'<p class="preset-note"><b>{html.escape(name)}.</b> {html.escape(note)}</p>'
 
 
 def refusal(reason: str) -> str:

@@ -1,4 +1,4 @@
-"""One run of the pipeline that can be watched, stopped, and never outlives its deadline.
+"""One run of a pipeline that can be watched, stopped, and never outlives its deadline.
 
 The pipeline works in a thread of its own and reports through its callback; the page's generator takes what is newest, a
 few times a second.  So the page shows what the pipeline makes, and looking does not slow it down.
@@ -14,32 +14,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler, NCSNPipeline
+from ncsn_pipeline import NCSNPipeline
+
+from .recording import Recording
 
 FRAMES_PER_SECOND = 5
-
-
-class _KeepsEstimate:
-    """Keeps the denoised estimate x + sigma² s of the newest step, which the pipeline does not hand to its callback."""
-
-    denoised: Tensor | None = None
-
-    def step(self, *args: Any, **kwargs: Any) -> Any:
-        """The scheduler's own step."""
-        output = super().step(*args, **kwargs)
-        self.denoised = output[1]
-        return output
-
-
-class _WatchedConsistentAnnealedScheduler(_KeepsEstimate, ConsistentAnnealedScheduler):
-    """Consistent annealed sampling."""
-
-
-class _WatchedAnnealedLangevinScheduler(_KeepsEstimate, AnnealedLangevinScheduler):
-    """Annealed Langevin dynamics."""
-
-
-WATCHED = {"consistent": _WatchedConsistentAnnealedScheduler, "langevin": _WatchedAnnealedLangevinScheduler}
 
 
 @dataclass(frozen=True)
@@ -64,28 +43,28 @@ class Frame:
 
 
 class SamplingRun:
-    """A call of the pipeline in a thread.
+    """A call of a pipeline in a thread.
 
     Args:
-        pipeline: whose network and data range are used; it is not changed.
-        sampler: a key of `WATCHED`.
+        pipeline: this run's own: its networks may be shared, its scheduler may not.
         arguments: of the call.
         stop: ends the run after the current evaluation when it is set.
         deadline: seconds after which the run ends by itself.
     """
 
     def __init__(
-        self, pipeline: NCSNPipeline, sampler: str, arguments: dict[str, Any], stop: threading.Event, deadline: float
+        self, pipeline: NCSNPipeline, arguments: dict[str, Any], stop: threading.Event, deadline: float
     ) -> None:
-        self.pipeline = NCSNPipeline(
-            pipeline.unet, WATCHED[sampler](), pipeline.config.data_min, pipeline.config.data_max
-        )
-        self.pipeline.set_progress_bar_config(disable=True)
+        pipeline.set_progress_bar_config(disable=True)
+        # The pipeline hands the samples to its callback, not the score: that is seen on its way out of this method.
+        self._evaluate, pipeline._score = pipeline._score, self._seen
+        self.pipeline = pipeline
         self.arguments = arguments
         self.stop = stop
         self.deadline = deadline
         self.seconds = 0.0
         self.timed_out = False
+        self.recording = Recording()
         self._newest: queue.Queue[Frame] = queue.Queue(maxsize=1)
         self._error: Exception | None = None
 
@@ -118,24 +97,31 @@ class SamplingRun:
         except Exception as error:
             self._error = error
 
+    def _seen(self, x: Tensor, sigma: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        score = self._evaluate(x, sigma, *args, **kwargs)
+        self._noisy, self._score = x, score
+        return score
+
     def _watch(self, pipeline: NCSNPipeline, index: int, sigma: Tensor, tensors: dict[str, Tensor]) -> None:
         now = time.perf_counter()
         self.seconds = now - self._start
         self.timed_out = self.seconds > self.deadline
-        last = index + 1 == pipeline.num_timesteps
-        final = last or self.stop.is_set() or self.timed_out
+        sigma, of = float(sigma), getattr(pipeline, "num_evaluations", pipeline.num_timesteps)
+        final = index + 1 == of or self.stop.is_set() or self.timed_out
         pipeline.interrupt = final
-        if not (final or index == 0 or now - self._shown > 1 / FRAMES_PER_SECOND):
+        shown = final or index == 0 or now - self._shown > 1 / FRAMES_PER_SECOND
+        kept = final or self.recording.wants(index, of, self._noisy.numel())
+        self.recording.measure(self._noisy, self._score, sigma)
+        if not (shown or kept):
             return
-        self._shown = now
-        frame = Frame(
-            evaluation=index + 1,
-            evaluations=pipeline.num_timesteps,
-            sigma=float(sigma),
-            samples=self._array(tensors["latents"]),
-            denoised=self._array(pipeline.scheduler.denoised),
-            final=final,
-        )
+        denoised = self._array(self._noisy.add(self._score, alpha=sigma**2))
+        if kept:
+            self.recording.keep(index + 1, sigma, self._array(self._noisy), denoised)
+        if shown:
+            self._shown = now
+            self._offer(Frame(index + 1, of, sigma, self._array(tensors["latents"]), denoised, final))
+
+    def _offer(self, frame: Frame) -> None:
         while True:  # an older frame that nobody took gives way
             try:
                 return self._newest.put_nowait(frame)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import pytest
@@ -36,7 +37,30 @@ def model_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def address(model_folder, tmp_path_factory, repo_root):
+def other_model_folder(model_folder):
+    """One in colour and without classes, for visitors to choose."""
+    folder = model_folder.with_name("colour")
+    network = ScoreUNet(sample_size=8, in_channels=3, block_out_channels=(8,), attention_levels=(), sigma_max=8)
+    NCSNPipeline(network, AnnealedLangevinScheduler(sigma_max=8)).save_pretrained(folder)
+    return folder
+
+
+@dataclass(frozen=True)
+class Server:
+    """The running app."""
+
+    url: str
+    process: subprocess.Popen
+
+
+@pytest.fixture(scope="session")
+def address(server):
+    """Where the page is."""
+    return server.url
+
+
+@pytest.fixture(scope="session")
+def server(model_folder, other_model_folder, tmp_path_factory, repo_root):
     """`python app.py`, from another folder."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -44,6 +68,7 @@ def address(model_folder, tmp_path_factory, repo_root):
     home = tmp_path_factory.mktemp("server")
     settings = {
         "NCSN_MODEL": str(model_folder),
+        "NCSN_MODELS": str(other_model_folder),
         "GRADIO_SERVER_NAME": "127.0.0.1",
         "GRADIO_SERVER_PORT": str(port),
         "GRADIO_TEMP_DIR": str(home / "cache"),
@@ -60,7 +85,7 @@ def address(model_folder, tmp_path_factory, repo_root):
     url = f"http://127.0.0.1:{port}/"
     try:
         wait_until_answered(url, server, home / "log")
-        yield url
+        yield Server(url, server)
     finally:
         server.send_signal(signal.SIGINT)
         try:

@@ -1,10 +1,12 @@
 """Every input of the page is checked once: what is let through, what is refused, and what is said then."""
 
 import math
+import re
 
 import pytest
 
 from ncsn_pipeline.space.limits import BUDGET, SettingsError, check_choice, check_generate, check_number, check_whole
+from ncsn_pipeline.space.samplers import SAMPLERS
 
 GOOD = {
     "sampler": "langevin",
@@ -78,6 +80,9 @@ def test_a_refusal_does_not_repeat_a_long_input():
         ({"guidance_scale": 2, "digit": "none"}, 251, 16),
         ({"guidance_scale": 0}, 251, 32),
         ({"num_levels": 1, "steps_per_level": 100}, 101, 16),
+        ({"sampler": "dpm"}, 50, 16),
+        ({"sampler": "heun"}, 99, 16),
+        ({"sampler": "heun", "num_levels": 1}, 1, 16),
     ],
 )
 def test_the_cost_is_counted(changed, evaluations, images_each):
@@ -96,11 +101,37 @@ def test_the_budget_is_a_bound_and_the_advice_keeps_it(guidance_scale, factor):
     assert f"{BUDGET:,}" in str(caught.value)
 
 
-def test_where_not_even_one_image_fits_fewer_steps_are_advised():
-    costly = {"num_levels": 200, "guidance_scale": 3}
-    with pytest.raises(SettingsError, match="at most 99 steps per level"):
-        check(num_images=64, steps_per_level=100, **costly)
-    assert check(num_images=1, steps_per_level=99, **costly).evaluations * 2 <= BUDGET
+@pytest.mark.parametrize(
+    "costly",
+    [
+        {"num_levels": 200, "steps_per_level": 100, "num_images": 64, "guidance_scale": 3},
+        {"num_levels": 200, "steps_per_level": 100, "num_images": 2},
+        {"num_levels": 200, "steps_per_level": 100, "num_images": 1, "guidance_scale": 3},
+        {"num_levels": 50, "steps_per_level": 30, "num_images": 64},
+        {"sampler": "heun", "num_levels": 200, "num_images": 64, "guidance_scale": 3},
+    ],
+)
+def test_every_setting_that_is_advised_is_the_largest_that_fits(costly):
+    with pytest.raises(SettingsError, match="The nearest allowed: ") as caught:
+        check(**costly)
+    advice = str(caught.value).partition("The nearest allowed: ")[2]
+    alone = costly | ({"num_images": 1} if "one image and" in advice else {})
+    names = {"image(s)": "num_images", "levels": "num_levels", "steps per level": "steps_per_level"}
+    found = re.findall(r"at most (\d+) (image\(s\)|levels|steps per level)", advice)
+    assert found
+    for number, words in found:
+        check(**alone | {names[words]: int(number)})
+        with pytest.raises(SettingsError):
+            check(**alone | {names[words]: int(number) + 1})
+
+
+@pytest.mark.parametrize("sampler", [name for name, sampler in SAMPLERS.items() if sampler.is_solver])
+def test_solvers_have_their_own_ladders_and_need_two_ends(sampler):
+    with pytest.raises(SettingsError, match="has no uniform spacing of its levels. Choose karras or geometric"):
+        check(sampler=sampler, ladder="uniform")
+    with pytest.raises(SettingsError, match=r"must be below"):
+        check(sampler=sampler, num_levels=1, sigma_max=0.5, sigma_min=0.5)
+    assert check(sampler=sampler, num_levels=1).sigma_min == 0.01
 
 
 def test_a_ladder_must_go_down():

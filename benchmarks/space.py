@@ -1,0 +1,215 @@
+"""How long the page lets a visitor wait, and what abuse leaves behind.
+
+    python benchmarks/space.py [--model pretrained/mnist] [--rounds 5] [--threads 2] [--repeats 2] [--output FOLDER]
+
+A server (`python app.py`) of its own, a real browser, and the raw HTTP interface:
+
+    page      seconds from opening the address to a page with all parts; the server warm, the browser's cache empty
+    first     seconds from the click on Generate to the first picture that differs, default settings
+    run       seconds from that click to "Done", and to the trajectory that can be dragged
+    abuse     every strange value in every field of every endpoint, runs that are left, fifty visitors at once; memory
+              of the server before, and after each repeat
+
+All are medians over the rounds, with the lowest and highest.
+"""
+
+import argparse
+import json
+import os
+import platform
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.conftest import find_browser  # noqa: E402
+from tests.space.api import call, defaults, endpoints  # noqa: E402
+from tests.space.test_abuse import PATIENCE, STRANGE, short_run  # noqa: E402
+
+BROWSER = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking".split()
+TARGETS = {"page": 5.0, "first": 2.0, "run": 8.0}
+SETTLE_SECONDS = 10
+
+
+def start(model: str, threads: int, folder: Path) -> tuple[subprocess.Popen, str, float]:
+    """Starts the app; the process, its address, and how long it took to answer."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {"NCSN_MODEL": str(Path(model).resolve()), "GRADIO_SERVER_NAME": "127.0.0.1"}
+    settings |= {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder), "OMP_NUM_THREADS": str(threads)}
+    began = time.perf_counter()
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "app.py")], env=os.environ | settings, stdout=log, stderr=subprocess.STDOUT
+        )
+    address = f"http://127.0.0.1:{port}/"
+    while True:
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return process, address, time.perf_counter() - began
+        except OSError:
+            if process.poll() is not None:
+                raise SystemExit((folder / "log").read_text()) from None
+            time.sleep(0.05)
+
+
+def memory(process: subprocess.Popen) -> float:
+    """Resident memory of the server in MB."""
+    command = ["ps", "-o", "rss=", "-p", str(process.pid)]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) / 1e3
+
+
+def visit(browser: Browser, address: str) -> dict[str, float]:
+    """One visitor with an empty cache: opens the Generate tab and draws with the default settings."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.set_default_timeout(300_000)
+        began = time.perf_counter()
+        page.goto(f"{address}?tab=generate")
+        page.wait_for_selector("#plots svg")
+        page.locator("#samples img").wait_for()
+        times = {"page": time.perf_counter() - began}
+        return times | _draw(page)
+
+
+def _draw(page: Page) -> dict[str, float]:
+    before = page.locator("#samples img").get_attribute("src")
+    began = time.perf_counter()
+    page.get_by_role("button", name="Generate", exact=True).click()
+    page.wait_for_function("src => document.querySelector('#samples img')?.src !== src", arg=_absolute(page, before))
+    first = time.perf_counter() - began
+    page.wait_for_function("document.querySelector('#status')?.innerText.includes('Done')")
+    run = time.perf_counter() - began
+    page.wait_for_selector("#trajectory .player[data-evaluation]")
+    return {"first": first, "run": run, "keepsakes": time.perf_counter() - began}
+
+
+def _absolute(page: Page, source: str) -> str:
+    return page.evaluate("source => new URL(source, location.href).href", source)
+
+
+def abuse(address: str) -> dict[str, int]:
+    """Every strange value in every field of every endpoint, fifty visitors at once, runs that are left."""
+    counts: dict[str, int] = {}
+    with httpx.Client(base_url=address, timeout=300) as client:
+        for name, endpoint in endpoints(address).items():
+            valid = defaults(endpoint["parameters"])
+            for place in range(len(valid)):
+                for value in STRANGE:
+                    kind = call(client, name, [*valid[:place], value, *valid[place + 1 :]], PATIENCE).kind
+                    counts[kind] = counts.get(kind, 0) + 1
+        parameters = endpoints(address)["/generate"]["parameters"]
+        long = {"sampler": "langevin", "steps_per_level": 100, "num_levels": 200, "num_images": 1}
+        names = [parameter["parameter_name"] for parameter in parameters]
+        data = [long.get(name, value) for name, value in zip(names, defaults(parameters), strict=True)]
+        for _ in range(10):
+            call(client, "/generate", data, until="generating")
+            counts["abandoned runs"] = counts.get("abandoned runs", 0) + 1
+
+    def one(seed: int) -> str:
+        with httpx.Client(base_url=address, timeout=300) as own:
+            return short_run(own, seed=seed).kind
+
+    with ThreadPoolExecutor(50) as visitors:
+        for kind in visitors.map(one, range(50)):
+            counts[f"of fifty at once, {kind}"] = counts.get(f"of fifty at once, {kind}", 0) + 1
+    return counts
+
+
+def measure(model: str, rounds: int, threads: int, repeats: int) -> dict:
+    """All measurements."""
+    with tempfile.TemporaryDirectory() as folder:
+        process, address, seconds = start(model, threads, Path(folder))
+        try:
+            with sync_playwright() as playwright:
+                browser = playwright.chromium.launch(executable_path=find_browser(), args=BROWSER)
+                visits = [visit(browser, address) for _ in range(rounds + 1)][1:]
+                browser.close()
+            kept = [memory(process)]
+            counts = []
+            for _ in range(repeats):
+                counts.append(abuse(address))
+                time.sleep(SETTLE_SECONDS)
+                kept.append(memory(process))
+            log = (Path(folder) / "log").read_text()
+        finally:
+            process.terminate()
+            process.wait()
+    return {
+        "start_seconds": seconds,
+        "visits": visits,
+        "memory_mb": kept,
+        "abuse": counts,
+        "tracebacks_in_log": log.count("Traceback"),
+    }
+
+
+def as_markdown(result: dict) -> str:
+    """The committed table."""
+    lines = [
+        "# How long the page lets a visitor wait, and what abuse leaves behind",
+        "",
+        f"`python benchmarks/space.py`: {len(result['visits'])} visits, {result['threads']} thread(s), load "
+        f"{result['load'][0]:.1f} before and {result['load'][1]:.1f} after on {result['cores']} cores, "
+        f"torch {result['torch']}, {result['machine']}.",
+        "",
+        "| | seconds, median (lowest, highest) | wanted |",
+        "|---|---|---|",
+    ]
+    names = {
+        "page": "page usable, server warm, browser's cache empty",
+        "first": "click to the first picture",
+        "run": "click to the end of the default run (50 evaluations of 20 images)",
+        "keepsakes": "click to the trajectory and the files",
+    }
+    for key, name in names.items():
+        values = [visit[key] for visit in result["visits"]]
+        spread = f"{statistics.median(values):.2f} ({min(values):.2f}, {max(values):.2f})"
+        lines.append(f"| {name} | {spread} | {TARGETS.get(key, '')} |")
+    lines += [f"| start of the server | {result['start_seconds']:.1f} | |", ""]
+    before, *after = result["memory_mb"]
+    lines.append(
+        f"Resident memory: {before:.0f} MB after the visits, then "
+        + ", ".join(f"{value:.0f} MB ({value / before - 1:+.1%})" for value in after)
+        + " after each round of abuse."
+    )
+    counted = "; ".join(f"{kind} {count:,}" for kind, count in result["abuse"][-1].items())
+    lines += ["", f"Answers of a round: {counted}. Tracebacks in the server's log: {result['tracebacks_in_log']}.", ""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measures, prints and saves the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=str(ROOT / "pretrained" / "mnist"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
+    arguments = parser.parse_args()
+    from torch import __version__ as torch_version
+
+    before = os.getloadavg()[0]
+    result = measure(arguments.model, arguments.rounds, arguments.threads, arguments.repeats)
+    result |= {"threads": arguments.threads, "load": [before, os.getloadavg()[0]], "cores": os.cpu_count()}
+    result |= {"torch": torch_version, "machine": platform.machine()}
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    (arguments.output / "space.json").write_text(json.dumps(result, indent=2) + "\n")
+    (arguments.output / "space.md").write_text(as_markdown(result))
+    print(as_markdown(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""The About tab: what this is, its equations and limits, and how to use it from Python."""
+
+import json
+import os
+
+import gradio as gr
+
+from .limits import BUDGET, DEADLINE_SECONDS, IMAGES
+from .model import SpaceModel
+from .sharing import PRIVATE
+from .tour_answers import DEADLINE_SECONDS as TOUR_SECONDS
+
+WHAT = """
+## What this is
+
+A **score-based model** is a network that estimates, for every image $x$ and every amount of noise $\\sigma$, in which
+direction $x$ becomes more likely. Nothing else is learned: to draw an image, start from noise and follow that direction
+while the noise is lowered level by level. This page shows it in the plane (*Playground*), at work on images
+(*Generate*), and claim by claim, with the experiments that measure them (*Lecture*).
+"""
+EQUATIONS = r"""
+## The equations
+
+The **score** of the data with noise of deviation $\sigma$ added, and the network that estimates it:
+
+$$s_\theta(x, \sigma) \approx \nabla_x \log p_\sigma(x), \qquad p_\sigma = p * \mathcal N(0, \sigma^2 I)$$
+
+**Denoising score matching** learns it from clean images $x$ and noise $z$ alone, at every level at once:
+
+$$\mathbb E\; \tfrac12\, \bigl\| s_\theta(x + \sigma z, \sigma) + \tfrac{z}{\sigma} \bigr\|^2\, \sigma^2$$
+
+**Tweedie's formula** makes a denoiser of it, the mean of all clean images that could have become $x$:
+
+$$\mathbb E[x_0 \mid x] = x + \sigma^2 s_\theta(x, \sigma)$$
+
+**Annealed Langevin dynamics** takes $T$ steps at each level $\sigma_1 > \dots > \sigma_L$, then denoises once:
+
+$$x \leftarrow x + \alpha_i\, s_\theta(x, \sigma_i) + \sqrt{2\alpha_i}\, z,
+\qquad \alpha_i = \epsilon\, \frac{\sigma_i^2}{\sigma_L^2}$$
+
+**Consistent annealed sampling** takes one step at each level, and adds just the noise that the next one names:
+
+$$x \leftarrow x + \eta\, \sigma_i^2\, s_\theta(x, \sigma_i) + \sigma_{i+1} \beta z,
+\qquad \beta = \sqrt{1 - \Bigl(\frac{1 - \eta}{\gamma}\Bigr)^2},
+\quad \gamma = \frac{\sigma_{i+1}}{\sigma_i}$$
+"""
+LIMITS = f"""
+## Limits
+
+The model draws what it was trained on and nothing else; some of what it draws is malformed. One computation runs at a
+time, others wait in a queue. A run of *Generate* may cost {BUDGET:,} network evaluations times images, with at most
+{IMAGES[1]} images, and ends after {DEADLINE_SECONDS:.0f} s; an experiment of the *Lecture* after {TOUR_SECONDS:.0f} s.
+Nothing that is sent here is kept for longer than a day.
+
+## Sharing a view
+
+What you set is written into the page's address: copy it from the browser, and who opens it sees the same tab with the
+same settings. The same seed gives the same images.
+"""
+SOURCES = """
+## Sources and licence
+
+The claims follow a lecture of Stanford's CS236. The papers:
+[score matching](https://jmlr.org/papers/v6/hyvarinen05a.html) (Hyvärinen 2005),
+[denoising score matching](https://doi.org/10.1162/NECO_a_00142) (Vincent 2011),
+[sliced score matching](https://arxiv.org/abs/1905.07088) (Song et al. 2019),
+[NCSN](https://arxiv.org/abs/1907.05600) (Song & Ermon 2019),
+[its improved techniques](https://arxiv.org/abs/2006.09011) (Song & Ermon 2020),
+[consistent annealed sampling](https://arxiv.org/abs/2009.05475) (Jolicoeur-Martineau et al. 2021),
+[score-based models as stochastic differential equations](https://arxiv.org/abs/2011.13456) (Song et al. 2021),
+[EDM](https://arxiv.org/abs/2206.00364) (Karras et al. 2022).
+
+The code is under the Apache License 2.0; a model's own licence is in its card.
+"""
+CITATION = """@software{ncsn_pipeline,
+  title  = {ncsn-pipeline: noise-conditional score networks as a diffusers pipeline},
+  author = {{The ncsn-pipeline authors}},
+  year   = {2026}
+}
+
+@inproceedings{song2019generative,
+  title     = {Generative Modeling by Estimating Gradients of the Data Distribution},
+  author    = {Yang Song and Stefano Ermon},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2019}
+}
+
+@inproceedings{song2020improved,
+  title     = {Improved Techniques for Training Score-Based Generative Models},
+  author    = {Yang Song and Stefano Ermon},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2020}
+}
+"""
+LATEX = [{"left": "$$", "right": "$$", "display": True}, {"left": "$", "right": "$", "display": False}]
+LOCAL_ADDRESS = "http://127.0.0.1:7860/"
+
+
+def client_snippet(address: str) -> str:
+    """Images from this page's server, without its page.
+
+    Args:
+        address: of the page, or the Space's id.
+    """
+    return f"""from gradio_client import Client
+
+client = Client({json.dumps(address)})
+samples, denoised, status, *rest = client.predict(
+    num_images=10, num_levels=20, seed=1, api_name="/generate"
+)
+print(samples)  # a PNG with all images
+
+mixing = client.predict("mixing", {{"num_steps": 100}}, api_name="/lecture")
+for check in mixing["checks"]:
+    print(check["name"], check["value"], check["relation"], check["bound"])
+"""
+
+
+def diffusers_snippet(model: str) -> str:
+    """The same model on the reader's own machine, with `diffusers` alone: its code comes with it.
+
+    Args:
+        model: a Hub id, or a folder.
+    """
+    return f"""import torch
+from diffusers import DiffusionPipeline
+
+pipe = DiffusionPipeline.from_pretrained({json.dumps(model)}, trust_remote_code=True)
+images = pipe(
+    batch_size=4, num_inference_steps=50, generator=torch.Generator().manual_seed(1)
+).images
+images[0].save("sample.png")
+"""
+
+
+class AboutTab:
+    """Builds the tab inside the current `gr.Blocks`.
+
+    Args:
+        model: what the page shows first, for the snippet that loads it.
+    """
+
+    def __init__(self, model: SpaceModel) -> None:
+        self.space = os.environ.get("SPACE_ID")
+        with gr.Column(elem_classes="about"):
+            gr.Markdown(WHAT, latex_delimiters=LATEX)
+            gr.Markdown(EQUATIONS, latex_delimiters=LATEX, elem_id="about-equations")
+            gr.Markdown(
+                "## From Python\n\nThis page is a server, and its functions have names; the link *Use via API* at the "
+                "bottom lists them all."
+            )
+            self.client = gr.Code(
+                client_snippet(self.space or LOCAL_ADDRESS),
+                language="python",
+                label="Through this page, with gradio_client",
+                interactive=False,
+                elem_id="about-client",
+            )
+            gr.Markdown("The model runs anywhere, in the folder that holds it or by its id on the Hub:")
+            self.diffusers = gr.Code(
+                diffusers_snippet(model.name),
+                language="python",
+                label="On your own machine, with diffusers",
+                interactive=False,
+                elem_id="about-diffusers",
+            )
+            gr.Markdown(LIMITS)
+            gr.Markdown(SOURCES)
+            self.citation = gr.Code(CITATION, language=None, label="Citation (BibTeX)", interactive=False)
+
+    def connect_page(self, page: gr.Blocks) -> None:
+        """The snippet names the address that the visitor has come to."""
+        if self.space is None:
+            snippet = json.dumps(client_snippet(LOCAL_ADDRESS))
+            here = f"{json.dumps(LOCAL_ADDRESS)}, location.origin + location.pathname"
+            page.load(None, None, self.client, js=f"() => {snippet}.replace({here})", **PRIVATE)

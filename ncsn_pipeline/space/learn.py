@@ -1,0 +1,176 @@
+"""The Learn tab: a small network learns the score of a density in the plane, at one noise level, while one watches."""
+
+from functools import partial
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from . import learn_limits, learn_report, report
+from .learn_answers import LEARN_INPUTS, LearnAnswers
+from .learn_data import DATA
+from .learn_limits import check_learn
+from .learn_presets import LEARN_DEFAULTS, learn_presets
+from .learn_report import Panels
+from .limits import SEED
+from .sharing import SharedView
+
+OBJECTIVE_NAMES = [("Denoising", "denoising"), ("Sliced", "sliced"), ("Exact trace", "exact")]
+INTRODUCTION = """<p class="lead">A small network learns <i>s(x) ≈ ∇ log p<sub>σ</sub>(x)</i> from samples alone. Here
+the true score is known, so it can be seen where the network is right, and what one noise level σ costs.</p>"""
+PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+
+
+class LearnTab:
+    """Builds the tab inside the current `gr.Blocks` and connects its events."""
+
+    def __init__(self) -> None:
+        self.answers = LearnAnswers()
+        self._build()
+        self._connect()
+
+    def _build(self) -> None:
+        settings = check_learn(**LEARN_DEFAULTS)
+        self.presets = learn_presets()
+        gr.HTML(INTRODUCTION)
+        with gr.Row(elem_classes="presets"):
+            self.preset_buttons = [gr.Button(preset.name, size="sm", min_width=110) for preset in self.presets]
+        self.preset_note = gr.HTML(
+            report.preset_note("Presets", "Each sets the controls below; then train."), elem_id="learn-preset-note"
+        )
+        with gr.Row(elem_classes="section"):
+            with gr.Column(scale=4, min_width=300):
+                gr.HTML('<h2 class="heading">What to learn, and how</h2>')
+                with gr.Group():
+                    self.controls = learn_controls()
+                with gr.Row():
+                    self.train_button = gr.Button("Train", variant="primary", elem_id="train", min_width=90)
+                    self.stop_button = gr.Button(
+                        "Stop", variant="stop", interactive=False, elem_id="learn-stop", min_width=70
+                    )
+                    self.sweep_button = gr.Button("Train at six σ", elem_id="sweep", min_width=110)
+                self.note = gr.HTML(elem_id="learn-note")
+            with gr.Column(scale=7, min_width=300):
+                words = f"Ready. A training takes a few seconds, and at most {learn_limits.TRAIN_SECONDS:.0f} s."
+                self.status = gr.HTML(report.status(words), elem_id="learn-status")
+                self.loss = gr.HTML(learn_report.loss([], settings, None, []), elem_id="loss")
+                self.numbers = gr.HTML(learn_report.numbers(None), elem_id="numbers")
+        gr.HTML('<h2 class="heading">True, learned, and where they differ</h2>')
+        self.panels = gr.HTML(Panels(settings).html(), elem_id="panels")
+        gr.HTML('<h2 class="heading">The dilemma of a single noise level</h2>')
+        self.dilemma = gr.HTML(learn_report.dilemma(settings, []), elem_id="dilemma")
+        self.runs = gr.State(None)
+        self.inputs = [self.controls[name] for name in LEARN_INPUTS]
+        self.view = SharedView("learn", {name: self.controls[name] for name in LEARN_INPUTS}, check_learn)
+
+    def _connect(self) -> None:
+        previewed = [self.panels, self.note, self.dilemma]
+        gr.on(
+            [self.controls[name].change for name in ("data", "sigma")],
+            self.answers.preview,
+            [*self.inputs, self.runs],
+            previewed,
+            api_name="true_score",
+            api_description="The density noised by sigma with its true score, why settings are refused if they are, "
+            "and how far that density is from the clean data.",
+            show_progress="hidden",
+            trigger_mode="always_last",
+            concurrency_id="plots",
+            concurrency_limit=1,
+        )
+        gr.on(
+            [self.controls[name].change for name in ("objective", "num_steps", "seed")],
+            self.answers.check,
+            self.inputs,
+            self.note,
+            trigger_mode="always_last",
+            **PRIVATE,
+        )
+        for index, (preset, button) in enumerate(zip(self.presets, self.preset_buttons, strict=True)):
+            targets = [self.controls[name] for name in preset.values]
+            button.click(partial(self.apply_preset, index), None, [self.preset_note, *targets], **PRIVATE)
+        buttons = [self.train_button, self.sweep_button, self.stop_button]
+        outputs = [self.status, self.loss, self.numbers, self.panels, self.dilemma, self.runs]
+        described = "Yields a line of status, the loss curve, numbers, three pictures and the dilemma's figures."
+        for button, function, name, words in (
+            (self.train_button, self.answers.train, "train", "Trains a network to learn the score at one noise level."),
+            (self.sweep_button, self.answers.sweep, "train_sweep", "Trains a network at each of six noise levels."),
+        ):
+            run = button.click(self.answers.wait, None, [self.status, *buttons], **PRIVATE).then(
+                function,
+                [*self.inputs, self.runs],
+                outputs,
+                api_name=name,
+                api_description=f"{words} {described}",
+                show_progress="hidden",
+                concurrency_id="torch",
+                concurrency_limit=1,
+            )
+            for ended in (run.then, run.failure):  # `then` alone is not reached after an error
+                ended(
+                    lambda: [gr.update(interactive=True), gr.update(interactive=True), gr.update(interactive=False)],
+                    None,
+                    buttons,
+                    **PRIVATE,
+                )
+        self.stop_button.click(
+            self.answers.stop,
+            None,
+            None,
+            api_name="stop_training",
+            api_description="Ends the training of this session after the current step.",
+            show_progress="hidden",
+            queue=False,
+        )
+
+    def connect_page(self, page: gr.Blocks) -> None:
+        """What happens when the page opens and when it is left."""
+        self.view.connect(page)
+        page.unload(self.answers.leave)
+
+    def apply_preset(self, index: int) -> list[Any]:
+        """The preset's words and values."""
+        preset = self.presets[index]
+        return [report.preset_note(preset.name, preset.note), *preset.values.values()]
+
+
+def learn_controls() -> dict[str, Component]:
+    """The controls, by the names of `check_learn`'s arguments."""
+    return {
+        "data": gr.Radio(
+            [(data.label, name) for name, data in DATA.items()],
+            value=LEARN_DEFAULTS["data"],
+            label="Data",
+            elem_id="learn-data",
+        ),
+        "sigma": gr.Slider(
+            *learn_limits.LEARN_SIGMA,
+            value=LEARN_DEFAULTS["sigma"],
+            step=0.01,
+            label="σ, the noise level",
+            info="In data units; the data are about 4 across. 0: no noise.",
+            elem_id="learn-sigma",
+        ),
+        "objective": gr.Radio(
+            OBJECTIVE_NAMES,
+            value=LEARN_DEFAULTS["objective"],
+            label="Objective",
+            info="All three have the same minimum. Denoising needs noise; the others differentiate the network.",
+            elem_id="objective",
+        ),
+        "num_steps": gr.Slider(
+            *learn_limits.TRAIN_STEPS,
+            value=LEARN_DEFAULTS["num_steps"],
+            step=50,
+            label="Training steps",
+            elem_id="learn-steps",
+        ),
+        "seed": gr.Number(
+            LEARN_DEFAULTS["seed"],
+            minimum=SEED[0],
+            maximum=SEED[1],
+            step=1,
+            label="Seed",
+            elem_id="learn-seed",
+        ),
+    }

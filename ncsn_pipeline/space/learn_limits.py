@@ -1,0 +1,65 @@
+"""What may be asked of the Learn tab: its inputs are checked here, once, on the server."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from .learn_data import DATA, LearnData
+from .limits import SEED, SettingsError, check_choice, check_number, check_whole
+
+OBJECTIVES = ("exact", "sliced", "denoising")
+LEARN_SIGMA = (0.0, 2.0)
+LEAST_SIGMA = 0.01
+TRAIN_STEPS = (50, 4000)
+
+TRAIN_SECONDS = 60.0
+SWEEP_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class LearnSettings:
+    """Checked settings of one training.
+
+    Args:
+        data: a key of `DATA`.
+        objective: `"exact"`, implicit score matching with its exact trace, `"sliced"` or `"denoising"`.
+        sigma: the one noise level, in data units; 0 for clean data.
+        num_steps: updates of the network.
+        seed: of weights, samples, noise and projections.
+    """
+
+    data: str
+    objective: str
+    sigma: float
+    num_steps: int
+    seed: int
+
+    @property
+    def learned(self) -> LearnData:
+        """The data themselves."""
+        return DATA[self.data]
+
+    @property
+    def has_score(self) -> bool:
+        """Whether the density that the network sees has a score to be held against."""
+        return self.sigma > 0 or self.learned.has_clean_score
+
+
+def check_learn(data: Any, objective: Any, sigma: Any, num_steps: Any, seed: Any) -> LearnSettings:
+    """Checks the inputs of the Learn tab.
+
+    Raises:
+        SettingsError: for the first input that is not valid, and for denoising without noise.
+    """
+    data = check_choice("Data", data, tuple(DATA))
+    objective = check_choice("Objective", objective, OBJECTIVES)
+    sigma = check_number("σ", sigma, *LEARN_SIGMA)
+    num_steps = check_whole("Training steps", num_steps, *TRAIN_STEPS)
+    seed = check_whole("Seed", seed, *SEED)
+    if 0 < sigma < LEAST_SIGMA:
+        raise SettingsError(f"σ must be 0, for clean data, or at least {LEAST_SIGMA:g}; got {sigma:g}.")
+    if sigma == 0 and objective == "denoising":
+        raise SettingsError(
+            "Denoising score matching learns from the noise that is added, and at σ = 0 there is none. "
+            f"Raise σ to at least {LEAST_SIGMA:g}, or choose the exact or the sliced objective."
+        )
+    return LearnSettings(data, objective, sigma, num_steps, seed)

@@ -1,0 +1,60 @@
+"""The models that a visitor may choose among: a list that the owner wrote, each loaded once, a few kept."""
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from .limits import SettingsError, check_choice
+from .model import SpaceModel, name_of
+
+MOST_LOADED = 3
+
+logger = logging.getLogger(__name__)
+
+
+class SpaceModels:
+    """Loads the first model at once and the others when they are asked for; forgets the one unused for longest.
+
+    Args:
+        sources: folders or Hub ids; the first is the default, which is never forgotten.
+
+    Raises:
+        ValueError: for no source at all.
+        FileNotFoundError: for a first source that is a folder without a model.
+        OSError: for a first source that the Hub does not give.
+    """
+
+    def __init__(self, sources: Sequence[str]) -> None:
+        if not sources:
+            raise ValueError("A page needs at least one model; none was given.")
+        self.sources = {name_of(source): source for source in reversed(sources)}
+        self.names = tuple(dict.fromkeys(name_of(source) for source in sources))
+        self.default = SpaceModel.load(sources[0])
+        self._loaded: OrderedDict[str, SpaceModel] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, name: Any) -> SpaceModel:
+        """The model of that name.
+
+        Raises:
+            SettingsError: for a name that is not on the list, and for a model that cannot be loaded.
+        """
+        name = check_choice("Model", name, self.names)
+        if name == self.default.name:
+            return self.default
+        with self._lock:
+            if name not in self._loaded:
+                self._loaded[name] = self._load(name)
+            self._loaded.move_to_end(name)
+            while len(self._loaded) > MOST_LOADED - 1:
+                self._loaded.popitem(last=False)
+            return self._loaded[name]
+
+    def _load(self, name: str) -> SpaceModel:
+        try:
+            return SpaceModel.load(self.sources[name])
+        except Exception:
+            logger.exception("%s could not be loaded.", name)
+            raise SettingsError(f"{name} could not be loaded. Choose another model, or try again later.") from None

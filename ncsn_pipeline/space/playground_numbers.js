@@ -1,0 +1,83 @@
+// What is said about the two chains: captions, table, bars, progress, descriptions for a screen reader, and data
+// attributes of the section.
+
+class Numbers {
+  constructor(root, bars, ladder) {
+    Object.assign(this, { root, bars, ladder });
+  }
+
+  // `state`: { playing, rate }.
+  show(chains, scene, state) {
+    const found = {};
+    for (const figure of this.root.querySelectorAll(".view")) {
+      const name = figure.dataset.view;
+      found[name] = measure(chains[name], scene.mixture, scene.edge);
+      this.showChain(figure, name, chains, found[name]);
+    }
+    this.bars.update(found.plain.shares, found.annealed.shares);
+    this.ladder.mark(chains.level);
+    this.showProgress(chains, state);
+    this.found = found;
+  }
+
+  showChain(figure, name, chains, { misplaced, outside }) {
+    const place = { plain: "one level", annealed: `level ${chains.level + 1}/${chains.sigmas.length}` }[name];
+    const sigma = name === "plain" ? chains.sigma : chains.annealedSigma;
+    const where = `${place}, σ = ${shortNumber(sigma)}`;
+    figure.querySelector('[data-number="where"]').textContent = where;
+    figure.querySelector('[data-number="misplaced"]').textContent = `${percent(misplaced)} %`;
+    for (const [key, share] of Object.entries({ misplaced, outside })) {
+      this.root.querySelector(`[data-cell="${name}-${key}"]`).textContent = `${percent(share)} %`;
+    }
+    const kind = { plain: "Plain", annealed: "Annealed" }[name];
+    figure.querySelector("canvas").setAttribute(
+      "aria-label",
+      `${kind} Langevin dynamics, ${where}, after ${chains.stepsTaken} steps: ${percent(misplaced)} % of the ` +
+        `particles are in the wrong mode, ${percent(outside)} % are outside of the data.`,
+    );
+    const words = chains[name].diverged
+      ? "Diverged: the step is too large, each overshoots by more than it corrects. Choose one below 2."
+      : "";
+    const alert = figure.querySelector(".diverged");
+    if (alert.textContent !== words) alert.textContent = words;
+    this.root.dataset[`${name}Misplaced`] = misplaced;
+  }
+
+  showProgress(chains, { playing, rate }) {
+    const { root } = this;
+    const { stepsTaken, totalSteps, stepsPerLevel, sigmas, finished } = chains;
+    root.querySelector("progress").value = Math.min(1, stepsTaken / totalSteps);
+    const texts = {
+      progress: finished ? `${totalSteps} steps, done` : `step ${stepsTaken} of ${totalSteps}`,
+      rate: playing && rate ? `${Math.round(rate)} frames/s` : "",
+      budget: `${sigmas.length} × ${stepsPerLevel} = ${totalSteps} steps`,
+    };
+    for (const [name, text] of Object.entries(texts)) {
+      root.querySelector(`[data-number="${name}"]`).textContent = text;
+    }
+    root.querySelector('[data-action="play"]').textContent = playing ? "Pause" : "Play";
+    Object.assign(root.dataset, { steps: stepsTaken, finished, playing, rate: rate ?? "" });
+  }
+
+  showStep(share) {
+    const note = this.root.querySelector('[data-number="step"]');
+    note.classList.toggle("wrong", share >= 2);
+    note.textContent =
+      share >= 2
+        ? "From 2 on every step overshoots: it diverges."
+        : `Diverges from 2 on; here the variance comes out ${percent(1 / (1 - share / 2) - 1)} % too large.`;
+  }
+
+  sayEnd(chains) {
+    if (chains.plain.diverged || chains.annealed.diverged) return;
+    const [plain, annealed] = [this.found.plain, this.found.annealed].map((found) => percent(found.misplaced));
+    this.say(
+      `After ${chains.totalSteps} steps, ${plain} % of the particles are in the wrong mode with one level, ` +
+        `${annealed} % with the ladder.`,
+    );
+  }
+
+  say(words) {
+    this.root.querySelector(".said").textContent = words;
+  }
+}

@@ -1,0 +1,204 @@
+"""The Repair tab: marked parts of an image painted anew, several ways at once, and images made from a sketch."""
+
+import secrets
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from . import report
+from .limits import SEED
+from .models import SpaceModels
+from .repair_answers import INPUTS, RepairAnswers
+from .repair_canvas import examples, pixel_canvas
+from .repair_controls import result_controls, sampler_controls, task_control
+from .sharing import SharedView
+
+PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+FIRST = 2
+NOTES = {
+    "inpaint": "Mark a part of the picture. The network never sees what was there: at every noise level it is shown "
+    "the kept pixels with that much noise, and paints the others to go with them.",
+    "edit": "Draw. Noise of the strength below is added to the sketch, and annealed away: what is finer than the noise "
+    "becomes as the network knows it, what is larger stays.",
+}
+# The canvas is told in the browser: it keeps a picture for each task.
+TELL_CANVAS = """(task) => {
+  document.querySelector("#repair-canvas .pixel-canvas").dataset.task = task;
+  return [];
+}"""
+
+
+class RepairTab:
+    """Builds the tab inside the current `gr.Blocks` and connects its events.
+
+    Args:
+        models: what to repair with: the default one.
+    """
+
+    def __init__(self, models: SpaceModels) -> None:
+        self.model = models.default
+        self.answers = RepairAnswers(self.model)
+        self._build()
+        self._connect()
+
+    def _build(self) -> None:
+        controls = {"task": task_control()}
+        self.note = gr.HTML(report.preset_note("Repair", NOTES["inpaint"]), elem_id="repair-note")
+        with gr.Row(elem_classes="section"):
+            with gr.Column(scale=5, min_width=300):
+                self.canvas = pixel_canvas(self.answers.example(FIRST))
+                with gr.Row(elem_classes="repair-examples"):
+                    self.example_buttons = [
+                        gr.Button(
+                            path.stem.rpartition("_")[2], icon=str(path), size="sm", elem_id=f"repair-{path.stem}"
+                        )
+                        for path in examples()
+                    ]
+                    self.upload_button = gr.UploadButton(
+                        "Your own", file_types=["image"], type="filepath", size="sm", min_width=90
+                    )
+            with gr.Column(scale=7, min_width=300):
+                with gr.Row():
+                    self.repair_button = gr.Button("Paint", variant="primary", elem_id="repair", min_width=110)
+                    self.stop_button = gr.Button(
+                        "Stop", variant="stop", interactive=False, elem_id="repair-stop", min_width=80
+                    )
+                    self.seed_button = gr.Button("New seed", elem_id="repair-new-seed", min_width=80)
+                self.cost = gr.HTML(elem_id="repair-cost")
+                self.status = gr.HTML(report.status("Ready."), elem_id="repair-status")
+                with gr.Row(elem_classes="pictures"):
+                    self.given = self._picture("Given", "repair-given", scale=1)
+                    self.results = self._picture("Results", "repair-results", scale=3)
+                with gr.Row():
+                    self.downloads = [
+                        gr.DownloadButton(label, interactive=False, size="sm", min_width=90, elem_id=elem_id)
+                        for label, elem_id in (
+                            ("Results (PNG)", "repair-download"),
+                            ("Image (PNG)", "repair-download-image"),
+                            ("Mask (PNG)", "repair-download-mask"),
+                        )
+                    ]
+        with gr.Row(elem_classes="section"):
+            with gr.Column(min_width=300):
+                gr.HTML('<h2 class="heading">What to paint</h2>')
+                with gr.Group():
+                    controls |= result_controls(self.model)
+            with gr.Column(min_width=300):
+                gr.HTML('<h2 class="heading">How to paint it</h2>')
+                with gr.Group():
+                    controls |= sampler_controls()
+        with gr.Accordion("The same results in Python", open=False):
+            self.code = gr.Code(
+                language="python", label="Python", interactive=False, buttons=["copy"], elem_id="repair-code"
+            )
+        self.controls = controls
+        self.inputs = [controls[name] for name in INPUTS]
+        self.view = SharedView("repair", {name: controls[name] for name in INPUTS}, self._check_shared)
+
+    def _connect(self) -> None:
+        controls = self.controls
+        gr.on(
+            [control.change for control in self.inputs],
+            self.answers.preview,
+            self.inputs,
+            [self.cost, self.code],
+            api_name="preview_repair",
+            api_description="What a run of `repair` costs and its Python.",
+            show_progress="hidden",
+            trigger_mode="always_last",
+            concurrency_id="plots",
+            concurrency_limit=1,
+        )
+        controls["task"].change(None, controls["task"], None, js=TELL_CANVAS, **PRIVATE)
+        gr.on(
+            [controls["task"].change, controls["digit"].change],
+            self.layout,
+            [controls["task"], controls["digit"]],
+            [self.note, controls["start_sigma"], controls["repeats"], controls["guidance_scale"]],
+            **PRIVATE,
+        )
+        self.seed_button.click(lambda: secrets.randbelow(SEED[1]), None, controls["seed"], **PRIVATE)
+        for index, button in enumerate(self.example_buttons):
+            button.click(partial(self.answers.example, index), None, self.canvas, **PRIVATE)
+        self.upload_button.upload(
+            self.answers.upload,
+            self.upload_button,
+            self.canvas,
+            api_name="fit_picture",
+            api_description="A picture of any size as the value of `repair`'s canvas, its right half marked.",
+            show_progress="hidden",
+            concurrency_id="plots",
+        )
+        buttons = [self.repair_button, self.stop_button]
+        run = self.repair_button.click(self.answers.wait, None, [self.status, *buttons], **PRIVATE).then(
+            self.answers.repair,
+            [self.canvas, *self.inputs],
+            [self.given, self.results, self.status, self.code, *self.downloads],
+            api_name="repair",
+            api_description="Paints what is marked anew, or edits from a sketch: the image as given, the results, a "
+            "line of status, the Python, and the files: results, image, mask. The canvas is JSON, "
+            '{"image": rows, "mask": rows}, in the pixels of the model: bytes, and 1 where to paint.',
+            show_progress="hidden",
+            concurrency_id="torch",
+            concurrency_limit=1,
+        )
+        run.success(
+            lambda *files: [gr.update(interactive=bool(file)) for file in files],
+            self.downloads,
+            self.downloads,
+            **PRIVATE,
+        )
+        for ended in (run.then, run.failure):  # `then` alone is not reached after an error
+            ended(lambda: [gr.update(interactive=True), gr.update(interactive=False)], None, buttons, **PRIVATE)
+        self.stop_button.click(
+            self.answers.stop,
+            None,
+            None,
+            api_name="stop_repair",
+            api_description="Ends the run of this session after the current network evaluation.",
+            show_progress="hidden",
+            queue=False,
+        )
+
+    def connect_page(self, page: gr.Blocks) -> None:
+        """What happens when the page opens and when it is left."""
+        restored = self.view.connect(page)
+        restored.then(
+            self.answers.preview,
+            self.inputs,
+            [self.cost, self.code],
+            api_visibility="private",
+            show_progress="hidden",
+            concurrency_id="plots",
+        )
+        page.unload(self.answers.leave)
+
+    def layout(self, task: str, digit: str) -> tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """The note of the task, and the controls that it needs."""
+        editing = task == "edit"
+        name = "Edit" if editing else "Repair"
+        return (
+            report.preset_note(name, NOTES["edit" if editing else "inpaint"]),
+            gr.update(visible=editing),
+            gr.update(visible=not editing),
+            gr.update(visible=digit != "none"),
+        )
+
+    def _check_shared(self, **values: Any) -> None:
+        self.answers.check(*(values[name] for name in INPUTS))
+
+    @staticmethod
+    def _picture(words: str, elem_id: str, scale: int) -> gr.Image:
+        with gr.Column(min_width=80, scale=scale, elem_classes="picture"):
+            gr.HTML(f'<p class="caption">{words}</p>')
+            return gr.Image(
+                label=words,
+                show_label=False,
+                format="png",
+                image_mode="RGBA",
+                interactive=False,
+                buttons=["download", "fullscreen"],
+                alt_text=words,
+                elem_id=elem_id,
+            )

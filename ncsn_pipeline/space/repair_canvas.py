@@ -1,0 +1,75 @@
+"""The canvas of the Repair tab: a picture in the model's own pixels, to mark or to draw on.
+
+The browser paints on the pixels that the network sees and sends them as numbers, so what is kept is exactly what was
+there.  In the page's file format nothing is scaled, and a picture of another size is fitted once, where it comes in.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image, ImageOps
+
+from .limits import SettingsError
+
+HERE = Path(__file__)
+EXAMPLES = HERE.with_name("examples")
+
+
+def pixel_canvas(value: str) -> gr.HTML:
+    """The component; its value is what `canvas_value` makes, and what `check_canvas` reads."""
+    return gr.HTML(
+        value,
+        html_template=HERE.with_suffix(".html").read_text(),
+        css_template=HERE.with_suffix(".css").read_text(),
+        js_on_load=HERE.with_suffix(".js").read_text(),
+        apply_default_css=False,
+        label='Canvas: JSON {"image": rows, "mask": rows} in the pixels of the model; image bytes, mask 0 or 1',
+        elem_id="repair-canvas",
+    )
+
+
+def canvas_value(image: np.ndarray, mask: np.ndarray) -> str:
+    """An image `(H, W, C)` of bytes and a mask `(H, W)` of booleans, as the canvas takes them."""
+    pixels = image.squeeze(-1) if image.shape[-1] == 1 else image
+    return json.dumps({"image": pixels.tolist(), "mask": mask.astype(int).tolist()}, separators=(",", ":"))
+
+
+def right_half(shape: tuple[int, int, int]) -> np.ndarray:
+    """The mask that the page starts with, `(H, W)`."""
+    mask = np.zeros(shape[1:], dtype=bool)
+    mask[:, shape[2] // 2 :] = True
+    return mask
+
+
+def examples() -> list[Path]:
+    """The shipped test images: one of each digit of MNIST's test set, see the folder's README."""
+    return sorted(EXAMPLES.glob("*.png"))
+
+
+def fitted_picture(path: Any, shape: tuple[int, int, int]) -> np.ndarray:
+    """A picture from a file, cropped to the model's proportions and scaled to its size: bytes `(H, W, C)`.
+
+    For grey models, dark ink on light paper becomes light on dark.
+
+    Raises:
+        SettingsError: for what is no picture, or one that is too large.
+    """
+    channels, height, width = shape
+    try:
+        with Image.open(path) as opened:
+            picture = ImageOps.exif_transpose(opened).convert("RGBA")
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise SettingsError(
+            f"This picture has too many pixels; at most {Image.MAX_IMAGE_PIXELS:,}. Scale it down first."
+        ) from None
+    except Exception:
+        raise SettingsError("This file is no picture that can be read. Choose a PNG, JPEG, GIF or WebP file.") from None
+    ground = Image.new("RGBA", picture.size, "black" if channels == 1 else "white")
+    picture = Image.alpha_composite(ground, picture).convert("L" if channels == 1 else "RGB")
+    if picture.size != (width, height):
+        picture = ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
+    pixels = np.asarray(picture).reshape(height, width, channels)
+    return 255 - pixels if channels == 1 and pixels.mean() > 127 else pixels

@@ -1,0 +1,52 @@
+"""The samplers that the page offers: those of the package, and diffusers' solvers that its pipeline adapts."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import diffusers
+from diffusers import SchedulerMixin
+
+import ncsn_pipeline
+
+KARRAS_OR_EXPONENTIAL = {"karras": {"use_karras_sigmas": True}, "geometric": {"use_exponential_sigmas": True}}
+EDM = {"karras": {"sigma_schedule": "karras"}, "geometric": {"sigma_schedule": "exponential"}}
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """One way from noise to images.
+
+    Args:
+        label: its name on the page.
+        scheduler: the class, of this package or of diffusers.
+        ladders: for a solver of diffusers, which lays out its own levels: the settings that ask for each ladder.
+        second_order: whether every step but the last evaluates the network twice.
+    """
+
+    label: str
+    scheduler: str
+    ladders: dict[str, dict[str, Any]] = field(default_factory=dict)
+    second_order: bool = False
+
+    @property
+    def is_solver(self) -> bool:
+        """Whether it is a solver of diffusers."""
+        return bool(self.ladders)
+
+    @property
+    def scheduler_class(self) -> type[SchedulerMixin]:
+        """The class itself."""
+        return getattr(diffusers if self.is_solver else ncsn_pipeline, self.scheduler)
+
+
+SAMPLERS = {
+    "consistent": Sampler("Consistent annealed", "ConsistentAnnealedScheduler"),
+    "langevin": Sampler("Annealed Langevin", "AnnealedLangevinScheduler"),
+    "heun": Sampler("Heun", "HeunDiscreteScheduler", KARRAS_OR_EXPONENTIAL, second_order=True),
+    "euler": Sampler("Euler", "EulerDiscreteScheduler", KARRAS_OR_EXPONENTIAL),
+    "edm-euler": Sampler("EDM Euler", "EDMEulerScheduler", EDM),
+    "dpm": Sampler("DPM-Solver++ (2M)", "DPMSolverMultistepScheduler", KARRAS_OR_EXPONENTIAL),
+    "edm-dpm": Sampler("EDM DPM-Solver++ (2M)", "EDMDPMSolverMultistepScheduler", EDM),
+    "deis": Sampler("DEIS", "DEISMultistepScheduler", KARRAS_OR_EXPONENTIAL),
+    "unipc": Sampler("UniPC", "UniPCMultistepScheduler", KARRAS_OR_EXPONENTIAL),
+}

@@ -1,0 +1,131 @@
+"""Settings in the address of the page, so that a view can be shared: `?tab=generate&generate.num_levels=20`.
+
+A control that is changed is written into the query by the browser (only where it differs from its default).  When the
+page opens, the server reads the query, checks it as it checks every other input, and sets the controls.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+from gradio.components import Checkbox, Component, Number, Slider
+from gradio.events import Dependency
+
+from .limits import SettingsError
+
+PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+
+# Nothing is written before the query was read: components report their defaults as they appear.
+WRITE = """(...values) => {
+  if (!window.viewRestored?.has(TAB)) return [];
+  const url = new URL(location.href);
+  NAMES.forEach((name, i) => {
+    const value = values[i];
+    if (value === null || value === undefined || String(value) === DEFAULTS[i]) url.searchParams.delete(name);
+    else url.searchParams.set(name, value);
+  });
+  history.replaceState(history.state, "", url);
+  return [];
+}"""
+RESTORED = "() => { (window.viewRestored ??= new Set()).add(TAB); return []; }"
+SELECT = """() => {
+  const url = new URL(location.href);
+  if (IS_FIRST) url.searchParams.delete("tab"); else url.searchParams.set("tab", TAB);
+  history.replaceState(history.state, "", url);
+  return [];
+}"""
+
+
+class SharedView:
+    """Keeps the controls of one tab and the page's address in step.
+
+    Args:
+        tab: the tab's id; keys of the query are `{tab}.{name}`.
+        controls: what is shared, by name: sliders, numbers, checkboxes, radios and dropdowns of strings.
+        check: called with the values of all controls by name, and raises `SettingsError` for values that are not valid.
+    """
+
+    def __init__(self, tab: str, controls: dict[str, Component], check: Callable[..., Any]) -> None:
+        self.tab = tab
+        self.controls = controls
+        self.check = check
+        self.defaults = {name: control.value for name, control in controls.items()}
+
+    def connect(self, page: gr.Blocks) -> Dependency:
+        """Connects the events, inside the page's context; returns the restoring, for what should follow it."""
+        controls = list(self.controls.values())
+        # Queued, because a warning reaches only a visitor who listens.
+        restored = page.load(self.restore, None, controls, **PRIVATE | {"queue": True, "concurrency_limit": None})
+        restored.then(None, None, None, js=self._script(RESTORED), **PRIVATE)
+        gr.on(
+            [control.change for control in controls],
+            None,
+            controls,
+            None,
+            js=self._script(WRITE),
+            trigger_mode="always_last",
+            **PRIVATE,
+        )
+        return restored
+
+    def restore(self, request: gr.Request) -> list[Any]:
+        """The controls' values from the query; all stay as they are where one is not valid, and the visitor is told."""
+        given = {}
+        for key, text in request.query_params.items():
+            tab, _, name = key.partition(".")
+            if tab == self.tab and name in self.controls:
+                given[name] = self._read(name, text)
+        if not given:
+            return [gr.skip()] * len(self.controls) if len(self.controls) > 1 else gr.skip()
+        try:
+            self.check(**self.defaults | given)
+        except SettingsError as error:
+            gr.Warning(f"The settings in the page's address were not taken over. {error}")
+            given = {}
+        updates = [gr.update(value=given[name]) if name in given else gr.skip() for name in self.controls]
+        return updates if len(updates) > 1 else updates[0]
+
+    def _read(self, name: str, text: str) -> Any:
+        control = self.controls[name]
+        if isinstance(control, Checkbox):
+            return {"true": True, "false": False}.get(text, text)
+        if isinstance(control, Slider | Number) and re.fullmatch(r"-?\d+(\.\d+)?(e-?\d+)?", text):
+            number = float(text)
+            return int(number) if number == int(number) else number
+        return text
+
+    def _script(self, script: str) -> str:
+        names = [f"{self.tab}.{name}" for name in self.controls]
+        defaults = [_as_javascript_writes(value) for value in self.defaults.values()]
+        for word, value in {"TAB": self.tab, "NAMES": names, "DEFAULTS": defaults}.items():
+            script = re.sub(rf"\b{word}\b", lambda _, value=value: json.dumps(value), script)
+        return script
+
+
+def share_tabs(page: gr.Blocks, tabs: gr.Tabs) -> None:
+    """Writes the open tab into the address, and opens the one that the address names.
+
+    Call it when all tabs are there, inside the page's context; a tab without an id gets its label in small letters.
+    """
+    for tab in tabs.children:
+        if tab.id is None:
+            tab.id = re.sub(r"\W+", "-", tab.label.lower()).strip("-")
+    ids = [tab.id for tab in tabs.children]
+    for i, tab in enumerate(tabs.children):
+        script = SELECT.replace("IS_FIRST", json.dumps(i == 0)).replace("TAB", json.dumps(tab.id))
+        tab.select(None, None, None, js=script, **PRIVATE)
+
+    def open_tab(request: gr.Request) -> Any:
+        wanted = request.query_params.get("tab")
+        return gr.Tabs(selected=wanted) if wanted in ids else gr.skip()
+
+    page.load(open_tab, None, tabs, **PRIVATE)
+
+
+def _as_javascript_writes(value: Any) -> str:
+    """`String(value)` of a default: 12.0 is "12", True is "true"."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.15g}" if isinstance(value, int | float) else str(value)

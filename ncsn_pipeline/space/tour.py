@@ -1,0 +1,126 @@
+"""The Lecture tab: its sixteen claims one after the other, each with the experiment that measures it, to run again.
+
+tour_stops     titles, themes and equations of the claims
+tour_results   what the project measured at full size, shown first
+tour_knobs     an experiment's parameters as knobs, and the check of what is asked for
+tour_run       a run that can be stopped
+tour_report    what is said, as HTML
+tour_answers   the functions behind the events
+"""
+
+from functools import partial
+from pathlib import Path
+
+import gradio as gr
+
+from . import tour_report as report
+from .sharing import PRIVATE, SharedView
+from .tour_answers import READY, TourAnswers
+from .tour_stops import NAMES
+
+HERE = Path(__file__)
+# The knobs are plain inputs: their values by name, as the endpoint takes them.
+READ_KNOBS = """(name) => {
+  const read = (input) => input.type === "number" ? (input.value === "" ? null : Number(input.value)) : input.value;
+  const inputs = document.querySelectorAll("#tour-controls input[name]");
+  return [name, Object.fromEntries(Array.from(inputs, (input) => [input.name, read(input)]))];
+}"""
+RESTART_KNOBS = """(name) => {
+  document.querySelector("#tour-controls .tour-knobs")?.dispatchEvent(new Event("restart", { bubbles: true }));
+  return [name];
+}"""
+
+
+class TourTab:
+    """Builds the tab inside the current `gr.Blocks` and connects its events."""
+
+    def __init__(self) -> None:
+        self.answers = TourAnswers()
+        self._build()
+        self._connect()
+
+    def _build(self) -> None:
+        first = NAMES[0]
+        picture, numbers = report.shipped_view(first)
+        with gr.Row(elem_classes="section"):
+            with gr.Column(scale=3, min_width=240):
+                gr.HTML('<h2 class="heading">The lecture, claim by claim</h2>')
+                self.contents = gr.HTML(
+                    first,
+                    html_template=report.contents(),
+                    js_on_load=_read("tour_contents.js"),
+                    apply_default_css=False,
+                    label="Claim",
+                    elem_id="tour-contents",
+                )
+            with gr.Column(scale=9, min_width=300):
+                with gr.Row(elem_classes="tour-steps"):
+                    self.previous_button = gr.Button("← Previous", size="sm", min_width=110, interactive=False)
+                    self.next_button = gr.Button("Next →", size="sm", min_width=110)
+                self.heading = gr.HTML(report.heading(first), elem_id="tour-heading")
+                self.equation = gr.Markdown(
+                    report.equation(first),
+                    latex_delimiters=[{"left": "$$", "right": "$$", "display": True}],
+                    elem_id="tour-equation",
+                    elem_classes="tour-equation",
+                )
+                self.picture = gr.HTML(picture, elem_id="tour-picture", apply_default_css=False)
+                self.numbers = gr.HTML(numbers, elem_id="tour-numbers", apply_default_css=False)
+                gr.HTML('<h3 class="heading">Run it again</h3>')
+                self.knobs = gr.HTML(
+                    report.controls(first),
+                    js_on_load=_read("tour_knobs.js"),
+                    apply_default_css=False,
+                    elem_id="tour-controls",
+                )
+                with gr.Row():
+                    self.run_button = gr.Button("Run", variant="primary", min_width=110, elem_id="tour-run")
+                    self.stop_button = gr.Button(
+                        "Stop", variant="stop", interactive=False, min_width=80, elem_id="tour-stop"
+                    )
+                    self.reset_button = gr.Button("Back to the full-size results", min_width=110, elem_id="tour-reset")
+                self.status = gr.HTML(report.progress(READY), elem_id="tour-status")
+                with gr.Accordion("The experiment's file", open=False) as self.file:
+                    self.source_note = gr.HTML(report.source_note(first), elem_id="tour-file")
+                    self.source = gr.Code(language="python", label="Its text", interactive=False, elem_id="tour-source")
+        self.view = SharedView("lecture", {"experiment": self.contents}, self.answers.check)
+
+    def _connect(self) -> None:
+        shown = [
+            *(self.heading, self.equation, self.picture, self.numbers, self.knobs, self.source_note, self.status),
+            *(self.previous_button, self.next_button),
+        ]
+        self.contents.change(self.answers.show, self.contents, shown, **PRIVATE)
+        self.reset_button.click(self.answers.show, self.contents, shown, js=RESTART_KNOBS, **PRIVATE)
+        for button, by in ((self.previous_button, -1), (self.next_button, 1)):
+            button.click(partial(self.answers.step, by=by), self.contents, self.contents, **PRIVATE)
+        gr.on([self.file.expand, self.contents.change], self.answers.source, self.contents, self.source, **PRIVATE)
+        buttons = [self.run_button, self.stop_button]
+        run = self.run_button.click(self.answers.wait, None, [self.status, *buttons], **PRIVATE).then(
+            self.answers.run,
+            [self.contents, self.knobs],
+            [self.picture, self.numbers, self.status],
+            js=READ_KNOBS,
+            api_visibility="private",
+            show_progress="hidden",
+            concurrency_id="torch",
+        )
+        for ended in (run.then, run.failure):  # `then` alone is not reached after an error
+            ended(lambda: [gr.update(interactive=True), gr.update(interactive=False)], None, buttons, **PRIVATE)
+        self.stop_button.click(self.answers.stop, None, None, **PRIVATE)
+        gr.api(
+            self.answers.lecture,
+            api_name="lecture",
+            api_description="Runs one of the lecture's experiments: its checks with their bounds, numbers, findings. "
+            "Settings are values by the names of its knobs, {} for the quick version.",
+            concurrency_id="torch",
+        )
+
+    def connect_page(self, page: gr.Blocks) -> None:
+        """What happens when the page opens and when it is left."""
+        self.view.connect(page)
+        page.unload(self.answers.leave)
+
+
+def _read(name: str) -> str:
+    return HERE.with_name(name).read_text(encoding="utf-8")

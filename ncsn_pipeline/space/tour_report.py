@@ -1,0 +1,140 @@
+"""What the Lecture tab says: claim, picture, numbers beside their bounds, knobs; small pieces of HTML."""
+
+import html
+import os
+from typing import Any
+
+from .tour_knobs import MOST_WORK, Knob, knobs_of
+from .tour_results import as_address, shipped_picture, shipped_results
+from .tour_run import Outcome
+from .tour_stops import EXPERIMENTS, NAMES, STOPS, claim_of, file_of, themes
+
+
+def contents() -> str:
+    """All claims under their themes: what the list of the tab is drawn from."""
+    parts = []
+    for theme, names in themes().items():
+        stops = "".join(
+            f'<li><button type="button" data-name="{name}"><span>L{claim_of(name).number}</span>'
+            f" {html.escape(STOPS[name].title)}</button></li>"
+            for name in names
+        )
+        parts.append(f"<h3>{theme}</h3><ul>{stops}</ul>")
+    return (
+        '<nav class="tour-contents" aria-label="Claims of the lecture"><details open><summary>'
+        f"All {len(NAMES)} claims</summary>{''.join(parts)}</details></nav>"
+    )
+
+
+def heading(name: str) -> str:
+    """Where in the lecture, and what is claimed."""
+    claim = claim_of(name)
+    return (
+        f'<div class="tour-claim"><p>Claim {claim.number} of {len(NAMES)} · {STOPS[name].theme} · at '
+        f"{claim.at} in the lecture</p><h2>{html.escape(claim.sentence)}</h2></div>"
+    )
+
+
+def equation(name: str) -> str:
+    """The claim's equation, for Markdown with LaTeX."""
+    return f"$${STOPS[name].latex}$$"
+
+
+def shipped_view(name: str) -> tuple[str, str]:
+    """Picture and numbers that the project comes with."""
+    results = shipped_results(name)
+    said = f"At full size, with seeds 0 to {len(results) - 1}; the picture is of seed 0."
+    return picture(name, shipped_picture(name), said), numbers(results)
+
+
+def run_view(name: str, outcome: Outcome) -> tuple[str, str]:
+    """Picture and numbers of a visitor's run."""
+    return picture(name, outcome.picture, f"Your run, {outcome.seconds:.1f} s."), numbers([outcome.result])
+
+
+def picture(name: str, png: bytes, caption: str) -> str:
+    """The experiment's own drawing; where it is wider than the page it scrolls, also by keyboard."""
+    return (
+        f'<figure class="tour-picture"><div tabindex="0" role="group" aria-label="Picture of claim '
+        f'{claim_of(name).number}"><img src="{as_address(png)}" alt="{html.escape(description(name))}"></div>'
+        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+    )
+
+
+def description(name: str) -> str:
+    """What a picture shows, for those who do not see it: its claim; the numbers are in the table below it."""
+    return f"Plots of the experiment {name}: {claim_of(name).sentence} Its numbers are in the table below."
+
+
+def numbers(results: list[dict[str, Any]]) -> str:
+    """Every check beside its bound, over all results, and what else the first one found."""
+    rows = []
+    for checks in zip(*(result["checks"] for result in results), strict=True):
+        check, values = checks[0], [each["value"] for each in checks]
+        holds = all(each["holds"] for each in checks)
+        shown = _short(values[0]) if len(values) == 1 else f"{_short(min(values))} … {_short(max(values))}"
+        relation = {"<=": "≤", ">=": "≥", "<": "&lt;", ">": "&gt;"}[check["relation"]]
+        rows.append(
+            f'<tr><th scope="row">{html.escape(check["name"])}</th><td>{shown}</td><td>{relation} '
+            f'{check["bound"]:g}</td><td class="{"good" if holds else "error"}">{"✓ holds" if holds else "✗ fails"}'
+            f"{' *' if check['timing'] else ''}</td></tr>"
+        )
+    timed = any(check["timing"] for check in results[0]["checks"])
+    found = "".join(f"<li>{html.escape(finding)}</li>" for finding in results[0]["findings"])
+    return (
+        '<table class="tour-numbers"><thead><tr><th scope="col">What is measured</th><th scope="col">Found</th>'
+        f'<th scope="col">Bound</th><th scope="col">Claim</th></tr></thead><tbody>{"".join(rows)}</tbody></table>'
+        + ("<p class='tour-help'>* A time: a busy machine can spoil it.</p>" if timed else "")
+        + (
+            f'<details class="tour-found"><summary>What else was found</summary><ul>{found}</ul></details>'
+            if found
+            else ""
+        )
+    )
+
+
+def controls(name: str) -> str:
+    """The knobs of an experiment, those of its size folded away."""
+    knobs = knobs_of(EXPERIMENTS[name])
+    shown = "".join(_control(knob) for knob in knobs if not knob.is_size)
+    folded = "".join(_control(knob) for knob in knobs if knob.is_size)
+    more = f"<details><summary>Sizes of the computation</summary><div>{folded}</div></details>" if folded else ""
+    return (
+        f'<div class="tour-knobs" data-name="{name}"><p class="tour-help">They start at a small version that takes '
+        f"seconds; together they may ask for {MOST_WORK:g} times its work.</p><div>{shown}</div>{more}</div>"
+    )
+
+
+def source_note(name: str) -> str:
+    """Where the experiment is written down: its file, a link to it on a Space, and its command."""
+    path = file_of(name)
+    space = os.environ.get("SPACE_ID")
+    file = f"<code>{path}</code>"
+    if space:
+        file = f'<a href="https://huggingface.co/spaces/{html.escape(space)}/blob/main/{path}" target="_top">{file}</a>'
+    return f'<p class="tour-help">{file} · at full size: <code>python -m ncsn_pipeline.lecture {name}</code></p>'
+
+
+def progress(text: str, kind: str = "") -> str:
+    """The line beside the button."""
+    live = "off" if kind == "running" else "polite"
+    return f'<div class="status {kind}" role="status" aria-live="{live}"><span>{html.escape(text)}</span></div>'
+
+
+def _control(knob: Knob) -> str:
+    name, label = f"tour-{knob.name}", html.escape(knob.label)
+    value = ", ".join(f"{number:g}" for number in knob.value) if knob.most else f"{knob.value:.15g}"
+    shared = f'id="{name}" name="{knob.name}" value="{value}" aria-describedby="{name}-help" autocomplete="off"'
+    slider = f'<input type="range" min="0" max="200" step="1" aria-label="{label}, slider" data-for="{name}">'
+    if knob.most:
+        field = f'<input type="text" {shared}>'
+    else:
+        step = "1" if knob.whole else "any"
+        field = f'<input type="number" min="{knob.low:.15g}" max="{knob.high:.15g}" step="{step}" {shared}>'
+        field += slider if knob.name != "seed" else ""
+    words = f'<p id="{name}-help">{html.escape(knob.help)}; {knob.allowed}</p>'
+    return f'<div class="tour-knob"><label for="{name}">{label}</label>{field}{words}</div>'
+
+
+def _short(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.3g}"

@@ -1,0 +1,33 @@
+"""The results that the project comes with: every experiment at full size, over three seeds, and its picture.
+
+Copies of what `benchmarks/lecture.py` wrote, kept in the package because the Space gets nothing else.
+"""
+
+import base64
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).with_suffix("")
+NUMBERS = FOLDER / "lecture.json"
+
+
+@cache
+def _runs() -> dict[str, dict[str, Any]]:
+    return json.loads(NUMBERS.read_text(encoding="utf-8"))
+
+
+def shipped_results(name: str) -> list[dict[str, Any]]:
+    """The result of every seed, as the command writes it to JSON."""
+    return [run[name] for run in _runs().values()]
+
+
+def shipped_picture(name: str) -> bytes:
+    """The picture of the first seed, PNG."""
+    return (FOLDER / f"{name}.png").read_bytes()
+
+
+def as_address(picture: bytes) -> str:
+    """A PNG as the address of an image, for a page that needs no file then."""
+    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"

@@ -1,0 +1,116 @@
+"""One run of an experiment that can be stopped at any call of torch, and never outlives its deadline."""
+
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from matplotlib.figure import Figure
+from PIL import Image
+from torch.overrides import TorchFunctionMode
+
+from ncsn_pipeline.lecture import Params
+
+DOTS_AN_INCH = 130
+SECONDS_BETWEEN_LOOKS = 0.4
+
+
+class Stopped(Exception):
+    """The run was ended from outside."""
+
+
+class _AskFirst(TorchFunctionMode):
+    """Every call of torch asks first whether to go on: an experiment is one call, and knows nothing of visitors."""
+
+    def __init__(self, must_stop: Callable[[], bool]) -> None:
+        super().__init__()
+        self.must_stop = must_stop
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if self.must_stop():
+            raise Stopped
+        return function(*args, **(kwargs or {}))
+
+
+def drawn(figure: Figure) -> bytes:
+    """The figure as a PNG of 256 colours, a third of the size of one with all."""
+    full, few = io.BytesIO(), io.BytesIO()
+    figure.savefig(full, format="png", dpi=DOTS_AN_INCH)
+    Image.open(full).convert("RGB").quantize(256).save(few, format="png")
+    return few.getvalue()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run that went to its end found.
+
+    Args:
+        result: checks, numbers and findings, as the command writes them to JSON.
+        picture: of the experiment's own drawing, PNG.
+        seconds: it took.
+    """
+
+    result: dict[str, Any]
+    picture: bytes
+    seconds: float
+
+
+class ExperimentRun:
+    """An experiment in a thread.
+
+    Args:
+        module: the experiment.
+        params: checked.
+        stop: ends the run at once when it is set.
+        deadline: seconds after which the run ends by itself.
+    """
+
+    def __init__(self, module: ModuleType, params: Params, stop: threading.Event, deadline: float) -> None:
+        self.module = module
+        self.params = params
+        self.stop = stop
+        self.deadline = deadline
+        self.timed_out = False
+        self.outcome: Outcome | None = None
+        self._error: Exception | None = None
+
+    def seconds(self) -> Iterator[float]:
+        """Runs, and yields the seconds since the start, a few times a second; `outcome` is there at the end.
+
+        Raises:
+            Exception: what the experiment raised.
+        """
+        self._start = time.perf_counter()
+        worker = threading.Thread(target=self._work, daemon=True)
+        worker.start()
+        try:
+            while worker.is_alive():
+                yield time.perf_counter() - self._start
+                worker.join(SECONDS_BETWEEN_LOOKS)
+        finally:
+            # Also where the visitor left: the next run starts only after this one has let go of the processor.
+            if worker.is_alive():
+                self.stop.set()
+                worker.join()
+        if self._error is not None:
+            raise self._error
+
+    def _work(self) -> None:
+        try:
+            with _AskFirst(self._must_stop):
+                result = self.module.run(self.params)
+                figure = self.module.figure(result)
+            self.outcome = Outcome(result.as_json(), drawn(figure), time.perf_counter() - self._start)
+        except Stopped:
+            pass
+        except Exception as error:
+            self._error = error
+
+    def _must_stop(self) -> bool:
+        self.timed_out = time.perf_counter() - self._start > self.deadline
+        return self.timed_out or self.stop.is_set()

@@ -1,0 +1,59 @@
+"""The page's HTTP interface, as a program without Gradio's client would use it."""
+
+import json
+import re
+import time
+from dataclasses import dataclass
+
+import httpx
+
+# What belongs on the server: the name of an exception, a place in a program.
+RAW = re.compile(r"Traceback|\b[A-Z]\w*(Error|Exception|Warning)\b|File \"|site-packages|\.py\", line")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a call ended: `complete`, `error`, `refused` before it ran, or `left` by us."""
+
+    kind: str
+    text: str
+
+
+def endpoints(address):
+    """Named endpoints and their parameters."""
+    return httpx.get(f"{address}gradio_api/info", timeout=60).json()["named_endpoints"]
+
+
+def defaults(parameters):
+    """Valid inputs of an endpoint: the defaults that it declares, or an example."""
+    return [
+        parameter["parameter_default"] if parameter["parameter_has_default"] else parameter["example_input"]
+        for parameter in parameters
+    ]
+
+
+def call(client, name, data, patience=None, until=None):
+    """Calls an endpoint and waits for its end; leaves after `patience` seconds, or at the first event named `until`."""
+    body = json.dumps({"data": data}).encode()  # NaN and Infinity as Python and JavaScript libraries write them
+    headers = {"Content-Type": "application/json"}
+    joined = client.post(f"gradio_api/call{name}", content=body, headers=headers)
+    if joined.status_code != 200:
+        assert joined.status_code < 500 or joined.status_code == 503, joined.text
+        return Answer("refused", joined.text)
+    start, lines, event = time.monotonic(), [], ""
+    patient = httpx.Timeout(client.timeout.read, read=patience or client.timeout.read)
+    try:
+        with client.stream("GET", f"gradio_api/call{name}/{joined.json()['event_id']}", timeout=patient) as stream:
+            for line in stream.iter_lines():
+                lines.append(line)
+                if line.startswith("event: "):
+                    event = line.removeprefix("event: ")
+                elif line.startswith("data: ") and event in ("complete", "error", until):
+                    return Answer(event, "\n".join(lines))
+                if patience is not None and time.monotonic() - start > patience:
+                    return Answer("left", "\n".join(lines))
+    except httpx.ReadTimeout:
+        if patience is None:
+            raise
+        return Answer("left", "\n".join(lines))
+    return Answer("closed", "\n".join(lines))

@@ -1,0 +1,103 @@
+"""Every tab for everybody: axe finds nothing serious, phones are wide enough, headings in order, the keyboard does."""
+
+from itertools import pairwise
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+
+SERIOUS = ("serious", "critical")
+HEADINGS = """() => Array.from(document.querySelectorAll("h1, h2, h3, h4, h5, h6"))
+  .filter((heading) => heading.checkVisibility())
+  .map((heading) => [Number(heading.tagName[1]), heading.textContent.trim()])"""
+# Controls that a screen reader has no words for.
+UNNAMED = """() => Array.from(document.querySelectorAll("[role=tabpanel] :is(button, input, select, textarea)"))
+  .filter((element) => element.checkVisibility() && element.type !== "hidden")
+  .filter((element) => !(element.textContent.trim() || element.getAttribute("aria-label") || element.title
+    || element.getAttribute("aria-labelledby") || element.labels?.length || element.placeholder))
+  .map((element) => element.outerHTML.slice(0, 200))"""
+
+
+# The tabs, and what is there when one is ready.
+TABS = {
+    "Playground": "#playground canvas",
+    "Generate": "#plots svg",
+    "Repair": "#repair-status",
+    "Learn the score": "#panels svg",
+    "Lecture": "#tour-picture img",
+    "About / API": "#about-equations .katex",
+}
+
+
+def open_tab(page, name):
+    page.get_by_role("tab", name=name).click()
+    page.locator(TABS[name]).first.wait_for()
+
+
+def complaints(page):
+    """What axe finds serious, with the elements that it means."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{each['id']} ({each['impact']}): {each['help']}: {node['html'][:160]} | {node['failureSummary'][:200]}"
+        for each in found
+        if each["impact"] in SERIOUS
+        for node in each["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_any_tab(page, scheme):
+    page.emulate_media(color_scheme=scheme)
+    page.reload()
+    found = {}
+    for name in TABS:
+        open_tab(page, name)
+        found[name] = complaints(page)
+    assert {name: each for name, each in found.items() if each} == {}
+
+
+def test_axe_notices_what_it_should(page):
+    """A picture without words and text too faint: a test that cannot fail is a defect."""
+    page.evaluate('document.body.innerHTML += \'<img src="data:,"><p style="color:#ccc;background:#fff">faint</p>\'')
+    assert {each.split()[0] for each in complaints(page)} >= {"image-alt", "color-contrast"}
+
+
+def test_on_a_phone_nothing_scrolls_sideways_and_two_tabs_are_in_sight(page):
+    phone, desk = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+    page.set_viewport_size(phone)
+    page.reload()
+    for name in list(TABS)[:2]:
+        tab = page.get_by_role("tab", name=name)
+        expect(tab).to_be_visible()
+        box = tab.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= phone["width"]
+    for name in TABS:
+        page.set_viewport_size(desk)
+        open_tab(page, name)
+        page.set_viewport_size(phone)
+        page.wait_for_function("document.documentElement.clientWidth === 390")
+        assert page.evaluate("document.documentElement.scrollWidth") <= phone["width"], name
+
+
+def test_headings_are_in_order_and_every_control_has_a_name(page):
+    assert [tab.text_content().strip() for tab in page.get_by_role("tab").all()] == list(TABS)
+    for name in TABS:
+        open_tab(page, name)
+        headings = page.evaluate(HEADINGS)
+        assert [text for level, text in headings if level == 1] == ["Images from noise, by following the score"]
+        for (above, _), (level, text) in pairwise(headings):
+            assert level <= above + 1, (name, text)
+        assert page.evaluate(UNNAMED) == [], name
+
+
+def test_the_keyboard_goes_from_tab_to_tab_and_into_the_page(page):
+    page.get_by_role("tab", name="Lecture").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#tour-heading h2")).to_be_visible()
+    reached = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.closest('[id^=tour]')?.id"))
+    assert {"tour-contents", "tour-picture", "tour-run"} <= reached

@@ -1,0 +1,82 @@
+"""From settings to a call: the same ladder, the same cost, the same images as the program that the page shows."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from ncsn_pipeline import AnnealedLangevinScheduler, NCSNPipeline, ScoreUNet
+from ncsn_pipeline.space.call import call_arguments, ladder_of, pipeline_for, python_snippet, step_sizes
+from ncsn_pipeline.space.limits import check_generate
+from ncsn_pipeline.space.run import SamplingRun
+from ncsn_pipeline.space.samplers import SAMPLERS
+
+GOOD = {"sampler": "consistent", "ladder": "geometric", "sigma_max": 5.5, "sigma_min": 1 / 30, "num_levels": 7}
+GOOD |= {"steps_per_level": 3, "step_mode": "automatic", "step_fraction": 0.1, "digit": "each", "guidance_scale": 1}
+GOOD |= {"num_images": 6, "seed": 5}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    network = ScoreUNet(
+        sample_size=8, block_out_channels=(8,), attention_levels=(), num_class_embeds=3, sigma_data=0.3, sigma_max=12
+    )
+    NCSNPipeline(network, AnnealedLangevinScheduler(sigma_max=12)).save_pretrained(path := tmp_path_factory.mktemp("m"))
+    return path
+
+
+def settings(**changed):
+    return check_generate(**GOOD | changed, num_classes=3)
+
+
+def last_frame(pipeline, chosen):
+    run = SamplingRun(pipeline_for(chosen, pipeline), call_arguments(chosen, 3), threading.Event(), 100.0)
+    return run, list(run.frames())[-1]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({"sampler": name} for name in SAMPLERS),
+        *({"sampler": name, "ladder": "karras"} for name in SAMPLERS),
+        {"sampler": "langevin", "step_mode": "fraction", "step_fraction": 0.3, "ladder": "uniform"},
+        {"digit": "drawn", "guidance_scale": 2.3},
+        {"digit": "2"},
+        {"digit": "none"},
+    ],
+)
+def test_the_program_gives_the_images_of_the_page(folder, changed):
+    chosen = settings(**changed)
+    run, frame = last_frame(NCSNPipeline.from_pretrained(folder), chosen)
+    names = {}
+    exec(python_snippet(chosen, 3, str(folder)), names)
+    images = np.stack([np.asarray(image)[..., None] for image in names["images"]])
+    np.testing.assert_array_equal(images, np.round(255 * frame.samples).astype(np.uint8))
+    assert frame.evaluation == frame.evaluations == chosen.evaluations == len(run.recording.sigmas)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("ladder", ["geometric", "karras"])
+def test_the_ladder_that_is_shown_is_the_one_that_is_walked(folder, name, ladder):
+    chosen = settings(sampler=name, ladder=ladder)
+    run, _ = last_frame(NCSNPipeline.from_pretrained(folder), chosen)
+    walked = list(dict.fromkeys(run.recording.sigmas))
+    np.testing.assert_allclose(walked, ladder_of(chosen), rtol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["consistent", "euler", "edm-euler"])
+def test_a_step_follows_the_score_as_far_as_it_is_said_to(folder, name):
+    """A step is x + alpha s; the noise of consistent sampling has no part along s, give or take 4 standard errors."""
+    pipeline = NCSNPipeline.from_pretrained(folder)
+    chosen = settings(sampler=name, digit="none", num_levels=2)
+    sampled = pipeline_for(chosen, pipeline)
+    sampled._set_timesteps(*((None, "cpu", {"sigmas": ladder_of(chosen)}) if name == "consistent" else (2, "cpu", {})))
+    x = sampled._start(64, None, None, "cpu")
+    score = sampled._score(x, sampled._sigmas()[0], {"class_labels": sampled._labels("none", 64, None)})
+    moved = sampled._step(0, x, score, None) - x
+    alpha = float((moved * score).sum() / score.square().sum())
+    noise = ladder_of(chosen)[1].item() if name == "consistent" else 1e-4
+    error = 4 * noise / float(score.norm())
+    assert abs(alpha - step_sizes(chosen, ladder_of(chosen))[0].item()) < error + 1e-3

@@ -1,0 +1,242 @@
+"""The Learn tab: what a training is and says, and the tab in a real browser: it trains, stops, and refuses clearly."""
+
+import json
+import math
+import re
+import threading
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from playwright.sync_api import expect
+
+from ncsn_pipeline.space import learn_report
+from ncsn_pipeline.space.learn_answers import LEARN_INPUTS
+from ncsn_pipeline.space.learn_data import DATA
+from ncsn_pipeline.space.learn_limits import OBJECTIVES, check_learn
+from ncsn_pipeline.space.learn_presets import LEARN_DEFAULTS, learn_presets
+from ncsn_pipeline.space.learn_report import Panels, PastRun
+from ncsn_pipeline.space.learn_run import LearnRun
+from ncsn_pipeline.space.limits import SettingsError
+
+from .api import call, defaults, endpoints
+
+
+def settings_of(**changed):
+    return check_learn(**(LEARN_DEFAULTS | changed))
+
+
+def trained(stop=None, deadline=math.inf, **changed):
+    run = LearnRun(settings_of(**changed), stop or threading.Event(), deadline)
+    *_, last = run.frames()
+    assert last is True
+    return run
+
+
+# Inputs
+
+
+@pytest.mark.parametrize("name", ["sigma", "num_steps", "seed"])
+@pytest.mark.parametrize("value", [None, True, "0.5", [1], math.nan, math.inf, -1, 10**12])
+def test_what_is_no_number_in_range_is_refused(name, value):
+    with pytest.raises(SettingsError):
+        settings_of(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["data", "objective"])
+@pytest.mark.parametrize("value", [None, True, 3, "", "Ring", ["ring"]])
+def test_what_is_no_choice_is_refused(name, value):
+    with pytest.raises(SettingsError, match="must be one of"):
+        settings_of(**{name: value})
+
+
+def test_denoising_needs_noise_and_the_refusal_says_what_to_do():
+    with pytest.raises(SettingsError, match="Raise σ to at least 0.01, or choose the exact or the sliced objective"):
+        settings_of(sigma=0)
+    assert settings_of(sigma=0, objective="sliced").sigma == 0
+    with pytest.raises(SettingsError, match="must be 0, for clean data, or at least 0.01; got 0.005"):
+        settings_of(sigma=0.005)
+
+
+def test_only_what_has_a_density_has_a_score():
+    have = {name for name in DATA if settings_of(data=name, sigma=0, objective="exact").has_score}
+    assert have == {"gaussians"}
+    assert all(settings_of(data=name, sigma=0.01).has_score for name in DATA)
+
+
+def test_presets_and_defaults_are_valid():
+    assert set(LEARN_DEFAULTS) == set(LEARN_INPUTS)
+    for preset in learn_presets():
+        settings_of(**preset.values)
+
+
+# Training
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_objective_learns_the_score_of_the_noised_density(objective):
+    """Untrained, the field is near zero and as wrong as no score; the exact score's loss is the least there is."""
+    start = LearnRun(settings_of(data="ring", sigma=0.6), threading.Event(), 1).errors().relative
+    run = trained(data="ring", objective=objective, sigma=0.6, num_steps=250)
+    assert start == pytest.approx(1, abs=0.1)
+    assert run.errors().relative < 0.2
+    least, last = run.least_loss(), np.array(run.losses[-50:])
+    assert last.mean() > least - 3 * last.std() / math.sqrt(len(last)) - 0.05 * abs(least)
+    assert last.mean() < run.losses[0]
+
+
+def test_the_same_seed_gives_the_same_run():
+    one, two, other = (trained(num_steps=50, seed=seed).losses for seed in (3, 3, 4))
+    assert one == two != other
+
+
+def test_more_noise_is_easier_to_learn_and_further_from_the_data():
+    errors = [trained(data="spiral", sigma=sigma, num_steps=200).errors().relative for sigma in (0.05, 1.0)]
+    assert errors[1] < 0.3 * errors[0]
+    _, distances = learn_report.noised_distances("spiral")
+    assert (np.diff(distances) > 0).all()
+
+
+def test_without_noise_a_curve_has_no_floor_and_with_noise_it_has():
+    """The least loss with noise is the exact score's; the clean loss passes what it is at sigma 0.1."""
+    clean = trained(data="ring", objective="sliced", sigma=0, num_steps=400)
+    noised = trained(data="ring", objective="sliced", sigma=0.3, num_steps=400)
+    assert clean.least_loss() is None and clean.errors() is None and clean.draw() is None
+    assert min(clean.losses) < 3 * noised.least_loss() < 0
+    assert np.mean(noised.losses[-100:]) > 1.1 * noised.least_loss()
+    assert np.std(clean.losses[-200:]) > 3 * np.std(noised.losses[-200:])
+
+
+def test_a_run_ends_when_it_is_told_to_and_at_its_deadline():
+    stop = threading.Event()
+    run = LearnRun(settings_of(num_steps=4000), stop, math.inf)
+    for _ in run.frames():
+        stop.set()
+    assert 0 < len(run.losses) < 4000 and not run.timed_out
+    run = trained(num_steps=4000, deadline=0.2)
+    assert run.timed_out and not run.finished
+
+
+def test_samples_are_drawn_by_the_learned_score():
+    run = trained(data="gaussians", sigma=0.5, num_steps=300)
+    drawn = run.draw()
+    assert drawn.shape == (1000, 2) and drawn.isfinite().all()
+    noised = run.settings.learned.density.noised(0.5)
+    near = noised.sample(1000, generator=torch.Generator().manual_seed(1))
+    assert noised.log_prob(drawn).mean() > noised.log_prob(near).mean() - 1
+
+
+# What is said
+
+
+def test_true_and_learned_arrows_are_on_one_scale_and_the_figures_are_named():
+    run = trained(data="moons", sigma=0.3, num_steps=50)
+    drawn = Panels(run.settings).html(run, run.draw())
+    assert drawn.count("<svg") == 3 and drawn.count("aria-label") == 3 and "placeholder" not in drawn
+    before = Panels(run.settings).html()
+    assert before.count("<svg") == 1 and before.count("placeholder") == 2
+    clean = Panels(settings_of(data="moons", sigma=0, objective="sliced")).html()
+    assert "the plane has no density" in clean
+
+
+def test_marks_are_this_session_s_runs_of_the_same_data():
+    run = trained(data="ring", sigma=0.4, num_steps=50)
+    past = PastRun(run.settings, run.errors(), 0.2, np.array(run.losses))
+    assert "Dots: 1 run of" in learn_report.dilemma(settings_of(data="ring"), [past])
+    assert "Dots: 0 runs of" in learn_report.dilemma(settings_of(data="moons"), [past])
+    shown = learn_report.loss(run.losses, settings_of(data="ring", sigma=0.1), None, [past])
+    assert "before: denoising, σ = 0.4" in shown
+    assert "before" not in learn_report.loss(run.losses, settings_of(data="ring", objective="exact"), None, [past])
+    assert f"<dd>{past.errors.relative:.3g}</dd>" in learn_report.numbers(past)
+
+
+# In the browser
+
+
+@pytest.fixture
+def page(page):
+    """The open tab."""
+    page.get_by_role("tab", name="Learn the score").click()
+    expect(page.locator("#panels svg")).to_have_count(1)
+    return page
+
+
+def fill(page, element, value):
+    box = page.locator(f"#{element} input[type=number]")
+    box.fill(str(value))
+    box.press("Tab")
+
+
+def button(page, name):
+    return page.get_by_role("button", name=name, exact=True)
+
+
+def wait_for_status(page, pattern):
+    expect(page.locator("#learn-status")).to_contain_text(re.compile(pattern))
+
+
+@pytest.mark.browser
+def test_a_visitor_trains_and_sees_what_was_learned(page):
+    button(page, "σ just right").click()
+    expect(page.locator("#learn-preset-note b")).to_have_text("σ just right.")
+    expect(page.locator("#panels svg").first).to_have_attribute("aria-label", re.compile("moons at sigma 0.15"))
+    fill(page, "learn-steps", 100)
+    button(page, "Train").click()
+    wait_for_status(page, "Done: 100 steps")
+    expect(page.locator("#panels svg")).to_have_count(3)
+    expect(page.locator("#loss svg")).to_have_attribute("aria-label", "Loss of 100 training steps")
+    numbers = page.locator("#numbers dd").all_inner_texts()
+    assert len(numbers) == 4
+    assert 0 < float(numbers[0]) < 1
+    expect(page.locator("#dilemma")).to_contain_text("1 run of this session")
+    expect(button(page, "Train")).to_be_enabled()
+    expect(button(page, "Stop").locator("visible=true")).to_be_disabled()
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.browser
+def test_stop_frees_the_worker_at_once(page):
+    fill(page, "learn-steps", 4000)
+    page.get_by_label("Exact trace").check()
+    button(page, "Train").click()
+    wait_for_status(page, r"Step [\d,]+ of 4,000 · loss")
+    button(page, "Stop").locator("visible=true").click()
+    wait_for_status(page, r"Stopped at step [\d,]+ of 4,000")
+    expect(page.locator("#dilemma")).to_contain_text("0 runs of this session")
+    fill(page, "learn-steps", 50)
+    button(page, "Train").click()
+    wait_for_status(page, "Done: 50 steps")
+
+
+@pytest.mark.browser
+def test_denoising_without_noise_is_refused_before_and_on_the_click(page):
+    fill(page, "learn-sigma", 0)
+    expect(page.locator("#learn-note .error")).to_contain_text("at σ = 0 there is none")
+    button(page, "Train").click()
+    wait_for_status(page, "at σ = 0 there is none")
+    expect(page.locator(".toast-body")).to_contain_text("choose the exact or the sliced objective")
+    expect(button(page, "Train")).to_be_enabled()
+    page.get_by_label("Sliced").check()
+    expect(page.locator("#learn-note .error")).to_have_count(0)
+
+
+@pytest.mark.browser
+def test_the_endpoints_train_sweep_and_refuse(address):
+    with httpx.Client(base_url=address, timeout=300) as client:
+        found = endpoints(address)
+        assert {"/train", "/train_sweep", "/true_score", "/stop_training"} <= set(found)
+        given = defaults(found["/train"]["parameters"])
+        assert len(given) == len(LEARN_INPUTS)
+        given[LEARN_INPUTS.index("num_steps")] = 50
+        for name, words in (
+            ("/train", "Done: 50 steps"),
+            ("/train_sweep", r"Level 6 of 6, σ = 1\.8\. Done|[1-6] of 6 noise levels done"),
+        ):
+            answer = call(client, name, given)
+            assert answer.kind == "complete", answer
+            assert re.search(words, json.loads(answer.text.rpartition("data: ")[2])[0])
+        given[LEARN_INPUTS.index("sigma")] = 0
+        answer = call(client, "/train", given)
+        assert answer.kind == "error" and "Denoising score matching learns from the noise" in answer.text

@@ -1,0 +1,464 @@
+"""The Playground tab: its arithmetic is the package's, and a visitor sees, steers, draws and shares it."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from playwright.sync_api import expect
+
+from ncsn_pipeline import (
+    GaussianMixture,
+    annealed_langevin_dynamics,
+    exact_score_function,
+    geometric_ladder,
+    langevin_dynamics,
+    mode_weights,
+)
+from ncsn_pipeline.space.playground import SCRIPTS, read_scripts
+
+pytestmark = pytest.mark.browser
+
+SHAPES = ("gaussians", "ring", "moons", "spiral", "checkerboard", "drawing")
+ARITHMETIC = SCRIPTS[: SCRIPTS.index("scene") + 1]
+
+
+# The arithmetic, in a browser without the page
+
+
+@pytest.fixture(scope="module")
+def javascript(browser):
+    """Calls a JavaScript function, with the playground's arithmetic around it, on an argument."""
+    blank = browser.new_page()
+    scripts = read_scripts(*ARITHMETIC)
+    yield lambda function, argument=None: blank.evaluate(
+        f'(argument) => {{ "use strict";\n{scripts}\nreturn ({function})(argument); }}', argument
+    )
+    blank.close()
+
+
+def mixture_of(javascript, shape):
+    """The same density as a `GaussianMixture`, and the group of each component."""
+    found = javascript(
+        """(density) => {
+          const { means, logWeights, std, groups, shares } = mixtureOf({ density });
+          return { means: [...means], logWeights: [...logWeights], std, groups: [...groups], shares: [...shares] };
+        }""",
+        shape,
+    )
+    means = torch.tensor(found["means"], dtype=torch.float64).reshape(-1, 2)
+    weights = torch.tensor(found["logWeights"], dtype=torch.float64).exp()
+    shares = torch.tensor(found["shares"], dtype=torch.float64)
+    return GaussianMixture(means, found["std"], weights), found["std"], torch.tensor(found["groups"]), shares
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_score_density_and_weights_are_the_package_s(javascript, shape):
+    density, _, groups, shares = mixture_of(javascript, shape)
+    torch.testing.assert_close(torch.zeros_like(shares).index_add(0, groups, density.weights), shares)
+    x = 20 * torch.randn(200, 2, dtype=torch.float64) * torch.rand(200, 1, dtype=torch.float64)
+    for sigma in (0.05, 0.5, 4.0, 20.0):
+        found = javascript(
+            """({ density, sigma, points }) => {
+              const [mixture, x] = [mixtureOf({ density }), Float64Array.from(points)];
+              const score = mixtureScore(mixture, sigma, x, new Float64Array(x.length));
+              return [[...score], [...mixtureLogProb(mixture, sigma, x)], [...groupShares(mixture, x)]];
+            }""",
+            {"density": shape, "sigma": sigma, "points": x.flatten().tolist()},
+        )
+        score, log_prob, weights = (torch.tensor(values, dtype=torch.float64) for values in found)
+        noised = density.noised(sigma)
+        torch.testing.assert_close(score.reshape(-1, 2), noised.score(x), rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(log_prob, noised.log_prob(x), rtol=1e-6, atol=1e-6)
+        expected = torch.zeros_like(shares).index_add(0, groups, mode_weights(x, density.means).weights)
+        torch.testing.assert_close(weights, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("sigma_max, sigma_min, levels", [(8, 0.25, 12), (20, 0.05, 24), (3, 1, 2), (5, 0.1, 1)])
+def test_the_ladder_is_the_package_s(javascript, sigma_max, sigma_min, levels):
+    found = javascript("(given) => [...geometricLadder(...given)]", [sigma_max, sigma_min, levels])
+    np.testing.assert_allclose(found, geometric_ladder(sigma_max, sigma_min, levels, dtype=torch.float64), rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", ["gaussians", "spiral"])
+def test_both_chains_are_the_package_s_given_the_same_noise(javascript, shape):
+    """Every step of both, for a whole run: scores, ladder, step sizes and steps at once."""
+    levels, steps, share, particles = 5, 6, 0.3, 50
+    density, std, *_ = mixture_of(javascript, shape)
+    sigmas = geometric_ladder(8, 0.25, levels, dtype=torch.float64)
+    seeded = torch.Generator().manual_seed(3)
+    noises = [torch.randn(particles, 2, generator=seeded, dtype=torch.float64) for _ in range(levels * steps)]
+    start, plain, annealed = javascript(
+        """({ noises, density, ...given }) => {
+          fillNormal = (array) => array.set(noises.shift());
+          const chains = new Chains({ ...given, mixture: mixtureOf({ density }), sigmas: geometricLadder(8, 0.25, 5) });
+          const [start, plain, annealed] = [[...chains.plain.points], [], []];
+          while (!chains.finished) {
+            chains.step();
+            plain.push([...chains.plain.points]);
+            annealed.push([...chains.annealed.points]);
+          }
+          return [start, plain, annealed];
+        }""",
+        {"noises": [z.flatten().tolist() for z in noises], "density": shape, "sigma": 0.25, "seed": 1}
+        | {"stepsPerLevel": steps, "stepShare": share, "particles": particles},
+    )
+    start = torch.tensor(start, dtype=torch.float64).reshape(-1, 2)
+    assert start.abs().max() <= 8 and start.std() > 3
+    expected = langevin_dynamics(
+        density.noised(0.25).score,
+        start,
+        step_size=share * (std**2 + 0.25**2),
+        num_steps=levels * steps,
+        generator=torch.Generator().manual_seed(3),
+    )
+    assert_same_chain(plain, expected)
+    expected = annealed_langevin_dynamics(
+        exact_score_function(density),
+        start,
+        sigmas=sigmas,
+        steps_per_level=steps,
+        step_size=share * 0.25**2,
+        denoise=False,
+        generator=torch.Generator().manual_seed(3),
+    )
+    assert_same_chain(annealed, expected)
+
+
+def assert_same_chain(found, states):
+    states = list(states)
+    assert len(found) == len(states) > 20
+    for points, state in zip(found, states, strict=True):
+        points = torch.tensor(points, dtype=torch.float64).reshape(-1, 2)
+        torch.testing.assert_close(points, state.sample, rtol=1e-6, atol=1e-6)
+
+
+def test_the_noise_is_unit_normal(javascript):
+    n = 100_000
+    draw = "(n) => { const z = new Float64Array(n); fillNormal(z, randomNumbers(5)); return [...z]; }"
+    z = np.array(javascript(draw, n))
+    moments = [(1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)]  # power, its mean, its variance
+    for power, mean, variance in moments:
+        assert abs((z**power).mean() - mean) < 4.5 * math.sqrt(variance / n)
+    assert abs((z[::2] * z[1::2]).mean()) < 4.5 / math.sqrt(n / 2)
+
+
+def test_samples_and_the_contour_are_the_mixture_s(javascript):
+    density, *_ = mixture_of(javascript, "gaussians")
+    points, edge = javascript(
+        """() => {
+          const { mixture, edge } = makeScene(mixtureOf({ density: "gaussians" }));
+          return [[...mixtureSample(mixture, 4000, randomNumbers(9))], edge];
+        }"""
+    )
+    x = torch.tensor(points, dtype=torch.float64).reshape(-1, 2)
+    weight = mode_weights(x, density.means).weights[0]
+    assert abs(float(weight) - 0.8) < 4.5 * math.sqrt(0.16 / 4000)
+    inside = (density.log_prob(density.sample(20_000, generator=torch.Generator().manual_seed(0))) >= edge).double()
+    # The level comes from 4,000 samples of its own.
+    assert abs(float(inside.mean()) - 0.99) < 4.5 * math.sqrt(0.0099 / 20_000 + 0.0099 / 4000)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"density": "ring", "levels": 20, "arrows": False, "step": 2.5, "seed": 77},
+        {"sigmas": [8, 5, 0.3], "max": 8, "min": 0.3, "levels": 3},
+        {"density": "drawing", "strokes": [[[-9.5, 9.5], [0, 0]], [[9.5, -9.5]]]},
+    ],
+)
+def test_settings_survive_the_address(javascript, changed):
+    settings, query, again = javascript(
+        """(changed) => {
+          const settings = { ...DEFAULTS, ...changed };
+          const query = new URLSearchParams("tab=x");
+          writeQuery(query, settings);
+          return [settings, String(query), readQuery(new URLSearchParams(String(query)))];
+        }""",
+        changed,
+    )
+    assert (query == "tab=x") == (not changed)
+    if strokes := settings.pop("strokes"):
+        for line, line_again in zip(strokes, again["strokes"], strict=True):
+            np.testing.assert_allclose(line, line_again, atol=19 / 61 / 2)
+    del again["strokes"]
+    assert again == settings
+
+
+@pytest.mark.parametrize(
+    "name, text, expected",
+    [
+        ("levels", "1e9", 24),
+        ("levels", "nan", 12),
+        ("sigma", "-3", 0.05),
+        ("density", "constructor", "gaussians"),
+        ("density", "<b>", "gaussians"),
+        ("arrows", "yes", True),
+        ("sigmas", "1-2-3", None),
+        ("sigmas", "8-x", None),
+        ("strokes", "../..", None),
+        ("strokes", "ab" * 61, None),
+        ("strokes", "-".join(["ab"] * 9), None),
+    ],
+)
+def test_an_address_cannot_ask_for_what_no_control_allows(javascript, name, text, expected):
+    query = {f"playground.{name}": text}
+    assert javascript("(query) => readQuery(new URLSearchParams(query))", query)[name] == expected
+
+
+def test_strokes_become_few_even_components(javascript):
+    """Forty long strokes' worth of points; two strokes in proportion to their lengths, one in three parts."""
+    line = [[-9, 0], [9, 0]]
+    strokes = []
+    for count in range(1, 9):
+        strokes = javascript("([strokes, line]) => addStroke(strokes, line)", [strokes, line])
+        assert len(strokes) == count and sum(map(len, strokes)) <= 60
+    steps = np.diff(np.array(strokes[0]), axis=0)
+    np.testing.assert_allclose(steps, steps[:1].repeat(len(steps), 0), atol=1e-9)
+    shares = "(strokes) => [...drawing(strokes).shares]"
+    two = javascript("([a, b]) => addStroke(addStroke([], a), b)", [[[-6, 0], [6, 0]], [[0, 5], [3, 5]]])
+    assert javascript(shares, two)[0] == pytest.approx(12 / 15, abs=0.05)
+    assert len(javascript(shares, [[[x, 0] for x in range(-6, 7)]])) == 3
+    assert javascript(shares, [[[1, 1]]]) == [1]
+
+
+# The page
+
+
+def numbers(page):
+    """The data attributes of the section."""
+    return page.locator(".playground").evaluate("element => ({ ...element.dataset })")
+
+
+def button(page, name):
+    return page.get_by_role("button", name=name, exact=True)
+
+
+def wait_until_finished(page, seconds=60):
+    page.locator('.playground[data-finished="true"]').wait_for(timeout=1000 * seconds)
+
+
+def set_by_key(page, name, key):
+    """Moves a slider as the keyboard does, and leaves it."""
+    slider = page.get_by_role("slider", name=name, exact=True)
+    slider.focus()
+    page.keyboard.press(key)
+    page.keyboard.press("Tab")
+
+
+def test_within_twenty_seconds_plain_is_wrong_and_annealed_is_right(page):
+    """Without a click: it is the first tab, and it starts by itself."""
+    wait_until_finished(page, 20)
+    found = numbers(page)
+    assert float(found["plainMisplaced"]) > 0.2
+    assert float(found["annealedMisplaced"]) < 0.05
+    expect(page.locator(".playground .said")).to_contain_text("480 steps")
+    true, plain, annealed = re.findall(r"(\d+), \d+", page.locator(".bars").get_attribute("aria-label"))
+    assert int(true) == 80 and abs(int(plain) - 80) > 20 and abs(int(annealed) - 80) <= 5
+    canvas = page.locator('[data-view="annealed"] canvas')
+    assert canvas.get_attribute("role") == "img"
+    expect(canvas).to_have_attribute("aria-label", re.compile(r"level 12/12.*% of the particles are in the wrong"))
+    assert float(found["rate"]) > 0
+    expect(page.get_by_text(re.compile(r"\d+ frames/s"))).to_be_visible()
+
+
+def test_pause_step_and_restart(page):
+    button(page, "Pause").click()
+    before = int(numbers(page)["steps"])
+    button(page, "Step").click()
+    button(page, "Step").click()
+    assert int(numbers(page)["steps"]) == before + 2
+    page.wait_for_timeout(300)
+    assert int(numbers(page)["steps"]) == before + 2
+    button(page, "Restart").click()
+    assert numbers(page)["steps"] == "0"
+    button(page, "Play").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function("Number(document.querySelector('.playground').dataset.steps) > 5")
+
+
+def test_the_same_seed_gives_the_same_run_and_a_new_start_another(page):
+    button(page, "Pause").click()
+    pictures = []
+    for name in ("Restart", "Restart", "New start"):
+        button(page, name).click()
+        for _ in range(3):
+            button(page, "Step").click()
+        page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        pictures.append(page.locator('[data-view="plain"] canvas').evaluate("canvas => canvas.toDataURL()"))
+    assert pictures[0] == pictures[1] != pictures[2]
+    assert "playground.seed=" in page.url
+
+
+def test_a_step_that_is_too_large_diverges_and_says_so(page):
+    set_by_key(page, "Step, as a share of the variance", "End")
+    expect(page.locator('[data-number="step"]')).to_contain_text("it diverges")
+    for view in ("plain", "annealed"):
+        expect(page.locator(f'[data-view="{view}"] [role="alert"]')).to_contain_text("Diverged: the step is too large")
+    set_by_key(page, "Step, as a share of the variance", "Home")
+    expect(page.locator('[data-view="plain"] [role="alert"]')).to_be_empty()
+
+
+def test_a_visitor_draws_a_density_of_his_own_and_shares_it(page, browser):
+    button(page, "Draw your own").click()
+    box = page.locator('[data-view="plain"] canvas').bounding_box()
+    for stroke in ([(0.2, 0.2), (0.2, 0.8)], [(0.7, 0.5), (0.8, 0.5)]):
+        for i, (x, y) in enumerate(stroke):
+            page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=5)
+            if i == 0:
+                page.mouse.down()
+        page.mouse.up()
+    expect(page.locator(".bars > div")).to_have_count(2)
+    long, short = map(int, re.search(r"true (\d+), (\d+)", page.locator(".bars").get_attribute("aria-label")).groups())
+    assert long + short == 100 and 75 < long < 95
+    assert "playground.strokes=" in page.url and "playground.density=drawing" in page.url
+    wait_until_finished(page)
+    assert float(numbers(page)["annealedMisplaced"]) < 0.1
+    other = browser.new_page()
+    other.goto(page.url)
+    expect(other.locator(".bars")).to_have_attribute("aria-label", re.compile(f"true {long}, {short};"))
+    other.close()
+    button(page, "Undo").click()
+    expect(page.locator(".bars > div")).to_have_count(3)
+    button(page, "Draw one for me").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    expect(page.locator(".bars > div")).to_have_count(3)
+    button(page, "Clear").click()
+    assert "strokes" not in page.url
+
+
+def test_a_click_drops_particles_into_both_views(page):
+    button(page, "Pause").click()
+    count = """canvas => {
+      const [red, green, blue] = getComputedStyle(canvas).getPropertyValue("--dropped").match(/[0-9a-f]{2}/g);
+      const wanted = [red, green, blue].map((text) => parseInt(text, 16));
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      let found = 0;
+      for (let i = 0; i < data.length; i += 4) {
+        found += wanted.every((value, k) => Math.abs(value - data[i + k]) < 25);
+      }
+      return found;
+    }"""
+    canvases = [page.locator(f'[data-view="{name}"] canvas') for name in ("plain", "annealed")]
+    assert [canvas.evaluate(count) for canvas in canvases] == [0, 0]
+    canvases[0].click(position={"x": 300, "y": 300})
+    for canvas in canvases:
+        page.wait_for_function(f"canvas => ({count})(canvas) > 40", arg=canvas.element_handle())
+
+
+def test_the_ladder_is_dragged_and_moved_by_keys(page):
+    dots = page.locator(".ladder-plot .dot")
+    assert dots.count() == 12
+    dots.first.focus()
+    page.keyboard.press("ArrowUp")
+    expect(page.get_by_label("σ max")).to_have_attribute("aria-valuetext", "8.4")
+    page.keyboard.press("ArrowRight")
+    expect(dots.nth(1)).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    assert "playground.sigmas=" in page.url
+    dots.nth(11).scroll_into_view_if_needed()
+    box = dots.nth(11).bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0], middle[1] - 25, steps=4)
+    page.mouse.up()
+    assert float(dots.nth(11).get_attribute("aria-valuenow")) > 0.4
+    assert "playground.sigmas=" not in page.url and "playground.min=" in page.url
+    set_by_key(page, "Levels", "Home")
+    assert dots.count() == 1
+    expect(page.locator('[data-number="budget"]')).to_have_text("1 × 40 = 40 steps")
+    button(page, "Defaults").click()
+    assert dots.count() == 12 and "playground." not in page.url
+
+
+def test_a_ladder_is_shortened_by_the_pointer_while_it_runs(page):
+    """Between the first move of the slider and its rest, the run is still at a level that the plot no longer has."""
+    wait_until_finished(page)
+    slider = page.get_by_role("slider", name="Levels", exact=True)
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 6, box["y"] + box["height"] / 2, steps=4)
+    assert page.locator(".ladder-plot .dot").count() < 8
+    page.locator('.playground[data-finished="true"]').wait_for()
+    page.wait_for_timeout(400)
+    page.mouse.up()
+    expect(page.locator('[data-number="budget"]')).to_have_text(re.compile(r"^[2-7] × 40"))
+
+
+def test_it_rests_while_another_tab_is_open(page):
+    page.get_by_role("tab", name="Generate").click()
+    page.wait_for_timeout(300)
+    before = numbers(page)["steps"]
+    page.wait_for_timeout(600)
+    assert numbers(page)["steps"] == before
+    page.get_by_role("tab", name="Playground").click()
+    page.wait_for_function(f"Number(document.querySelector('.playground').dataset.steps) > {before}")
+
+
+def test_with_less_motion_it_shows_the_end_and_stands_still(browser, address):
+    context = browser.new_context(reduced_motion="reduce")
+    page = context.new_page()
+    page.goto(f"{address}?playground.density=moons&playground.levels=junk")
+    wait_until_finished(page)
+    found = numbers(page)
+    assert (found["playing"], found["density"], found["steps"]) == ("false", "moons", "480")
+    assert float(found["annealedMisplaced"]) < 0.05 < 0.2 < float(found["plainMisplaced"])
+    context.close()
+
+
+def test_a_phone_shows_the_views_below_each_other(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    plain, annealed = (page.locator(f'[data-view="{name}"] canvas').bounding_box() for name in ("plain", "annealed"))
+    assert annealed["y"] > plain["y"] + plain["height"]
+    assert plain["width"] > 300
+
+
+def test_every_control_has_a_name_and_a_visible_focus(page):
+    nameless = page.locator(".playground").evaluate(
+        """root => [...root.querySelectorAll("button, input, [role=slider], [role=img]")].filter((element) => {
+          const label = element.closest("label")?.textContent ?? "";
+          return !(element.getAttribute("aria-label") || element.textContent || label).trim();
+        }).map((element) => element.outerHTML)"""
+    )
+    assert nameless == []
+    button(page, "Pause").focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_stand_out_from_the_page(browser, address, scheme):
+    """WCAG's contrast, 4.5 at least, of every text of the section that is not on a button's own ground."""
+    context = browser.new_context(color_scheme=scheme, reduced_motion="reduce")
+    page = context.new_page()
+    page.goto(address + "?__theme=" + scheme)
+    wait_until_finished(page)
+    low = page.locator(".playground").evaluate(
+        """root => {
+          const light = (colour) => {
+            const [r, g, b] = colour.match(/[\\d.]+/g).map(Number).map((v) => v / 255)
+              .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+          };
+          const ground = (element) => {
+            const colour = getComputedStyle(element).backgroundColor;
+            return /, 0\\)$/.test(colour) && element.parentElement ? ground(element.parentElement) : colour;
+          };
+          return [...root.querySelectorAll("*")].filter((element) => {
+            const words = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+            if (!words || !element.checkVisibility()) return false;
+            const style = getComputedStyle(element);
+            const lights = [light(element.closest("svg") ? style.fill : style.color), light(ground(element))];
+            return (Math.max(...lights) + 0.05) / (Math.min(...lights) + 0.05) < 4.5;
+          }).map((element) => element.outerHTML);
+        }"""
+    )
+    assert low == []
+    context.close()

@@ -1,0 +1,381 @@
+"""The Repair tab: what is kept comes back exactly, in a real browser and by its endpoint; what is refused, and why."""
+
+import io
+import json
+import math
+import re
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+from playwright.sync_api import expect
+
+from ncsn_pipeline.space.grid import image_grid
+from ncsn_pipeline.space.guard import refuse_large_pictures
+from ncsn_pipeline.space.limits import BUDGET, SettingsError
+from ncsn_pipeline.space.repair import FIRST
+from ncsn_pipeline.space.repair_canvas import canvas_value, examples, fitted_picture, right_half
+from ncsn_pipeline.space.repair_limits import check_canvas, check_repair
+
+SHAPE = (1, 8, 8)
+GOOD = {
+    "task": "inpaint",
+    "sampler": "consistent",
+    "num_levels": 25,
+    "repeats": 4,
+    "start_sigma": 0.7,
+    "digit": "none",
+    "guidance_scale": 1,
+    "num_images": 8,
+    "seed": 0,
+}
+
+
+def check(num_classes=10, **changed):
+    return check_repair(**(GOOD | changed), num_classes=num_classes, trained_range=(0.01, 12.0))
+
+
+# What is checked
+
+
+def test_good_settings_come_back_typed():
+    settings = check(num_levels=25.0, seed=7.0)
+    assert (settings.num_levels, settings.seed, settings.start_sigma) == (25, 7, None)
+    assert settings.sigmas[0] == pytest.approx(12)
+    edit = check(task="edit")
+    assert edit.start_sigma == 0.7
+    assert edit.sigmas[0] == pytest.approx(0.7)
+    assert len(edit.sigmas) == 25
+
+
+@pytest.mark.parametrize("name", [name for name, value in GOOD.items() if not isinstance(value, str)])
+@pytest.mark.parametrize("value", [None, True, "12", [1], {}, math.nan, math.inf, -1, 10**12])
+def test_what_is_no_number_in_range_is_refused(name, value):
+    with pytest.raises(SettingsError):
+        check(**{name: value})
+
+
+@pytest.mark.parametrize("name", [name for name, value in GOOD.items() if isinstance(value, str)])
+@pytest.mark.parametrize("value", [None, True, 3, "", ["edit"], {"a": 1}, "10", "uniform"])
+def test_what_is_no_choice_is_refused(name, value):
+    with pytest.raises(SettingsError, match="must be one of"):
+        check(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "changed, evaluations, images",
+    [
+        ({}, 97, 8),
+        ({"repeats": 1}, 25, 8),
+        ({"sampler": "langevin"}, 101, 8),
+        ({"task": "edit"}, 25, 8),
+        ({"task": "edit", "sampler": "langevin"}, 101, 8),
+        ({"guidance_scale": 3}, 97, 8),
+        ({"guidance_scale": 3, "digit": "4"}, 97, 16),
+    ],
+)
+def test_the_cost_is_counted(changed, evaluations, images):
+    settings = check(**changed)
+    assert (settings.evaluations, settings.images_per_evaluation) == (evaluations, images)
+
+
+def test_the_budget_is_a_bound_and_noise_must_be_known():
+    with pytest.raises(SettingsError, match=f"{BUDGET:,}.*63% of the levels"):
+        check(num_levels=200, repeats=20, num_images=16)
+    with pytest.raises(SettingsError, match="at most 3,"):
+        check_repair(**GOOD | {"task": "edit", "start_sigma": 4}, num_classes=None, trained_range=(0.01, 3.0))
+
+
+def test_a_canvas_comes_back_as_it_was():
+    generator = np.random.default_rng(0)
+    for shape in (SHAPE, (3, 8, 8)):
+        image = generator.integers(0, 256, (8, 8, shape[0]), dtype=np.uint8)
+        mask = generator.integers(0, 2, (8, 8)).astype(bool)
+        read_image, read_mask = check_canvas(canvas_value(image, mask), shape)
+        assert np.array_equal(read_image, image)
+        assert np.array_equal(read_mask, mask)
+
+
+ROWS = [[0] * 8] * 8
+
+
+@pytest.mark.parametrize(
+    "canvas",
+    [
+        None, True, 3, {}, {"image": ROWS, "mask": ROWS}, "", "{", "null", "[]", "3", '"image"', "{}",
+        "[" * 900, "[" * 2000, "x" * 10**6, json.dumps({"image": ROWS}),
+        *(
+            json.dumps({"image": ROWS, "mask": ROWS} | changed)
+            for changed in (
+                {"image": ROWS[1:]}, {"image": [[0] * 9] * 8}, {"image": [[256] * 8] * 8}, {"mask": [[2] * 8] * 8},
+                {"image": [[-1] * 8] * 8}, {"image": [[0.5] * 8] * 8}, {"image": [[math.nan] * 8] * 8},
+                {"image": [["0"] * 8] * 8}, {"image": [[None] * 8] * 8}, {"image": [[True] * 8] * 8},
+                {"image": [*ROWS[1:], [0]]}, {"image": [[10**30] * 8] * 8}, {"image": [[[0] * 3] * 8] * 8}, {"mask": 1},
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_no_canvas_is_refused(canvas):
+    with pytest.raises(SettingsError, match="8 rows of 8 pixels"):
+        check_canvas(canvas, SHAPE)
+
+
+def test_a_picture_of_the_model_s_size_is_taken_as_it_is_and_others_are_fitted(tmp_path):
+    path = tmp_path / "picture.png"
+    pixels = np.random.default_rng(0).integers(0, 100, (28, 28), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    assert np.array_equal(fitted_picture(path, (1, 28, 28))[..., 0], pixels)
+    wide = Image.new("RGB", (600, 200), (250, 240, 250))
+    wide.paste((10, 10, 10), (280, 0, 320, 200))
+    wide.save(path)
+    fitted = fitted_picture(path, (1, 28, 28))[..., 0]
+    assert fitted[:, 13:15].min() > 200 > 50 > fitted[:, :8].max()
+    assert fitted_picture(path, (3, 16, 16)).shape == (16, 16, 3)
+    assert len(examples()) == 10
+    for example in examples():
+        assert np.array_equal(fitted_picture(example, (1, 28, 28))[..., 0], np.asarray(Image.open(example)))
+
+
+def png_of(width, height):
+    """A PNG that says it is that large; its data end early."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    "content, reason",
+    [(b"", "no picture"), (b"%PDF-1.7", "no picture"), (png_of(40_000, 40_000), "too many pixels")],
+)
+def test_what_is_no_picture_and_a_bomb_are_refused(tmp_path, monkeypatch, content, reason):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    refuse_large_pictures()
+    path = tmp_path / "upload.png"
+    path.write_bytes(content)
+    with pytest.raises(SettingsError, match=reason):
+        fitted_picture(path, SHAPE)
+
+
+# What a visitor sees
+
+
+def button(page, name):
+    return page.get_by_role("button", name=name, exact=True)
+
+
+def fill(page, element, value):
+    box = page.locator(f"#{element} input[type=number]")
+    box.fill(str(value))
+    box.press("Tab")
+
+
+def wait_for_status(page, pattern):
+    expect(page.locator("#repair-status")).to_contain_text(re.compile(pattern))
+
+
+def drag(page, *points):
+    """Paints along points given in pixels of the model."""
+    canvas = page.locator("#repair-canvas canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    places = [(box["x"] + x / 8 * box["width"], box["y"] + y / 8 * box["height"]) for x, y in points]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=5)
+    page.mouse.up()
+
+
+def downloaded(page, element):
+    with page.expect_download() as download:
+        page.locator(f"#{element}").click()
+    return np.asarray(Image.open(io.BytesIO(download.value.path().read_bytes())))
+
+
+def cells(grid, number, columns=4, size=8):
+    """The pictures of an enlarged grid, in the model's own pixels."""
+    scale = grid.shape[1] // (columns * (size + 1) - 1)
+    small = grid[scale // 2 :: scale, scale // 2 :: scale, 0]
+    corners = [((i // columns) * (size + 1), (i % columns) * (size + 1)) for i in range(number)]
+    return np.stack([small[top : top + size, left : left + size] for top, left in corners])
+
+
+@pytest.fixture
+def page(page):
+    """The open tab."""
+    page.get_by_role("tab", name="Repair").click()
+    page.locator("#repair-canvas canvas").wait_for()
+    expect(page.locator("#repair-cost")).to_contain_text("97 network evaluations of 8 images")
+    return page
+
+
+@pytest.mark.browser
+def test_a_visitor_marks_with_the_mouse_and_the_kept_pixels_survive(page):
+    button(page, "Clear").click()
+    drag(page, (1.5, 2.5), (6.5, 2.5))
+    fill(page, "repair-levels", 6)
+    fill(page, "repair-repeats", 2)
+    expect(page.locator("#repair-cost")).to_contain_text("11 network evaluations of 8 images")
+    button(page, "Paint").click()
+    wait_for_status(page, "Done: 11 evaluations")
+    for element in ("repair-given", "repair-results"):
+        shown = page.locator(f"#{element} img")
+        assert shown.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
+    expect(page.locator("#repair-download-mask")).to_be_enabled()
+    image, mask = downloaded(page, "repair-download-image"), downloaded(page, "repair-download-mask") > 0
+    results = cells(downloaded(page, "repair-download"), 8)
+    assert np.array_equal(image, fitted_picture(examples()[FIRST], SHAPE)[..., 0])
+    assert mask[2, 1:7].all()
+    assert not mask[5:].any()
+    assert np.array_equal(results[:, ~mask], np.tile(image[~mask], (8, 1)))
+    painted = results[:, mask].astype(int)
+    assert min(np.abs(painted[i] - painted[j]).mean() for i in range(8) for j in range(i)) > 5
+
+
+@pytest.mark.browser
+def test_a_sketch_is_drawn_and_edited_and_each_task_keeps_its_picture(page):
+    page.get_by_label("Edit from a sketch").check()
+    expect(page.locator("#repair-start")).to_be_visible()
+    expect(page.locator("#repair-cost")).to_contain_text("25 network evaluations of 8 images")
+    drag(page, (1.5, 1.5), (6.5, 6.5))
+    fill(page, "repair-start", 0.05)
+    fill(page, "repair-levels", 5)
+    expect(page.locator("#repair-cost")).to_contain_text("5 network evaluations")
+    button(page, "Paint").click()
+    wait_for_status(page, "Done: 5 evaluations")
+    expect(page.locator("#repair-download")).to_be_enabled()
+    expect(page.locator("#repair-download-mask")).to_be_disabled()
+    sketch = downloaded(page, "repair-download-image").astype(int)
+    results = cells(downloaded(page, "repair-download"), 8).astype(int)
+    assert [sketch[i, i] for i in range(2, 6)] == [255] * 4
+    assert sketch[0, 7] == sketch[7, 0] == 0
+    assert np.abs(results - sketch).mean() < 0.1 * 255
+    assert np.abs(results - sketch).max() > 0
+    page.get_by_label("Repair what is marked").check()
+    expect(page.locator("#repair-start")).to_be_hidden()
+    button(page, "Paint").click()
+    wait_for_status(page, "Done: 17 evaluations")
+    expect(page.locator("#repair-download-mask")).to_be_enabled()
+    image = downloaded(page, "repair-download-image")
+    assert np.array_equal(image, fitted_picture(examples()[FIRST], SHAPE)[..., 0])
+
+
+@pytest.mark.browser
+def test_examples_and_uploads_come_to_the_canvas(page, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 100, (8, 8), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "mine.png")
+    before = page.locator("#repair-canvas canvas").evaluate("canvas => canvas.toDataURL()")
+    own = page.locator(".repair-examples input[type=file]")
+    for levels, choose, expected in (
+        (2, lambda: page.locator("#repair-digit_7").click(), fitted_picture(examples()[7], SHAPE)[..., 0]),
+        (3, lambda: own.set_input_files(tmp_path / "mine.png"), pixels),
+    ):
+        fill(page, "repair-levels", levels)
+        choose()
+        page.wait_for_function(
+            "before => document.querySelector('#repair-canvas canvas').toDataURL() !== before", arg=before
+        )
+        before = page.locator("#repair-canvas canvas").evaluate("canvas => canvas.toDataURL()")
+        button(page, "Paint").click()
+        wait_for_status(page, f"Done: {4 * (levels - 1) + 1} evaluations")
+        expect(page.locator("#repair-download-image")).to_be_enabled()
+        assert np.array_equal(downloaded(page, "repair-download-image"), expected)
+
+
+@pytest.mark.browser
+def test_stop_and_a_refusal(page):
+    fill(page, "repair-levels", 200)
+    fill(page, "repair-repeats", 20)
+    fill(page, "repair-images", 16)
+    expect(page.locator("#repair-cost .error")).to_contain_text("a run may cost")
+    fill(page, "repair-images", 1)
+    expect(page.locator("#repair-cost")).to_contain_text("3,981 network evaluations of 1 image")
+    button(page, "Paint").click()
+    wait_for_status(page, r"evaluation [\d,]+ of 3,981")
+    page.locator("#repair-stop").click()
+    wait_for_status(page, r"Stopped at evaluation [\d,]+ of 3,981")
+    expect(button(page, "Paint")).to_be_enabled()
+    button(page, "Clear").click()
+    button(page, "Paint").click()
+    wait_for_status(page, "Nothing is marked")
+    expect(button(page, "Paint")).to_be_enabled()
+
+
+@pytest.mark.browser
+def test_a_phone_is_wide_enough_and_the_keyboard_paints(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    fill(page, "repair-levels", 2)
+    expect(page.locator("#repair-cost")).to_contain_text("5 network evaluations")
+    button(page, "Clear").click()
+    page.locator("#repair-canvas .size").fill("1")
+    page.locator("#repair-canvas canvas").focus()
+    for key in ("ArrowLeft", "ArrowUp", "Space", "ArrowUp", "Space", "ArrowRight", "Space", "Delete"):
+        page.keyboard.press(key)
+    button(page, "Paint").focus()
+    page.keyboard.press("Enter")
+    wait_for_status(page, "Done: 5 evaluations")
+    expect(page.locator("#repair-download-mask")).to_be_enabled()
+    mask = downloaded(page, "repair-download-mask") > 0
+    assert np.argwhere(mask).tolist() == [[2, 3], [3, 3]]
+
+
+# The endpoint
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"digit": "3", "guidance_scale": 1.5},
+        {"sampler": "langevin", "repeats": 2},
+        {"task": "edit", "start_sigma": 0.3},
+        {"task": "edit", "sampler": "langevin", "repeats": 2},
+    ],
+)
+def test_the_endpoint_gives_the_images_of_the_snippet(address, model_folder, tmp_path, monkeypatch, changed):
+    client = Client(address, verbose=False)
+    image = fitted_picture(examples()[3], SHAPE)
+    settings = GOOD | {"num_levels": 6, "num_images": 5, "seed": 3} | changed
+    outputs = client.predict(canvas_value(image, right_half(SHAPE)), **settings, api_name="/repair")
+    _, results, status, code, _, image_file, mask_file = outputs
+    assert "Done" in status
+    monkeypatch.chdir(tmp_path)
+    Image.open(image_file).save("image.png")
+    if settings["task"] == "inpaint":
+        Image.open(mask_file).save("mask.png")
+    (tmp_path / "small").symlink_to(model_folder)
+    names = {}
+    exec(code, names)
+    expected = np.stack([np.asarray(picture)[..., None] / 255 for picture in names["images"]])
+    np.testing.assert_array_equal(np.asarray(Image.open(results)), np.asarray(image_grid(expected, 4)))
+
+
+@pytest.mark.browser
+def test_the_endpoints_refuse_in_words(address, tmp_path):
+    client = Client(address, verbose=False)
+    canvas = canvas_value(fitted_picture(examples()[0], SHAPE), right_half(SHAPE))
+    for wrong, reason in (
+        ({"canvas": "{}"}, "8 rows of 8 pixels"),
+        ({"canvas": None}, "8 rows of 8 pixels"),
+        ({"seed": None}, "Seed must be a number"),
+        ({"num_levels": 2.5}, "must be a whole number"),
+        ({"num_images": True}, "Number of results must be a number"),
+    ):
+        with pytest.raises(AppError, match=reason):
+            client.predict(**({"canvas": canvas} | GOOD | wrong), api_name="/repair")
+    (tmp_path / "bomb.png").write_bytes(png_of(40_000, 40_000))
+    with pytest.raises(AppError, match="too many pixels"):
+        client.predict(handle_file(tmp_path / "bomb.png"), api_name="/fit_picture")
+    Image.new("L", (40, 40), 30).save(tmp_path / "grey.png")
+    fitted = json.loads(client.predict(handle_file(tmp_path / "grey.png"), api_name="/fit_picture"))
+    assert fitted["image"] == [[30] * 8] * 8

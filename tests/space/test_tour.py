@@ -1,0 +1,253 @@
+"""The Lecture tab: what a visitor may ask of an experiment, a run that can be stopped, the tab in a real browser."""
+
+import json
+import math
+import re
+import threading
+import time
+
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+from playwright.sync_api import expect
+
+from ncsn_pipeline.lecture import EXPERIMENTS
+from ncsn_pipeline.space import tour_report as report
+from ncsn_pipeline.space.limits import SettingsError
+from ncsn_pipeline.space.tour_knobs import MOST_WORK, check_experiment, knobs_of
+from ncsn_pipeline.space.tour_results import NUMBERS, shipped_picture, shipped_results
+from ncsn_pipeline.space.tour_run import ExperimentRun
+from ncsn_pipeline.space.tour_stops import NAMES, STOPS, themes
+
+FEW = {"num_particles": 300, "num_steps": 40}
+
+
+# What is shown and asked for
+
+
+def test_every_experiment_has_a_stop_in_the_order_of_the_lecture():
+    assert list(STOPS) == list(EXPERIMENTS) and len(STOPS) == 16
+    assert [name for names in themes().values() for name in names] == list(NAMES)
+    titles = [stop.title for stop in STOPS.values()]
+    assert len(set(titles)) == 16 and max(map(len, titles)) <= 32
+
+
+def test_the_shipped_results_are_those_of_the_benchmark(repo_root):
+    """After `benchmarks/lecture.py`, copy benchmarks/results/lecture.json and lecture/*.png to space/tour_results."""
+    results = repo_root / "benchmarks" / "results"
+    assert NUMBERS.read_bytes() == (results / "lecture.json").read_bytes()
+    for name in NAMES:
+        assert shipped_picture(name) == (results / "lecture" / f"{name}.png").read_bytes()
+        assert [result["params"]["seed"] for result in shipped_results(name)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_knobs_start_at_the_quick_version_and_leave_out_data_sources(name):
+    module, params = check_experiment(name, {})
+    assert params == module.Params(**module.QUICK)
+    knobs = knobs_of(module)
+    assert knobs[-1].name == "seed" and "data" not in [knob.name for knob in knobs]
+    assert len({knob.label for knob in knobs}) == len(knobs)
+    for knob in knobs:
+        values = knob.value if knob.most else (knob.value,)
+        assert all(knob.low <= value <= knob.high for value in values), knob
+        assert knob.check(knob.value) == knob.value
+        assert math.isclose(knob.times(knob.value), 1.0)
+    as_typed = {
+        knob.name: ", ".join(f"{value:g}" for value in knob.value) if knob.most else knob.value for knob in knobs
+    }
+    assert check_experiment(name, as_typed)[1] == params
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_strange_value_passes_any_knob(name):
+    for knob in knobs_of(EXPERIMENTS[name]):
+        for value in (math.nan, math.inf, None, True, {}, "x", [], [None], knob.low - 1, knob.high * 2 + 1, "1e999"):
+            with pytest.raises(SettingsError, match=re.escape(knob.label)):
+                check_experiment(name, {knob.name: value})
+
+
+@pytest.mark.parametrize(
+    "name, given, reason",
+    [
+        ("nothing", {}, "Experiment must be one of vector-field, "),
+        (None, {}, "Experiment must be one of"),
+        ("mixing", None, "Settings must be values by name: num_steps"),
+        ("mixing", {"data": "folder"}, "mixing has no setting data; it has num_steps"),
+        ("clean-loss", {"data": "folder"}, "clean-loss has no setting data"),
+        ("mixing", {"num_steps": 45.5}, "Steps must be a whole number"),
+        ("many-sigmas", {"sigma_min": 0.25, "sigma_max": 0.2}, "sigma_min must be below sigma_max"),
+        ("one-sigma", {"sigmas": "0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8"}, "up to 7 numbers"),
+    ],
+)
+def test_what_is_wrong_is_said(name, given, reason):
+    with pytest.raises(SettingsError, match=reason):
+        check_experiment(name, given)
+
+
+def test_the_work_is_bounded_and_the_advice_is_allowed():
+    assert check_experiment("mixing", {"num_steps": 1200})[1].num_steps == 4 * 300
+    with pytest.raises(SettingsError, match=r"16.0 times the work .* Steps at most 300 or Particles at most 2,000"):
+        check_experiment("mixing", {"num_steps": 1200, "num_particles": 8000})
+    assert MOST_WORK == 4
+    check_experiment("mixing", {"num_steps": 300, "num_particles": 8000})
+
+
+# A run
+
+
+def run_of(name, given, stop=None, deadline=60.0):
+    return ExperimentRun(*check_experiment(name, given), stop or threading.Event(), deadline)
+
+
+def test_a_run_gives_what_the_experiment_gives():
+    run = run_of("mixing", FEW)
+    seconds = list(run.seconds())
+    assert seconds == sorted(seconds) and run.outcome.seconds >= seconds[0]
+    module, params = check_experiment("mixing", FEW)
+    assert run.outcome.result == module.run(params).as_json()
+    assert run.outcome.picture.startswith(b"\x89PNG")
+
+
+def test_a_run_is_stopped_in_the_middle_of_its_computation():
+    """16 times what is allowed, so that it would take far longer than the test waits for it."""
+    module = EXPERIMENTS["mixing"]
+    stop = threading.Event()
+    run = ExperimentRun(module, module.Params(num_steps=1_000_000), stop, 60.0)
+    states = run.seconds()
+    next(states)
+    next(states)
+    stop.set()
+    begin = time.perf_counter()
+    assert len(list(states)) <= 2
+    assert time.perf_counter() - begin < 5
+    assert run.outcome is None and not run.timed_out
+
+
+def test_a_run_ends_at_its_deadline_and_one_that_is_left_lets_go():
+    module = EXPERIMENTS["mixing"]
+    run = ExperimentRun(module, module.Params(num_steps=1_000_000), threading.Event(), 0.5)
+    assert list(run.seconds())[-1] < 10
+    assert run.timed_out and run.outcome is None
+    threads = threading.active_count()
+    left = ExperimentRun(module, module.Params(num_steps=1_000_000), threading.Event(), 60.0).seconds()
+    next(left)
+    left.close()
+    assert threading.active_count() == threads
+
+
+def test_an_experiment_s_own_error_comes_through():
+    with pytest.raises(ValueError, match="at least 10"):
+        module = EXPERIMENTS["clean-loss"]
+        list(ExperimentRun(module, module.Params(train_steps=5), threading.Event(), 60.0).seconds())
+
+
+def test_the_table_shows_the_range_over_the_seeds_and_what_fails():
+    shipped = report.numbers(shipped_results("mixing"))
+    assert "0.287 … 0.29" in shipped and "&gt; 0.2" in shipped and "✓ holds" in shipped
+    (result,) = shipped_results("mixing")[:1]
+    failing = result | {"checks": [result["checks"][0] | {"value": 0.1, "holds": False}]}
+    assert "✗ fails" in report.numbers([failing])
+
+
+# The tab
+
+
+@pytest.fixture
+def page(page):
+    """The open tab."""
+    page.get_by_role("tab", name="Lecture").click()
+    page.wait_for_selector("#tour-picture img")
+    return page
+
+
+def claim(page, number):
+    return page.locator("#tour-heading").get_by_text(f"Claim {number} of 16")
+
+
+def knob(page, name):
+    return page.locator(f"#tour-controls input[name={name}]")
+
+
+@pytest.mark.browser
+def test_the_tour_shows_every_claim_with_picture_equation_and_numbers(page):
+    for number, name in enumerate(NAMES, 1):
+        expect(claim(page, number)).to_be_visible()
+        expect(page.locator("#tour-contents [aria-current]")).to_have_attribute("data-name", name)
+        expect(page.locator("#tour-heading h2")).to_have_text(EXPERIMENTS[name].CLAIM.sentence)
+        expect(page.locator(f"#tour-controls [data-name={name}]")).to_be_visible()
+        expect(page.locator("#tour-equation .katex-html")).to_be_visible()
+        assert page.locator("#tour-equation .katex-error").count() == 0
+        image = page.locator("#tour-picture img")
+        assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 800
+        rows = page.locator("#tour-numbers tbody tr")
+        expect(rows).to_have_count(len(shipped_results(name)[0]["checks"]))
+        if number < 16:
+            page.get_by_role("button", name="Next →").click()
+    expect(page.get_by_role("button", name="Next →")).to_be_disabled()
+
+
+@pytest.mark.browser
+def test_an_experiment_runs_again_with_other_settings_and_goes_back(page):
+    page.locator("#tour-contents [data-name=mixing]").click()
+    expect(claim(page, 10)).to_be_visible()
+    shipped = page.locator("#tour-picture img").get_attribute("src")
+    knob(page, "num_steps").fill("40")
+    assert page.get_by_label("Steps, slider").get_attribute("aria-valuetext") == "40"
+    page.locator("#tour-run").click()
+    expect(page.locator("#tour-status")).to_contain_text("Done in")
+    assert page.locator("#tour-picture img").get_attribute("src") != shipped
+    expect(page.locator("#tour-picture figcaption")).to_contain_text("Your run")
+    expect(page.locator("#tour-numbers")).to_contain_text("40 steps changed that")
+    expect(page.locator("#tour-stop")).to_be_disabled()
+    page.locator("#tour-reset").click()
+    expect(page.locator("#tour-picture figcaption")).to_contain_text("At full size")
+    expect(knob(page, "num_steps")).to_have_value("300")
+
+
+@pytest.mark.browser
+def test_what_a_knob_cannot_be_is_refused_beside_the_button(page):
+    knob(page, "num_steps").fill("9000")
+    page.locator("#tour-run").click()
+    expect(page.locator("#tour-status .status.error")).to_contain_text("Steps must lie between 15 and 600; got 9000")
+    expect(page.locator("#tour-run")).to_be_enabled()
+    knob(page, "num_steps").fill("")
+    page.locator("#tour-run").click()
+    expect(page.locator("#tour-status .status.error")).to_contain_text("Steps must be a number")
+
+
+@pytest.mark.browser
+def test_stop_ends_a_run(page):
+    knob(page, "train_steps").fill("2000")
+    page.locator("#tour-run").click()
+    expect(page.locator("#tour-status")).to_contain_text("s of at most")
+    page.locator("#tour-stop").click()
+    expect(page.locator("#tour-status")).to_contain_text("Stopped")
+    expect(page.locator("#tour-run")).to_be_enabled()
+
+
+@pytest.mark.browser
+def test_a_claim_can_be_shared_and_the_keyboard_walks_through_the_list(page, address):
+    page.locator("#tour-contents [data-name=vector-field]").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(claim(page, 3)).to_be_visible()
+    page.wait_for_function("new URL(location.href).searchParams.get('lecture.experiment') === 'denoising'")
+    page.goto(f"{address}?tab=lecture&lecture.experiment=annealing")
+    expect(claim(page, 13)).to_be_visible()
+    expect(page.locator("#tour-contents [aria-current]")).to_have_attribute("data-name", "annealing")
+    page.get_by_role("button", name="The experiment's file").click()
+    expect(page.locator("#tour-source")).to_contain_text("L13.")
+    page.goto(f"{address}?tab=lecture&lecture.experiment=nothing")
+    expect(page.locator(".toast-body")).to_contain_text("Experiment must be one of")
+
+
+@pytest.mark.browser
+def test_the_endpoint_runs_an_experiment(address):
+    client = Client(address, verbose=False)
+    found = client.predict("mixing", FEW, api_name="/lecture")
+    module, params = check_experiment("mixing", FEW)
+    assert found == json.loads(json.dumps(module.run(params).as_json()))
+    with pytest.raises(AppError, match="Steps must lie between"):
+        client.predict("mixing", {"num_steps": 10**9}, api_name="/lecture")
