@@ -9,8 +9,8 @@ The network of `train/configs/mnist.yaml` at batch 64 on random bytes, one threa
                 process, a few steps each; medians over the rounds.  In seconds of this process's processor time, which
                 other programs take nothing of; nothing here waits for anything else.
     profile     milliseconds a step in each part of `train/train.py`, each part's own without that of others within it
-    processes   images/s of one process of 64 images, of two that share a step of 64 or 128, and, to see what the
-                machine's cores give together, of two runs that know nothing of each other; in turns
+    processes   images/s of one process and of two, with 32 images each (that model's own batch) and with 64, and, to
+                see what the machine's cores give together, of two runs that know nothing of each other; in turns
     compiled    images/s with `--torch_compile`, beside eager, each in a process of its own
 
 The last two are in wall-clock time, so run them in a quiet moment.  All of it takes about ten minutes.
@@ -54,6 +54,14 @@ from ncsn_pipeline.data import ImageData  # noqa: E402
 
 BATCH = 64
 NAMES = {"bare": "forward, backward, step", "plain": "plain loop", "ours": "train/train.py"}
+# Launched side by side: what it is called, how many runs, processes of each, images of each process.
+LAUNCHED = {
+    "one of 32": ("one process of 32 images", 1, 1, 32),
+    "two of 32": ("two processes of 32 images", 1, 2, 32),
+    "one of 64": ("one process of 64 images", 1, 1, 64),
+    "two of 64": ("two processes of 64 images", 1, 2, 64),
+    "apart": ("two runs of 64 images side by side that know nothing of each other", 2, 1, 64),
+}
 Run = Callable[[int], None]
 
 
@@ -281,23 +289,20 @@ class LaunchedRun:
 
 
 def measure_processes(rounds: int, steps: int) -> dict[str, list[float]]:
-    """Images/s of one process and of two, in turns that begin and end with one, and of one that is compiled."""
-    half = BATCH // 2
-    speeds: dict[str, list[float]] = {"one": [], "apart": [], "two": [], "two whole": []}
-    for turn in range(rounds + 1):
-        speeds["one"].append(LaunchedRun(1, BATCH, steps).speed())
-        if turn < rounds:
-            speeds["apart"].append(sum(run.speed() for run in [LaunchedRun(1, BATCH, steps) for _ in range(2)]))
-            speeds["two"].append(LaunchedRun(2, half, steps).speed())
-            speeds["two whole"].append(LaunchedRun(2, BATCH, steps).speed())
+    """Images/s of launched runs, by their names in `LAUNCHED`, in turns; of the compiled one once."""
+    speeds: dict[str, list[float]] = {name: [] for name in LAUNCHED}
+    for _ in range(rounds):
+        for name, (_, runs, processes, batch_size) in LAUNCHED.items():
+            started = [LaunchedRun(processes, batch_size, steps) for _ in range(runs)]
+            speeds[name].append(sum(run.speed() for run in started))
     speeds["compiled"] = [LaunchedRun(1, BATCH, steps, compiled=True).speed()]
     return speeds
 
 
-def over_one(processes: dict[str, list[float]], name: str) -> list[float]:
-    """In each round, the speed of `name` over the mean of those of one process just before and just after."""
-    around = [(before + after) / 2 for before, after in pairwise(processes["one"])]
-    return [speed / one for speed, one in zip(processes[name], around, strict=True)]
+def ratio_of(speeds: dict[str, list[float]], name: str, base: str) -> str:
+    """The speed of `name` over that of `base` in the same round: median, lowest and highest."""
+    values = [speed / one for speed, one in zip(speeds[name], speeds[base], strict=True)]
+    return f"{statistics.median(values):.2f} ({min(values):.2f}, {max(values):.2f})"
 
 
 def as_markdown(result: dict) -> str:
@@ -329,25 +334,16 @@ def as_markdown(result: dict) -> str:
         lines.append(f"| {part} | {value:.2f} | {100 * value / total:.1f} % |")
     if "processes" not in result:
         return "\n".join([*lines, ""])
-    processes = result["processes"]
-    names = {
-        "apart": f"two runs of {BATCH} images side by side that know nothing of each other",
-        "two": f"two processes of {BATCH // 2} images",
-        "two whole": f"two processes of {BATCH} images",
-    }
+    speeds = result["processes"]
     lines += [
         "",
-        "| in wall-clock time | images a second, median | over one process, median (lowest, highest round) |",
+        "| in wall-clock time | images a second, median | over one process of as many, median (lowest, highest) |",
         "|---|---|---|",
-        f"| one process of {BATCH} images | {statistics.median(processes['one']):.0f} | |",
     ]
-    for name, title in names.items():
-        ratios = over_one(processes, name)
-        speed = statistics.median(processes[name])
-        lines.append(
-            f"| {title} | {speed:.0f} | {statistics.median(ratios):.2f} ({min(ratios):.2f}, {max(ratios):.2f}) |"
-        )
-    lines += [f"| one compiled process of {BATCH} images | {processes['compiled'][0]:.0f} | |", ""]
+    for name, (title, runs, processes, batch_size) in LAUNCHED.items():
+        ratio = ratio_of(speeds, name, f"one of {batch_size}") if runs * processes > 1 else ""
+        lines.append(f"| {title} | {statistics.median(speeds[name]):.0f} | {ratio} |")
+    lines += [f"| one compiled process of {BATCH} images | {speeds['compiled'][0]:.0f} | |", ""]
     return "\n".join(lines)
 
 
@@ -378,7 +374,7 @@ def main() -> None:
         "profile": profile,
     }
     if not arguments.no_processes:
-        result["processes"] = measure_processes(arguments.launches, 25)
+        result["processes"] = measure_processes(arguments.launches, 20)
     result["load"] = [load, os.getloadavg()[0]]
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "training.json").write_text(json.dumps(result, indent=2) + "\n")
