@@ -1,13 +1,24 @@
-"""The Space: a page on which a score network can be watched at work, a tab a file.
+"""The Space: a page on which a score network can be watched at work, a tab a folder.
 
-limits      what a visitor may ask for: every input is checked there, once
-model       the network, loaded once
-call, run   from settings to a call of the pipeline, and that call in a thread that can be stopped
-plots       figures; grid: images as one picture; report: what is said about settings
-playground  the first tab: Langevin particles in the browser
-generate    the second tab, with its controls and presets
-learn       the tab where a small network learns a score in the plane: its data, runs, plots and words beside it
-page        the tabs put together
+page         the tabs put together
+playground   Langevin particles in the browser
+generate     images from noise, as they form
+repair       marked parts of an image painted anew, and images from a sketch
+learn        a small network learns a score in the plane
+tour         the lecture's claims, each with its experiment to run again
+about        equations, limits, the page as an API
+
+What they share:
+
+limits             every input is checked on the server: numbers, counts, choices, and the budget of a run
+model, models      networks, loaded once
+samplers           the samplers by name
+run, recording     a call of the pipeline in a thread that can be stopped, and what is kept of it
+sessions, guard    a run for each visitor, which he can stop; failures and uploads: nobody sees a raw exception
+sharing            settings in the page's address
+grid, pictures     images as one picture, as files
+plots, messages    figures; what is said of a run
+presets            settings worth looking at, a button each
 """
 
 from .page import build_page, launch_options

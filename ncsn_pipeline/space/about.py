@@ -8,7 +8,7 @@ import gradio as gr
 from .limits import BUDGET, DEADLINE_SECONDS, IMAGES
 from .model import SpaceModel
 from .sharing import PRIVATE
-from .tour_answers import DEADLINE_SECONDS as TOUR_SECONDS
+from .tour.answers import DEADLINE_SECONDS as TOUR_SECONDS
 
 WHAT = """
 ## What this is

@@ -8,11 +8,11 @@ import gradio as gr
 from PIL import Image
 
 from .limits import SettingsError
+from .sessions import FAILED
 
 logger = logging.getLogger(__name__)
 
 MALFORMED = "An input has the wrong form. The API page (link at the bottom of the page) lists what each endpoint takes."
-FAILED = "Something went wrong on the server. Try again, or with other settings."
 
 MOST_PIXELS = 4_000_000
 

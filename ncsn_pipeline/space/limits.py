@@ -3,25 +3,14 @@
 A browser's sliders keep honest visitors within bounds; the named endpoints take anything.  A check gives back a checked
 value or raises `SettingsError` with a sentence for the visitor: what was given, what is valid, what to do.
 
-The cost of a run is its number of network evaluations times its number of images (twice that with guidance, which
-evaluates every image with and without its class), and has one budget.
+The cost of a run is its number of network evaluations times its number of images, and has one budget.
 """
 
 import math
-from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
-from .samplers import SAMPLERS
-
-LADDERS = ("geometric", "uniform", "karras")
-STEP_MODES = ("automatic", "fraction")
-
-SIGMA_MAX = (0.1, 50.0)
-SIGMA_MIN = (0.005, 1.0)
 LEVELS = (1, 200)
-STEPS_PER_LEVEL = (1, 100)
-STEP_FRACTION = (0.001, 2.0)
 GUIDANCE = (0.0, 8.0)
 IMAGES = (1, 64)
 SEED = (0, 2**31 - 1)
@@ -32,115 +21,6 @@ DEADLINE_SECONDS = 120.0
 
 class SettingsError(ValueError):
     """A setting that this page refuses; its message is meant for the visitor."""
-
-
-@dataclass(frozen=True)
-class GenerateSettings:
-    """Checked settings of one run of the Generate tab.
-
-    Args:
-        sampler: a key of `SAMPLERS`.
-        ladder: `"geometric"`, `"uniform"` or `"karras"`; diffusers' solvers have no uniform one.
-        sigma_max: first level, in data units.
-        sigma_min: last level; equal to `sigma_max` where there is one level.
-        num_levels: L.
-        steps_per_level: Langevin steps T at each level; 1 for the other samplers.
-        step_fraction: the step size as a fraction of its limit 2 sigma_L²; `None` for technique 4's.
-        digit: `"drawn"`, `"each"`, `"none"`, or the number of a class as a string.
-        guidance_scale: w; 1 means no guidance.
-        num_images: number of images.
-        seed: of the random generator.
-    """
-
-    sampler: str
-    ladder: str
-    sigma_max: float
-    sigma_min: float
-    num_levels: int
-    steps_per_level: int
-    step_fraction: float | None
-    digit: str
-    guidance_scale: float
-    num_images: int
-    seed: int
-
-    @property
-    def evaluations(self) -> int:
-        """Number of network evaluations: Langevin dynamics denoises at last, a second-order solver takes two a step."""
-        if SAMPLERS[self.sampler].second_order:
-            return 2 * self.num_levels - 1
-        return self.num_levels * self.steps_per_level + (self.sampler == "langevin")
-
-    @property
-    def images_per_evaluation(self) -> int:
-        """Images that the network sees at once: each twice with guidance."""
-        return self.num_images * (1 if self.guidance_scale == 1 else 2)
-
-
-def check_generate(
-    sampler: Any,
-    ladder: Any,
-    sigma_max: Any,
-    sigma_min: Any,
-    num_levels: Any,
-    steps_per_level: Any,
-    step_mode: Any,
-    step_fraction: Any,
-    digit: Any,
-    guidance_scale: Any,
-    num_images: Any,
-    seed: Any,
-    *,
-    num_classes: int | None,
-) -> GenerateSettings:
-    """Checks the inputs of the Generate tab, for a model with `num_classes` classes (`None`: it has none).
-
-    Raises:
-        SettingsError: for the first input that is not valid, or a run that costs more than the budget.
-    """
-    sampler = check_choice("Sampler", sampler, tuple(SAMPLERS))
-    ladder = check_choice("Ladder", ladder, LADDERS)
-    sigma_max = check_number("σ max", sigma_max, *SIGMA_MAX)
-    sigma_min = check_number("σ min", sigma_min, *SIGMA_MIN)
-    num_levels = check_whole("Number of levels", num_levels, *LEVELS)
-    steps_per_level = check_whole("Steps per level", steps_per_level, *STEPS_PER_LEVEL)
-    step_mode = check_choice("Step size", step_mode, STEP_MODES)
-    step_fraction = check_number("Step size as a fraction of its limit", step_fraction, *STEP_FRACTION)
-    digits = [str(label) for label in range(num_classes or 0)]
-    digit = check_choice("Digit", digit, ("drawn", "each", "none", *digits) if digits else ("drawn", "none"))
-    guidance_scale = check_number("Guidance", guidance_scale, *GUIDANCE)
-    num_images = check_whole("Number of images", num_images, *IMAGES)
-    seed = check_whole("Seed", seed, *SEED)
-
-    solver = SAMPLERS[sampler].is_solver
-    if solver and ladder not in SAMPLERS[sampler].ladders:
-        raise SettingsError(
-            f"{SAMPLERS[sampler].label} has no {ladder} spacing of its levels. "
-            f"Choose {' or '.join(SAMPLERS[sampler].ladders)}."
-        )
-    if sigma_min >= sigma_max and (solver or num_levels > 1):
-        raise SettingsError(
-            f"σ min ({sigma_min:g}) must be below σ max ({sigma_max:g}) where there are {num_levels} levels. "
-            "Lower σ min, raise σ max, or ask for one level."
-            if num_levels > 1
-            else f"σ min ({sigma_min:g}) must be below σ max ({sigma_max:g}). Lower σ min, or raise σ max."
-        )
-    langevin = sampler == "langevin"
-    settings = GenerateSettings(
-        sampler=sampler,
-        ladder=ladder,
-        sigma_max=sigma_max,
-        sigma_min=sigma_min if solver or num_levels > 1 else sigma_max,
-        num_levels=num_levels,
-        steps_per_level=steps_per_level if langevin else 1,
-        step_fraction=step_fraction if langevin and step_mode == "fraction" else None,
-        digit=digit,
-        guidance_scale=guidance_scale if digits and digit != "none" else 1.0,
-        num_images=num_images,
-        seed=seed,
-    )
-    _check_cost(settings)
-    return settings
 
 
 def check_number(name: str, value: Any, low: float, high: float) -> float:
@@ -178,47 +58,6 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in choices:
         raise SettingsError(f"{name} must be one of {', '.join(choices)}; got {_shown(value)}.")
     return value
-
-
-def _check_cost(settings: GenerateSettings) -> None:
-    cost = settings.evaluations * settings.images_per_evaluation
-    if cost <= BUDGET:
-        return
-    guided = settings.images_per_evaluation // settings.num_images
-    times = " × 2 for guidance" if guided > 1 else ""
-    raise SettingsError(
-        f"{settings.evaluations:,} evaluations × {settings.num_images} images{times} = {cost:,}, "
-        f"and a run may cost {BUDGET:,}. The nearest allowed: {nearest_allowed(settings)}."
-    )
-
-
-def nearest_allowed(settings: GenerateSettings) -> str:
-    """Every setting that alone brings a run down to the budget, with its largest value; for one image if need be."""
-    advice = _advice(settings, settings.num_images)
-    return " or ".join(advice) if advice else "one image and " + " or ".join(_advice(settings, 1))
-
-
-def _advice(settings: GenerateSettings, num_images: int) -> list[str]:
-    per_evaluation = num_images * (settings.images_per_evaluation // settings.num_images)
-    evaluations = BUDGET // per_evaluation
-    largest = {
-        "at most {} image(s)": BUDGET * num_images // (per_evaluation * settings.evaluations) if num_images > 1 else 0,
-        "at most {} levels": _largest(settings, "num_levels", evaluations),
-        "at most {} steps per level": (
-            _largest(settings, "steps_per_level", evaluations) if settings.sampler == "langevin" else 0
-        ),
-    }
-    return [text.format(value) for text, value in largest.items() if value >= 1]
-
-
-def _largest(settings: GenerateSettings, name: str, evaluations: int) -> int:
-    """The largest value of a count below its own with which a run needs no more than so many evaluations, or 0."""
-    fits = (
-        value
-        for value in range(getattr(settings, name), 0, -1)
-        if replace(settings, **{name: value}).evaluations <= evaluations
-    )
-    return next(fits, 0)
 
 
 def _shown(value: Any) -> str:

@@ -70,7 +70,7 @@ def launch_options() -> dict[str, Any]:
     """Keyword arguments of `launch`; address and port come from Gradio's own environment variables."""
     return {
         "theme": _theme(),
-        "css_paths": [Path(__file__).with_name(name) for name in ("page.css", "tour.css")],
+        "css_paths": [Path(__file__).with_name("page.css"), Path(__file__).parent / "tour" / "tab.css"],
         "footer_links": ["api", "gradio"],
         "max_file_size": "4mb",
         "state_session_capacity": MOST_SESSIONS,

@@ -20,6 +20,7 @@ They ask for another output of the network, and some for another space; with d =
     EDM Euler, EDM DPM-Solver multistep     F = (d - c_skip x) / c_out, in x itself
 """
 
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -96,12 +97,6 @@ class NCSNPipeline(DiffusionPipeline):
         self.register_modules(unet=unet, scheduler=scheduler)
         self.register_to_config(data_min=data_min, data_max=data_max)
         self._interrupt = False
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "scheduler" and getattr(value, "model_output_type", None) == "score":
-            # Values given by position or by default would be left out by another scheduler's from_config.
-            value.register_to_config(_use_default_values=[])
-        super().__setattr__(name, value)
 
     @torch.no_grad()
     def __call__(
@@ -259,7 +254,7 @@ class NCSNPipeline(DiffusionPipeline):
                 c_skip, c_out = (scheduler.precondition_outputs(*unit, sigma) for unit in ((1.0, 0.0), (0.0, 1.0)))
                 output = x.mul((1 - c_skip) / c_out).add_(score, alpha=sigma**2 / c_out)
             alpha, next_alpha = (1 / math.sqrt(1 + s**2) if kind == "preserving" else 1.0 for s in (sigma, following))
-            noise = {"generator": generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
+            noise = {"generator": generator} if _steps_take_a_generator(type(scheduler)) else {}
             x = scheduler.step(output, t, x * alpha, return_dict=False, **noise)[0] / next_alpha
         if last and not math.isfinite(float(x.sum(dtype=torch.float32))):
             raise FloatingPointError(
@@ -478,6 +473,12 @@ class NCSNPipeline(DiffusionPipeline):
         if _PACKAGE_ROOT and isinstance(index.get("_class_name"), list):
             index["_class_name"] = index["_class_name"][1]
         return index
+
+
+@functools.cache
+def _steps_take_a_generator(scheduler_class: type) -> bool:
+    """Whether a scheduler of diffusers adds noise in its steps."""
+    return "generator" in inspect.signature(scheduler_class.step).parameters
 
 
 def _check_solver(scheduler: Any) -> None:

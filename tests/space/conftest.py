@@ -116,9 +116,21 @@ def browser(browser_path):
 
 
 @pytest.fixture
-def page(browser, address):
+def viewport():
+    """The size of the window; tests of phones name another."""
+    return {"width": 1280, "height": 900}
+
+
+@pytest.fixture
+def scheme():
+    """The colours that the visitor prefers, light or dark."""
+    return "light"
+
+
+@pytest.fixture
+def page(browser, address, viewport, scheme):
     """The open page; at the end, nothing was asked of other hosts and the console holds no error."""
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page = browser.new_page(viewport=viewport, color_scheme=scheme)
     page.set_default_timeout(1000 * SECONDS)
     requested, complaints = [], []
     page.on("request", lambda request: requested.append(request.url))

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from ncsn_pipeline import AnnealedLangevinScheduler, NCSNPipeline, ScoreUNet
-from ncsn_pipeline.space.call import call_arguments, ladder_of, pipeline_for, python_snippet, step_sizes
-from ncsn_pipeline.space.limits import check_generate
+from ncsn_pipeline.space.generate.call import call_arguments, ladder_of, pipeline_for, python_snippet, step_sizes
+from ncsn_pipeline.space.generate.limits import check_generate
 from ncsn_pipeline.space.run import SamplingRun
 from ncsn_pipeline.space.samplers import SAMPLERS
 

@@ -11,13 +11,13 @@ import pytest
 import torch
 from playwright.sync_api import expect
 
-from ncsn_pipeline.space import learn_report
-from ncsn_pipeline.space.learn_answers import LEARN_INPUTS
-from ncsn_pipeline.space.learn_data import DATA
-from ncsn_pipeline.space.learn_limits import OBJECTIVES, check_learn
-from ncsn_pipeline.space.learn_presets import LEARN_DEFAULTS, learn_presets
-from ncsn_pipeline.space.learn_report import Panels, PastRun
-from ncsn_pipeline.space.learn_run import LearnRun
+from ncsn_pipeline.space.learn.answers import LEARN_INPUTS
+from ncsn_pipeline.space.learn.data import DATA
+from ncsn_pipeline.space.learn.limits import OBJECTIVES, check_learn
+from ncsn_pipeline.space.learn.presets import LEARN_DEFAULTS, learn_presets
+from ncsn_pipeline.space.learn.report import Panels, PastRun
+from ncsn_pipeline.space.learn.run import LearnRun
+from ncsn_pipeline.space.learn.tab import report
 from ncsn_pipeline.space.limits import SettingsError
 
 from .api import call, defaults, endpoints
@@ -94,7 +94,7 @@ def test_the_same_seed_gives_the_same_run():
 def test_more_noise_is_easier_to_learn_and_further_from_the_data():
     errors = [trained(data="spiral", sigma=sigma, num_steps=200).errors().relative for sigma in (0.05, 1.0)]
     assert errors[1] < 0.3 * errors[0]
-    _, distances = learn_report.noised_distances("spiral")
+    _, distances = report.noised_distances("spiral")
     assert (np.diff(distances) > 0).all()
 
 
@@ -143,12 +143,12 @@ def test_true_and_learned_arrows_are_on_one_scale_and_the_figures_are_named():
 def test_marks_are_this_session_s_runs_of_the_same_data():
     run = trained(data="ring", sigma=0.4, num_steps=50)
     past = PastRun(run.settings, run.errors(), 0.2, np.array(run.losses))
-    assert "Dots: 1 run of" in learn_report.dilemma(settings_of(data="ring"), [past])
-    assert "Dots: 0 runs of" in learn_report.dilemma(settings_of(data="moons"), [past])
-    shown = learn_report.loss(run.losses, settings_of(data="ring", sigma=0.1), None, [past])
+    assert "Dots: 1 run of" in report.dilemma(settings_of(data="ring"), [past])
+    assert "Dots: 0 runs of" in report.dilemma(settings_of(data="moons"), [past])
+    shown = report.loss(run.losses, settings_of(data="ring", sigma=0.1), None, [past])
     assert "before: denoising, σ = 0.4" in shown
-    assert "before" not in learn_report.loss(run.losses, settings_of(data="ring", objective="exact"), None, [past])
-    assert f"<dd>{past.errors.relative:.3g}</dd>" in learn_report.numbers(past)
+    assert "before" not in report.loss(run.losses, settings_of(data="ring", objective="exact"), None, [past])
+    assert f"<dd>{past.errors.relative:.3g}</dd>" in report.numbers(past)
 
 
 # In the browser

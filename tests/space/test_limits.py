@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from ncsn_pipeline.space.limits import BUDGET, SettingsError, check_choice, check_generate, check_number, check_whole
+from ncsn_pipeline.space.generate.limits import check_generate
+from ncsn_pipeline.space.limits import BUDGET, SettingsError, check_choice, check_number, check_whole
 from ncsn_pipeline.space.samplers import SAMPLERS
 
 GOOD = {

@@ -16,7 +16,7 @@ from ncsn_pipeline import (
     langevin_dynamics,
     mode_weights,
 )
-from ncsn_pipeline.space.playground import SCRIPTS, read_scripts
+from ncsn_pipeline.space.playground.tab import SCRIPTS, read_scripts
 
 pytestmark = pytest.mark.browser
 

@@ -17,9 +17,9 @@ from playwright.sync_api import expect
 from ncsn_pipeline.space.grid import image_grid
 from ncsn_pipeline.space.guard import refuse_large_pictures
 from ncsn_pipeline.space.limits import BUDGET, SettingsError
-from ncsn_pipeline.space.repair import FIRST
-from ncsn_pipeline.space.repair_canvas import canvas_value, examples, fitted_picture, right_half
-from ncsn_pipeline.space.repair_limits import check_canvas, check_repair
+from ncsn_pipeline.space.repair.canvas import canvas_value, examples, fitted_picture, right_half
+from ncsn_pipeline.space.repair.limits import check_canvas, check_repair
+from ncsn_pipeline.space.repair.tab import FIRST
 
 SHAPE = (1, 8, 8)
 GOOD = {

@@ -1,6 +1,5 @@
 """What the Generate tab answers: the preview of settings, the run itself, waiting and stopping."""
 
-import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,20 +7,21 @@ from typing import Any
 
 import gradio as gr
 
+from .. import messages
+from ..grid import image_grid, row_of_classes
+from ..limits import DEADLINE_SECONDS
+from ..model import SpaceModel
+from ..models import SpaceModels
+from ..pictures import new_folder, save_animation
+from ..presets import preset_note
+from ..run import Frame, SamplingRun
+from ..sessions import Outputs, SessionRuns
 from . import report
 from .call import call_arguments, pipeline_for, python_snippet
 from .controls import class_choices, defaults
-from .grid import image_grid, row_of_classes
-from .guard import FAILED
-from .limits import DEADLINE_SECONDS, GenerateSettings, check_generate
-from .model import SpaceModel
-from .models import SpaceModels
-from .pictures import new_folder, save_animation
+from .limits import GenerateSettings, check_generate
 from .presets import presets
-from .run import Frame, SamplingRun
 from .trajectory import trajectory_value
-
-logger = logging.getLogger(__name__)
 
 # The order in which the endpoints take their inputs.
 INPUTS = (
@@ -45,7 +45,7 @@ OUTPUTS = 9
 Update = dict[str, Any]
 
 
-class GenerateAnswers:
+class GenerateAnswers(SessionRuns):
     """The functions behind the tab's events; one object serves all visitors.
 
     Args:
@@ -53,8 +53,8 @@ class GenerateAnswers:
     """
 
     def __init__(self, models: SpaceModels) -> None:
+        super().__init__()
         self.models = models
-        self._stops: dict[str, threading.Event] = {}
 
     def check(self, *values: Any) -> tuple[SpaceModel, GenerateSettings]:
         """The model and the checked settings; `values` in the order of `INPUTS`.
@@ -91,11 +91,11 @@ class GenerateAnswers:
             return (
                 report.ladder_plots(settings, chosen),
                 report.notes(settings, chosen),
-                report.cost(settings, chosen),
+                messages.cost(settings, chosen),
                 python_snippet(settings, chosen.num_classes, chosen.name),
             )
         except ValueError as error:
-            return gr.skip(), report.refusal(str(error)), report.refusal(str(error)), gr.skip()
+            return gr.skip(), messages.refusal(str(error)), messages.refusal(str(error)), gr.skip()
 
     def generate(
         self,
@@ -119,36 +119,22 @@ class GenerateAnswers:
         Raises:
             gr.Error: for settings that are refused and for runs that fail, with the reason.
         """
-        # A call without a session can be stopped by nobody else.
-        session = request.session_hash
-        stop = self._stops.setdefault(session, threading.Event()) if session else threading.Event()
         values = (
             model, sampler, ladder, sigma_max, sigma_min, num_levels, steps_per_level,
             step_mode, step_fraction, digit, guidance_scale, num_images, seed,
         )  # fmt: skip
-        try:
-            yield from self._run(*self.check(*values), stop)
-        except (ValueError, FloatingPointError) as error:  # the settings', the schedulers' and the pipeline's own words
-            yield _padded(gr.skip(), gr.skip(), report.status(str(error), kind="error"))
-            raise gr.Error(str(error), duration=None, print_exception=False) from None
-        except Exception:
-            logger.exception("A run failed.")
-            yield _padded(gr.skip(), gr.skip(), report.status(FAILED, kind="error"))
-            raise gr.Error(FAILED, duration=None, print_exception=False) from None
-        finally:
-            if session and self._stops.get(session) is stop:
-                del self._stops[session]
+        yield from self.answered(request, lambda stop: self._run(*self.check(*values), stop))
+
+    def only_status(self, text: str, kind: str = "") -> Outputs:
+        """All outputs of a run, of which the line of status alone changes."""
+        return _padded(gr.skip(), gr.skip(), self.status(text, kind))
 
     def _run(self, model: SpaceModel, settings: GenerateSettings, stop: threading.Event) -> Iterator[tuple[Any, ...]]:
         snippet = python_snippet(settings, model.num_classes, model.name)
         columns = row_of_classes(settings.num_images, model.num_classes) if settings.digit == "each" else None
-        if stop.is_set():
-            yield _padded(gr.skip(), gr.skip(), report.status("Stopped before it started."))
-            return
         run = self._sampling(model, settings, stop)
         for frame in run.frames():
-            text, kind = self._progress(frame, run)
-            status = report.status(text, frame.evaluation, frame.evaluations, kind=kind)
+            status = messages.progress(frame, run)
             pictures = (image_grid(frame.samples, columns), image_grid(frame.denoised, columns))
             if not frame.final:
                 yield _padded(*pictures, status, snippet)
@@ -168,37 +154,6 @@ class GenerateAnswers:
         files = map(str, (grid, animation, program))
         return trajectory_value(run.recording, columns, folder), report.run_plots(run.recording), *files
 
-    @staticmethod
-    def _progress(frame: Frame, run: SamplingRun) -> tuple[str, str]:
-        """The words of the status line and their kind."""
-        so_far = f"evaluation {frame.evaluation:,} of {frame.evaluations:,}"
-        if frame.evaluation == frame.evaluations:
-            return f"Done: {frame.evaluations:,} evaluations in {run.seconds:.1f} s", "done"
-        if run.timed_out:
-            return f"Ended after {run.deadline:.0f} s, the most a run may take, at {so_far}", "stopped"
-        if frame.final:
-            return f"Stopped at {so_far}", "stopped"
-        return f"σ = {frame.sigma:.3g} · {so_far} · {run.seconds:.1f} s", "running"
-
-    def wait(self, request: gr.Request) -> tuple[str, Update, Update]:
-        """Before a run: it may have to wait for another visitor's, and can be stopped while it does."""
-        self._stops[request.session_hash] = threading.Event()
-        return (
-            report.status("Waiting for a free worker …", kind="running"),
-            gr.update(interactive=False),
-            gr.update(interactive=True),
-        )
-
-    def stop(self, request: gr.Request) -> None:
-        """Ends the run of this session after the current network evaluation."""
-        if (stop := self._stops.get(request.session_hash)) is not None:
-            stop.set()
-
-    def leave(self, request: gr.Request) -> None:
-        """Ends the run of a visitor who has left."""
-        if (stop := self._stops.pop(request.session_hash, None)) is not None:
-            stop.set()
-
     def choose_model(self, model: str) -> tuple[Update, Update, Update, Update, Update]:
         """What another model makes of the controls: its classes, guidance, number of images, range of noise levels.
 
@@ -217,7 +172,7 @@ class GenerateAnswers:
         """The words about a preset and its values for that model; for the default one where it is not on the list."""
         chosen = self.models.get(model) if model in self.models.names else self.models.default
         preset = presets(defaults(chosen))[index]
-        return report.preset_note(preset.name, preset.note), preset.values
+        return preset_note(preset.name, preset.note), preset.values
 
     def start(self) -> Frame:
         """The first evaluation of the default run."""

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ncsn_pipeline import NCSNPipeline, geometric_ladder, karras_ladder, step_size_for_variance, uniform_ladder
 
+from ..samplers import SAMPLERS
 from .limits import GenerateSettings
-from .samplers import SAMPLERS
 
 LADDER_FUNCTIONS = {"geometric": geometric_ladder, "uniform": uniform_ladder, "karras": karras_ladder}
 

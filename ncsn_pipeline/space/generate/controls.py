@@ -3,11 +3,11 @@
 import gradio as gr
 from gradio.components import Component
 
+from .. import limits as shared
+from ..model import SpaceModel
+from ..models import SpaceModels
+from ..samplers import SAMPLERS
 from . import limits
-from .limits import SIGMA_MAX, SIGMA_MIN
-from .model import SpaceModel
-from .models import SpaceModels
-from .samplers import SAMPLERS
 
 LADDER_NAMES = [("Geometric", "geometric"), ("Uniform", "uniform"), ("Karras", "karras")]
 STEP_NAMES = [("Automatic", "automatic"), ("By hand", "fraction")]
@@ -20,8 +20,8 @@ def defaults(model: SpaceModel) -> dict[str, str | float]:
         "model": model.name,
         "sampler": "consistent",
         "ladder": "geometric",
-        "sigma_max": min(max(high, SIGMA_MAX[0]), SIGMA_MAX[1]),
-        "sigma_min": min(max(low, SIGMA_MIN[0]), SIGMA_MIN[1]),
+        "sigma_max": _within(high, limits.SIGMA_MAX),
+        "sigma_min": _within(low, limits.SIGMA_MIN),
         "num_levels": 50,
         "steps_per_level": 5,
         "step_mode": "automatic",
@@ -31,6 +31,10 @@ def defaults(model: SpaceModel) -> dict[str, str | float]:
         "num_images": 20 if model.num_classes else 16,
         "seed": 0,
     }
+
+
+def _within(value: float, ends: tuple[float, float]) -> float:
+    return min(max(value, ends[0]), ends[1])
 
 
 def class_choices(model: SpaceModel) -> list[tuple[str, str]]:
@@ -63,7 +67,7 @@ def image_controls(models: SpaceModels) -> dict[str, Component]:
             elem_id="digit",
         ),
         "guidance_scale": gr.Slider(
-            *limits.GUIDANCE,
+            *shared.GUIDANCE,
             value=default["guidance_scale"],
             step=0.1,
             label="Guidance",
@@ -71,12 +75,12 @@ def image_controls(models: SpaceModels) -> dict[str, Component]:
             visible=bool(classes),
         ),
         "num_images": gr.Slider(
-            *limits.IMAGES, value=default["num_images"], step=1, label="Number of images", elem_id="images"
+            *shared.IMAGES, value=default["num_images"], step=1, label="Number of images", elem_id="images"
         ),
         "seed": gr.Number(
             default["seed"],
-            minimum=limits.SEED[0],
-            maximum=limits.SEED[1],
+            minimum=shared.SEED[0],
+            maximum=shared.SEED[1],
             step=1,
             label="Seed",
             info="The same seed gives the same images.",
@@ -111,7 +115,7 @@ def ladder_controls(model: SpaceModel) -> dict[str, Component]:
             elem_id="sigma-min",
         ),
         "num_levels": gr.Slider(
-            *limits.LEVELS, value=default["num_levels"], step=1, label="Number of levels", elem_id="levels"
+            *shared.LEVELS, value=default["num_levels"], step=1, label="Number of levels", elem_id="levels"
         ),
     }
 

@@ -1,21 +1,6 @@
 """Settings worth looking at, a button each: two that work, the paper's, and three ways to go wrong."""
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Preset:
-    """Values of the controls and what they show.
-
-    Args:
-        name: on the button.
-        note: what to look for.
-        values: by the names of `check_generate`'s arguments; what is not named stays as the visitor left it.
-    """
-
-    name: str
-    note: str
-    values: dict[str, str | float]
+from ..presets import Preset
 
 
 def presets(default: dict[str, str | float]) -> list[Preset]:

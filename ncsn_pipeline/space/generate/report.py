@@ -4,12 +4,12 @@ import html
 
 from ncsn_pipeline import diagnose_noise_levels, step_size_for_variance
 
+from ..model import SpaceModel
+from ..plots import deviation_figure, noise_left_figure, noise_level_figure, step_size_figure, themed_svg
+from ..recording import Recording
+from ..samplers import SAMPLERS
 from .call import ladder_of, step_size_of, step_sizes
-from .limits import DEADLINE_SECONDS, GenerateSettings
-from .model import SpaceModel
-from .plots import deviation_figure, noise_left_figure, noise_level_figure, step_size_figure, themed_svg
-from .recording import Recording
-from .samplers import SAMPLERS
+from .limits import GenerateSettings
 
 
 def ladder_plots(settings: GenerateSettings, model: SpaceModel) -> str:
@@ -94,35 +94,3 @@ def notes(settings: GenerateSettings, model: SpaceModel) -> str:
         return f'<div class="notes good"><p>✓ {praise}</p>{f"<p>{said}</p>" if said else ""}</div>'
     items = "".join(f"<li>{html.escape(fault)}</li>" for fault in faults)
     return f'<div class="notes warn"><ul>{items}</ul>{f"<p>{said}</p>" if said else ""}</div>'
-
-
-def preset_note(name: str, note: str) -> str:
-    """What a preset is for."""
-    return f'<p class="preset-note"><b>{html.escape(name)}.</b> {html.escape(note)}</p>'
-
-
-def refusal(reason: str) -> str:
-    """Why settings cannot run."""
-    return f'<div class="notes error"><p>{html.escape(reason)}</p></div>'
-
-
-def cost(settings: GenerateSettings, model: SpaceModel) -> str:
-    """How much a run costs and about how long it takes here."""
-    seconds = model.seconds(settings.evaluations, settings.images_per_evaluation)
-    about = "under a second" if seconds < 1 else f"about {seconds:.0f} s"
-    if seconds > DEADLINE_SECONDS:
-        about = f"about {seconds / 60:.0f} min on this machine, and a run ends after {DEADLINE_SECONDS:.0f} s"
-    else:
-        about += " on this machine"
-    images = "1</b> image" if settings.num_images == 1 else f"{settings.num_images}</b> images"
-    guided = ", each twice for the guidance" if settings.images_per_evaluation > settings.num_images else ""
-    return (
-        f'<div class="cost"><b>{settings.evaluations:,}</b> network evaluations of <b>{images}{guided}: {about}</div>'
-    )
-
-
-def status(text: str, done: int = 0, of: int = 1, *, kind: str = "") -> str:
-    """The line above the images, with a bar for what is done."""
-    bar = f'<progress value="{done}" max="{of}" aria-label="Evaluations done"></progress>'
-    live = "off" if kind == "running" else "polite"
-    return f'<div class="status {kind}" role="status" aria-live="{live}"><span>{html.escape(text)}</span>{bar}</div>'

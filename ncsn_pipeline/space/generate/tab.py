@@ -7,14 +7,15 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from . import report
+from .. import messages
+from ..grid import image_grid, row_of_classes
+from ..limits import SEED
+from ..models import SpaceModels
+from ..presets import preset_note
+from ..sharing import PRIVATE, SharedView
+from .answers import INPUTS, GenerateAnswers
 from .controls import class_choices, defaults, image_controls, ladder_controls, langevin_controls
-from .generate_answers import INPUTS, GenerateAnswers
-from .grid import image_grid, row_of_classes
-from .limits import SEED
-from .models import SpaceModels
 from .presets import presets
-from .sharing import PRIVATE, SharedView
 from .trajectory import trajectory_player
 
 
@@ -36,9 +37,7 @@ class GenerateTab:
         self.presets = presets(defaults(self.model))
         with gr.Row(elem_classes="presets"):
             self.preset_buttons = [gr.Button(preset.name, size="sm", min_width=110) for preset in self.presets]
-        self.preset_note = gr.HTML(
-            report.preset_note(self.presets[0].name, self.presets[0].note), elem_id="preset-note"
-        )
+        self.preset_note = gr.HTML(preset_note(self.presets[0].name, self.presets[0].note), elem_id="preset-note")
         with gr.Row(elem_classes="section"):
             with gr.Column(scale=4, min_width=300):
                 gr.HTML('<h2 class="heading">What to draw</h2>')
@@ -54,7 +53,7 @@ class GenerateTab:
             with gr.Column(scale=7, min_width=300):
                 start = self.answers.start()
                 words = f"Ready. Below: noise at σ = {start.sigma:.3g}, and what the network makes of it."
-                self.status = gr.HTML(report.status(words, of=start.evaluations), label="Status", elem_id="status")
+                self.status = gr.HTML(messages.status(words, of=start.evaluations), label="Status", elem_id="status")
                 with gr.Row(elem_classes="pictures"):
                     self.samples = self._picture("x", "the samples", start.samples, "samples")
                     self.denoised = self._picture("x + σ²s", "denoised", start.denoised, "denoised")

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from ..densities import Density, GaussianMixture, checkerboard, ring, spiral, two_moons
-from ..diagnostics.plots.plane import Extent
-from ..lecture.toy import corner_mixture
+from ...densities import Density, GaussianMixture, checkerboard, ring, spiral, two_moons
+from ...diagnostics.plots.plane import Extent
+from ...lecture.toy import corner_mixture
 
 
 @dataclass(frozen=True)

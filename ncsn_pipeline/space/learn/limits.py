@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from .learn_data import DATA, LearnData
-from .limits import SEED, SettingsError, check_choice, check_number, check_whole
+from ..limits import SEED, SettingsError, check_choice, check_number, check_whole
+from .data import DATA, LearnData
 
 OBJECTIVES = ("exact", "sliced", "denoising")
 LEARN_SIGMA = (0.0, 2.0)

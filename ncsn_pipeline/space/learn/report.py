@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from ..diagnostics import sliced_wasserstein, squared_error
-from ..diagnostics.plots import plain_number, plane_grid
-from .learn_data import DATA
-from .learn_limits import LearnSettings
-from .learn_plots import dilemma_figure, error_figure, field_figure, longest_arrow, loss_figure
-from .learn_run import GRID, Errors, LearnRun
-from .plots import themed_svg
+from ...diagnostics import sliced_wasserstein, squared_error
+from ...diagnostics.plots import plain_number, plane_grid
+from ..plots import themed_svg
+from .data import DATA
+from .limits import LearnSettings
+from .plots import dilemma_figure, error_figure, field_figure, longest_arrow, loss_figure
+from .run import GRID, Errors, LearnRun
 
 CURVE_SIGMAS = tuple(np.geomspace(0.01, 2, 14).tolist())
 CURVE_SAMPLES = 1000

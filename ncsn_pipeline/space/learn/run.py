@@ -17,15 +17,15 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ..densities import ScoreFn
-from ..diagnostics import error_by_density_quantile, relative_fisher_divergence, squared_error
-from ..diagnostics.plots import plane_grid
-from ..lecture.toy import uniform_square
-from ..lecture.training import seeded_layers
-from ..networks import ScoreMLP, as_score_function
-from ..sampling import final, langevin_dynamics
-from ..score_matching import denoising_score_matching, implicit_score_matching, sliced_score_matching
-from .learn_limits import LearnSettings
+from ...densities import ScoreFn
+from ...diagnostics import error_by_density_quantile, relative_fisher_divergence, squared_error
+from ...diagnostics.plots import plane_grid
+from ...lecture.toy import uniform_square
+from ...lecture.training import seeded_layers
+from ...networks import ScoreMLP, as_score_function
+from ...sampling import final, langevin_dynamics
+from ...score_matching import denoising_score_matching, implicit_score_matching, sliced_score_matching
+from .limits import LearnSettings
 
 BATCH_SIZE = 256
 HIDDEN_FEATURES = 64

@@ -6,14 +6,16 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from . import learn_limits, learn_report, report
-from .learn_answers import LEARN_INPUTS, LearnAnswers
-from .learn_data import DATA
-from .learn_limits import check_learn
-from .learn_presets import LEARN_DEFAULTS, learn_presets
-from .learn_report import Panels
-from .limits import SEED
-from .sharing import SharedView
+from .. import messages
+from ..limits import SEED
+from ..presets import preset_note
+from ..sharing import SharedView
+from . import limits, report
+from .answers import LEARN_INPUTS, LearnAnswers
+from .data import DATA
+from .limits import check_learn
+from .presets import LEARN_DEFAULTS, learn_presets
+from .report import Panels
 
 OBJECTIVE_NAMES = [("Denoising", "denoising"), ("Sliced", "sliced"), ("Exact trace", "exact")]
 INTRODUCTION = """<p class="lead">A small network learns <i>s(x) ≈ ∇ log p<sub>σ</sub>(x)</i> from samples alone. Here
@@ -36,7 +38,7 @@ class LearnTab:
         with gr.Row(elem_classes="presets"):
             self.preset_buttons = [gr.Button(preset.name, size="sm", min_width=110) for preset in self.presets]
         self.preset_note = gr.HTML(
-            report.preset_note("Presets", "Each sets the controls below; then train."), elem_id="learn-preset-note"
+            preset_note("Presets", "Each sets the controls below; then train."), elem_id="learn-preset-note"
         )
         with gr.Row(elem_classes="section"):
             with gr.Column(scale=4, min_width=300):
@@ -51,14 +53,14 @@ class LearnTab:
                     self.sweep_button = gr.Button("Train at six σ", elem_id="sweep", min_width=110)
                 self.note = gr.HTML(elem_id="learn-note")
             with gr.Column(scale=7, min_width=300):
-                words = f"Ready. A training takes a few seconds, and at most {learn_limits.TRAIN_SECONDS:.0f} s."
-                self.status = gr.HTML(report.status(words), elem_id="learn-status")
-                self.loss = gr.HTML(learn_report.loss([], settings, None, []), elem_id="loss")
-                self.numbers = gr.HTML(learn_report.numbers(None), elem_id="numbers")
+                words = f"Ready. A training takes a few seconds, and at most {limits.TRAIN_SECONDS:.0f} s."
+                self.status = gr.HTML(messages.status(words), elem_id="learn-status")
+                self.loss = gr.HTML(report.loss([], settings, None, []), elem_id="loss")
+                self.numbers = gr.HTML(report.numbers(None), elem_id="numbers")
         gr.HTML('<h2 class="heading">True, learned, and where they differ</h2>')
         self.panels = gr.HTML(Panels(settings).html(), elem_id="panels")
         gr.HTML('<h2 class="heading">The dilemma of a single noise level</h2>')
-        self.dilemma = gr.HTML(learn_report.dilemma(settings, []), elem_id="dilemma")
+        self.dilemma = gr.HTML(report.dilemma(settings, []), elem_id="dilemma")
         self.runs = gr.State(None)
         self.inputs = [self.controls[name] for name in LEARN_INPUTS]
         self.view = SharedView("learn", {name: self.controls[name] for name in LEARN_INPUTS}, check_learn)
@@ -131,7 +133,7 @@ class LearnTab:
     def apply_preset(self, index: int) -> list[Any]:
         """The preset's words and values."""
         preset = self.presets[index]
-        return [report.preset_note(preset.name, preset.note), *preset.values.values()]
+        return [preset_note(preset.name, preset.note), *preset.values.values()]
 
 
 def learn_controls() -> dict[str, Component]:
@@ -144,7 +146,7 @@ def learn_controls() -> dict[str, Component]:
             elem_id="learn-data",
         ),
         "sigma": gr.Slider(
-            *learn_limits.LEARN_SIGMA,
+            *limits.LEARN_SIGMA,
             value=LEARN_DEFAULTS["sigma"],
             step=0.01,
             label="σ, the noise level",
@@ -159,7 +161,7 @@ def learn_controls() -> dict[str, Component]:
             elem_id="objective",
         ),
         "num_steps": gr.Slider(
-            *learn_limits.TRAIN_STEPS,
+            *limits.TRAIN_STEPS,
             value=LEARN_DEFAULTS["num_steps"],
             step=50,
             label="Training steps",

@@ -8,8 +8,8 @@ from PIL import Image
 
 from ncsn_pipeline import NCSNInpaintPipeline, NCSNPipeline
 
-from .repair_limits import RepairSettings
-from .samplers import SAMPLERS
+from ..samplers import SAMPLERS
+from .limits import RepairSettings
 
 IMAGE_FILE, MASK_FILE = "image.png", "mask.png"
 

@@ -12,7 +12,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image, ImageOps
 
-from .limits import SettingsError
+from ..limits import SettingsError
 
 HERE = Path(__file__)
 EXAMPLES = HERE.with_name("examples")

@@ -3,16 +3,31 @@
 import gradio as gr
 from gradio.components import Component
 
-from . import limits, repair_limits
-from .model import SpaceModel
+from .. import limits as shared
+from ..model import SpaceModel
+from . import limits
 
 TASK_NAMES = [("Repair what is marked", "inpaint"), ("Edit from a sketch", "edit")]
+# What the page starts with, by the names of `check_repair`'s arguments.
+DEFAULTS = {
+    "task": "inpaint",
+    "sampler": "consistent",
+    "num_levels": 25,
+    "repeats": 4,
+    "start_sigma": 0.7,
+    "digit": "none",
+    "guidance_scale": 1,
+    "num_images": 8,
+    "seed": 0,
+}
 SAMPLER_NAMES = [("Consistent annealed", "consistent"), ("Annealed Langevin", "langevin")]
 
 
 def task_control() -> gr.Radio:
     """Which of the two jobs."""
-    return gr.Radio(TASK_NAMES, value="inpaint", show_label=False, container=False, label="Task", elem_id="repair-task")
+    return gr.Radio(
+        TASK_NAMES, value=DEFAULTS["task"], show_label=False, container=False, label="Task", elem_id="repair-task"
+    )
 
 
 def result_controls(model: SpaceModel) -> dict[str, Component]:
@@ -21,8 +36,8 @@ def result_controls(model: SpaceModel) -> dict[str, Component]:
     digits = [(f"{label}", f"{label}") for label in range(classes or 0)]
     return {
         "start_sigma": gr.Slider(
-            *repair_limits.START_SIGMA,
-            value=0.7,
+            *limits.START_SIGMA,
+            value=DEFAULTS["start_sigma"],
             step=0.05,
             label="Noise to start from, σ",
             info="Small keeps the sketch, large only its idea.",
@@ -31,15 +46,15 @@ def result_controls(model: SpaceModel) -> dict[str, Component]:
         ),
         "digit": gr.Dropdown(
             [("Not known", "none"), *digits],
-            value="none",
+            value=DEFAULTS["digit"],
             label="Digit",
             filterable=False,
             visible=bool(classes),
             elem_id="repair-digit",
         ),
         "guidance_scale": gr.Slider(
-            *limits.GUIDANCE,
-            value=1,
+            *shared.GUIDANCE,
+            value=DEFAULTS["guidance_scale"],
             step=0.1,
             label="Guidance",
             info="How far to go towards the digit. Other values than 1 double the work.",
@@ -47,12 +62,16 @@ def result_controls(model: SpaceModel) -> dict[str, Component]:
             elem_id="repair-guidance",
         ),
         "num_images": gr.Slider(
-            *repair_limits.COMPLETIONS, value=8, step=1, label="Number of results", elem_id="repair-images"
+            *limits.COMPLETIONS,
+            value=DEFAULTS["num_images"],
+            step=1,
+            label="Number of results",
+            elem_id="repair-images",
         ),
         "seed": gr.Number(
-            0,
-            minimum=limits.SEED[0],
-            maximum=limits.SEED[1],
+            DEFAULTS["seed"],
+            minimum=shared.SEED[0],
+            maximum=shared.SEED[1],
             precision=0,
             label="Seed",
             info="The same seed gives the same results.",
@@ -64,13 +83,13 @@ def result_controls(model: SpaceModel) -> dict[str, Component]:
 def sampler_controls() -> dict[str, Component]:
     """How to paint it: sampler, levels, repetitions."""
     return {
-        "sampler": gr.Radio(SAMPLER_NAMES, value="consistent", label="Sampler", elem_id="repair-sampler"),
+        "sampler": gr.Radio(SAMPLER_NAMES, value=DEFAULTS["sampler"], label="Sampler", elem_id="repair-sampler"),
         "num_levels": gr.Slider(
-            2, limits.LEVELS[1], value=25, step=1, label="Number of levels", elem_id="repair-levels"
+            2, shared.LEVELS[1], value=DEFAULTS["num_levels"], step=1, label="Number of levels", elem_id="repair-levels"
         ),
         "repeats": gr.Slider(
-            *repair_limits.REPEATS,
-            value=4,
+            *limits.REPEATS,
+            value=DEFAULTS["repeats"],
             step=1,
             label="Times each step is taken",
             info="Back up by as much noise, and down again: at 1, new strokes meet kept ones only by chance.",

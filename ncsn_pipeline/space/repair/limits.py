@@ -8,7 +8,7 @@ import numpy as np
 
 from ncsn_pipeline import geometric_ladder
 
-from .limits import BUDGET, GUIDANCE, LEVELS, SEED, SettingsError, check_choice, check_number, check_whole
+from ..limits import BUDGET, GUIDANCE, LEVELS, SEED, SettingsError, check_choice, check_number, check_whole
 
 TASKS = ("inpaint", "edit")
 REPAIR_SAMPLERS = ("consistent", "langevin")

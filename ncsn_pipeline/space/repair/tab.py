@@ -5,14 +5,16 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
-from . import report
-from .limits import SEED
-from .models import SpaceModels
-from .repair_answers import INPUTS, RepairAnswers
-from .repair_canvas import examples, pixel_canvas
-from .repair_controls import result_controls, sampler_controls, task_control
-from .sharing import SharedView
+from .. import messages
+from ..limits import SEED
+from ..models import SpaceModels
+from ..presets import preset_note
+from ..sharing import SharedView
+from .answers import INPUTS, RepairAnswers
+from .canvas import examples, pixel_canvas
+from .controls import result_controls, sampler_controls, task_control
 
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 FIRST = 2
@@ -44,7 +46,7 @@ class RepairTab:
 
     def _build(self) -> None:
         controls = {"task": task_control()}
-        self.note = gr.HTML(report.preset_note("Repair", NOTES["inpaint"]), elem_id="repair-note")
+        self.note = gr.HTML(preset_note("Repair", NOTES["inpaint"]), elem_id="repair-note")
         with gr.Row(elem_classes="section"):
             with gr.Column(scale=5, min_width=300):
                 self.canvas = pixel_canvas(self.answers.example(FIRST))
@@ -66,10 +68,12 @@ class RepairTab:
                     )
                     self.seed_button = gr.Button("New seed", elem_id="repair-new-seed", min_width=80)
                 self.cost = gr.HTML(elem_id="repair-cost")
-                self.status = gr.HTML(report.status("Ready."), elem_id="repair-status")
+                start, given, results = self.answers.start(FIRST)
+                words = f"Ready. Below: the first guess of what is missing, at σ = {start.sigma:.3g}."
+                self.status = gr.HTML(messages.status(words, of=start.evaluations), elem_id="repair-status")
                 with gr.Row(elem_classes="pictures"):
-                    self.given = self._picture("Given", "repair-given", scale=1)
-                    self.results = self._picture("Results", "repair-results", scale=3)
+                    self.given = self._picture("Given", given, "repair-given", scale=1)
+                    self.results = self._picture("Results", results, "repair-results", scale=3)
                 with gr.Row():
                     self.downloads = [
                         gr.DownloadButton(label, interactive=False, size="sm", min_width=90, elem_id=elem_id)
@@ -179,7 +183,7 @@ class RepairTab:
         editing = task == "edit"
         name = "Edit" if editing else "Repair"
         return (
-            report.preset_note(name, NOTES["edit" if editing else "inpaint"]),
+            preset_note(name, NOTES["edit" if editing else "inpaint"]),
             gr.update(visible=editing),
             gr.update(visible=not editing),
             gr.update(visible=digit != "none"),
@@ -189,10 +193,11 @@ class RepairTab:
         self.answers.check(*(values[name] for name in INPUTS))
 
     @staticmethod
-    def _picture(words: str, elem_id: str, scale: int) -> gr.Image:
+    def _picture(words: str, start: Image.Image, elem_id: str, scale: int) -> gr.Image:
         with gr.Column(min_width=80, scale=scale, elem_classes="picture"):
             gr.HTML(f'<p class="caption">{words}</p>')
             return gr.Image(
+                start,
                 label=words,
                 show_label=False,
                 format="png",

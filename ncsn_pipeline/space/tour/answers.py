@@ -1,21 +1,18 @@
 """What the Lecture tab answers: a claim with its shipped results, a run of its experiment, waiting and stopping."""
 
 import inspect
-import logging
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
 
-from . import tour_report as report
-from .guard import FAILED
-from .limits import SettingsError, check_choice
-from .tour_knobs import check_experiment
-from .tour_run import ExperimentRun
-from .tour_stops import EXPERIMENTS, NAMES
-
-logger = logging.getLogger(__name__)
+from ..limits import SettingsError, check_choice
+from ..sessions import Outputs, SessionRuns
+from . import report
+from .knobs import check_experiment
+from .run import ExperimentRun
+from .stops import EXPERIMENTS, NAMES
 
 DEADLINE_SECONDS = 90.0
 READY = "Ready."
@@ -23,11 +20,16 @@ READY = "Ready."
 Update = dict[str, Any]
 
 
-class TourAnswers:
+class TourAnswers(SessionRuns):
     """The functions behind the tab's events; one object serves all visitors."""
 
-    def __init__(self) -> None:
-        self._stops: dict[str, threading.Event] = {}
+    def status(self, text: str, kind: str = "") -> str:
+        """The line of status."""
+        return report.progress(text, kind)
+
+    def only_status(self, text: str, kind: str = "") -> Outputs:
+        """All outputs of a run, of which the line of status alone changes."""
+        return gr.skip(), gr.skip(), self.status(text, kind)
 
     def show(self, name: str) -> tuple[str, str, str, str, str, str, str, Update, Update]:
         """A claim: heading, equation, picture, numbers, knobs, file, status, and the two buttons beside it.
@@ -81,36 +83,21 @@ class TourAnswers:
         Raises:
             gr.Error: for settings that are refused and for runs that fail, with the reason.
         """
-        session = request.session_hash
-        # A call without a session can be stopped by nobody else.
-        stop = self._stops.setdefault(session, threading.Event()) if session else threading.Event()
-        try:
-            module, params = check_experiment(experiment, settings)
-            run = ExperimentRun(module, params, stop, DEADLINE_SECONDS)
-            if stop.is_set():
-                yield gr.skip(), gr.skip(), report.progress("Stopped before it started.")
-                return
-            for seconds in run.seconds():
-                said = f"{experiment}: {seconds:.0f} s of at most {run.deadline:.0f}"
-                yield gr.skip(), gr.skip(), report.progress(said, "running")
-            if run.outcome is not None:
-                done = report.progress(f"Done in {run.outcome.seconds:.1f} s", "done")
-                yield *report.run_view(experiment, run.outcome), done
-            elif run.timed_out:
-                said = f"Ended after {run.deadline:.0f} s, the most a run may take. Ask for fewer steps or samples."
-                yield gr.skip(), gr.skip(), report.progress(said)
-            else:
-                yield gr.skip(), gr.skip(), report.progress("Stopped")
-        except (ValueError, FloatingPointError) as error:  # the knobs', the experiment's and the dynamics' own words
-            yield gr.skip(), gr.skip(), report.progress(str(error), "error")
-            raise gr.Error(str(error), duration=None, print_exception=False) from None
-        except Exception:
-            logger.exception("An experiment failed.")
-            yield gr.skip(), gr.skip(), report.progress(FAILED, "error")
-            raise gr.Error(FAILED, duration=None, print_exception=False) from None
-        finally:
-            if session and self._stops.get(session) is stop:
-                del self._stops[session]
+        yield from self.answered(request, lambda stop: self._run(experiment, settings, stop))
+
+    def _run(self, experiment: str, settings: dict[str, Any], stop: threading.Event) -> Iterator[Outputs]:
+        module, params = check_experiment(experiment, settings)
+        run = ExperimentRun(module, params, stop, DEADLINE_SECONDS)
+        for seconds in run.seconds():
+            yield self.only_status(f"{experiment}: {seconds:.0f} s of at most {run.deadline:.0f}", "running")
+        if run.outcome is not None:
+            done = self.status(f"Done in {run.outcome.seconds:.1f} s", "done")
+            yield *report.run_view(experiment, run.outcome), done
+        elif run.timed_out:
+            said = f"Ended after {run.deadline:.0f} s, the most a run may take. Ask for fewer steps or samples."
+            yield self.only_status(said)
+        else:
+            yield self.only_status("Stopped")
 
     def lecture(self, experiment: str, settings: dict[str, Any]) -> dict[str, Any]:
         """Runs one experiment of the lecture; returns whether its claim holds, its checks, numbers and findings.
@@ -132,22 +119,3 @@ class TourAnswers:
         if run.outcome is None:
             raise SettingsError(f"Ended after {run.deadline:.0f} s. Ask for fewer steps or samples.")
         return run.outcome.result
-
-    def wait(self, request: gr.Request) -> tuple[str, Update, Update]:
-        """Before a run: it may have to wait for another visitor's, and can be stopped while it does."""
-        self._stops[request.session_hash] = threading.Event()
-        return (
-            report.progress("Waiting for a free worker …", "running"),
-            gr.update(interactive=False),
-            gr.update(interactive=True),
-        )
-
-    def stop(self, request: gr.Request) -> None:
-        """Ends the run of this session at once."""
-        if (stop := self._stops.get(request.session_hash)) is not None:
-            stop.set()
-
-    def leave(self, request: gr.Request) -> None:
-        """Ends the run of a visitor who has left."""
-        if (stop := self._stops.pop(request.session_hash, None)) is not None:
-            stop.set()

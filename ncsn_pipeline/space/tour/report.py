@@ -4,10 +4,10 @@ import html
 import os
 from typing import Any
 
-from .tour_knobs import MOST_WORK, Knob, knobs_of
-from .tour_results import as_address, shipped_picture, shipped_results
-from .tour_run import Outcome
-from .tour_stops import EXPERIMENTS, NAMES, STOPS, claim_of, file_of, themes
+from .knobs import MOST_WORK, Knob, knobs_of
+from .results import as_address, shipped_picture, shipped_results
+from .run import Outcome
+from .stops import EXPERIMENTS, NAMES, STOPS, claim_of, file_of, themes
 
 
 def contents() -> str:

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).with_suffix("")
+FOLDER = Path(__file__).with_name("shipped")
 NUMBERS = FOLDER / "lecture.json"
 
 

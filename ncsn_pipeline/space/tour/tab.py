@@ -1,22 +1,14 @@
-"""The Lecture tab: its sixteen claims one after the other, each with the experiment that measures it, to run again.
-
-tour_stops     titles, themes and equations of the claims
-tour_results   what the project measured at full size, shown first
-tour_knobs     an experiment's parameters as knobs, and the check of what is asked for
-tour_run       a run that can be stopped
-tour_report    what is said, as HTML
-tour_answers   the functions behind the events
-"""
+"""The Lecture tab: its sixteen claims one after the other, each with the experiment that measures it, to run again."""
 
 from functools import partial
 from pathlib import Path
 
 import gradio as gr
 
-from . import tour_report as report
-from .sharing import PRIVATE, SharedView
-from .tour_answers import READY, TourAnswers
-from .tour_stops import NAMES
+from ..sharing import PRIVATE, SharedView
+from . import report
+from .answers import READY, TourAnswers
+from .stops import NAMES
 
 HERE = Path(__file__)
 # The knobs are plain inputs: their values by name, as the endpoint takes them.
@@ -48,7 +40,7 @@ class TourTab:
                 self.contents = gr.HTML(
                     first,
                     html_template=report.contents(),
-                    js_on_load=_read("tour_contents.js"),
+                    js_on_load=_read("contents.js"),
                     apply_default_css=False,
                     label="Claim",
                     elem_id="tour-contents",
@@ -69,7 +61,7 @@ class TourTab:
                 gr.HTML('<h3 class="heading">Run it again</h3>')
                 self.knobs = gr.HTML(
                     report.controls(first),
-                    js_on_load=_read("tour_knobs.js"),
+                    js_on_load=_read("knobs.js"),
                     apply_default_css=False,
                     elem_id="tour-controls",
                 )

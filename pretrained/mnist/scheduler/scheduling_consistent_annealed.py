@@ -75,6 +75,8 @@ class ConsistentAnnealedScheduler(SchedulerMixin, ConfigMixin):
             self.register_to_config(
                 sigmas=ladder, num_train_timesteps=len(ladder), sigma_min=ladder[-1], sigma_max=ladder[0]
             )
+        # Another scheduler's from_config would leave out what was given by position or by default.
+        self.register_to_config(_use_default_values=[])
         self._begin_index: int | None = None
         self.set_timesteps()
 
