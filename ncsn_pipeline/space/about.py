@@ -154,6 +154,7 @@ class AboutTab:
                 language="python",
                 label="Through this page, with gradio_client",
                 interactive=False,
+                show_line_numbers=False,
                 elem_id="about-client",
             )
             gr.Markdown("The model runs anywhere, in the folder that holds it or by its id on the Hub:")
@@ -162,11 +163,14 @@ class AboutTab:
                 language="python",
                 label="On your own machine, with diffusers",
                 interactive=False,
+                show_line_numbers=False,
                 elem_id="about-diffusers",
             )
             gr.Markdown(LIMITS)
             gr.Markdown(SOURCES)
-            self.citation = gr.Code(CITATION, language=None, label="Citation (BibTeX)", interactive=False)
+            self.citation = gr.Code(
+                CITATION, language=None, label="Citation (BibTeX)", interactive=False, show_line_numbers=False
+            )
 
     def connect_page(self, page: gr.Blocks) -> None:
         """The snippet names the address that the visitor has come to."""

@@ -2,7 +2,9 @@
 // particles on top, some with their trails, redrawn in every frame.
 
 const GRID = 96; // cells along a side of the density's picture
-const ARROWS = 15; // along a side
+const ARROWS = { small: 9, large: 15 }; // along a side of a view
+const RADIUS = { small: 1.1, large: 1.6 }; // of a particle, in pixels of the page
+const SMALL_VIEW = 280; // pixels of the page
 const TRAILED = 40; // particles that leave a trail
 const TRAIL = 14; // places of a trail that are remembered
 const TRAIL_OPACITIES = [0.15, 0.35, 0.6]; // of its oldest, middle and newest part
@@ -35,7 +37,8 @@ class View {
     this.unit = size / this.canvas.clientWidth;
     for (const canvas of [this.canvas, this.background]) canvas.width = canvas.height = size;
     this.frame = this.context.createImageData(size, size);
-    this.dots = [dot(particle, 1.6 * this.unit, 0.6), dot(dropped, 2.3 * this.unit, 0.95)];
+    this.kind = size < SMALL_VIEW * this.unit ? "small" : "large";
+    this.dots = [dot(particle, RADIUS[this.kind] * this.unit, 0.6), dot(dropped, 2.3 * this.unit, 0.95)];
     this.painted = "";
     return true;
   }
@@ -73,12 +76,9 @@ class View {
   }
 
   paintArrows(context, mixture, sigma) {
-    const cell = (2 * HALF_WIDTH) / ARROWS;
-    const points = new Float64Array(2 * ARROWS * ARROWS);
-    for (let i = 0; i < ARROWS * ARROWS; i++) {
-      points[2 * i] = (i % ARROWS) * cell + cell / 2 - HALF_WIDTH;
-      points[2 * i + 1] = Math.floor(i / ARROWS) * cell + cell / 2 - HALF_WIDTH;
-    }
+    const side = ARROWS[this.kind];
+    const cell = (2 * HALF_WIDTH) / side;
+    const points = gridPoints(side);
     const score = mixtureScore(mixture, sigma, points, new Float64Array(points.length));
     const variance = mixture.std ** 2 + sigma ** 2;
     context.beginPath();
