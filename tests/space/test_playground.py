@@ -412,12 +412,19 @@ def test_with_less_motion_it_shows_the_end_and_stands_still(browser, address):
     context.close()
 
 
-def test_a_phone_shows_the_views_below_each_other(page):
+def test_a_phone_shows_both_views_at_once_and_gives_room_to_draw(page):
     page.set_viewport_size({"width": 390, "height": 844})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    plain, annealed = (page.locator(f'[data-view="{name}"] canvas').bounding_box() for name in ("plain", "annealed"))
-    assert annealed["y"] > plain["y"] + plain["height"]
-    assert plain["width"] > 300
+
+    def boxes():
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        return (page.locator(f'[data-view="{name}"] canvas').bounding_box() for name in ("plain", "annealed"))
+
+    plain, annealed = boxes()
+    assert plain["y"] == annealed["y"] and plain["x"] + plain["width"] < annealed["x"]
+    assert annealed["y"] + annealed["height"] < 844
+    page.get_by_role("button", name="Draw your own").click()
+    plain, annealed = boxes()
+    assert annealed["y"] > plain["y"] + plain["height"] and plain["width"] > 300
 
 
 def test_every_control_has_a_name_and_a_visible_focus(page):
