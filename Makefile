@@ -4,7 +4,7 @@
 # make clean     remove what these commands made
 #
 # Variables: PYTHON (3.11 or newer) makes the environment, VENV is where it lives,
-# PYTEST_ARGS goes to pytest: make test PYTEST_ARGS='-m "not slow"'.
+# PYTEST_ARGS goes to pytest: make test PYTEST_ARGS='-m "not slow"'.  Files of tests are shared out over the cores.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -28,7 +28,7 @@ app: $(APP_READY)
 test: $(DEV_READY) browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadgroup $(PYTEST_ARGS)
 
 lint: $(DEV_READY)
 	$(BIN)/ruff check .

@@ -11,6 +11,9 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ.setdefault("MPLBACKEND", "Agg")
+# One thread, also in what a test starts: the tensors here are small, sums come out in one order on every machine, and
+# `pytest -n` uses the other cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Commands that a test starts find the package too; `python -I` starts one that does not.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
@@ -18,8 +21,7 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-# One thread: the tensors here are small, and sums come out in one order on every machine.
-torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -29,9 +31,16 @@ def find_browser() -> str | None:
     return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
+# What starts browsers, servers or several training processes: with `pytest -n`, one of these at a time.
+HEAVY = ("tests/space/", "tests/train/test_scale.py", "tests/train/test_train.py")
+
+
 def pytest_collection_modifyitems(items):
-    """The architecture first: a broken rule is reported before anything takes long."""
+    """The architecture first: a broken rule is reported before anything takes long.  Files stay whole under xdist."""
     items.sort(key=lambda item: item.path.name != "test_architecture.py")
+    for item in items:
+        name = item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group("heavy" if name.startswith(HEAVY) else name))
 
 
 @pytest.fixture(autouse=True)

@@ -5,12 +5,15 @@ A tab's answers derive from `SessionRuns` and give `answered` the work of a run.
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
+from gradio.events import Dependency
 
 from . import messages
+from .sharing import PRIVATE
 
 logger = logging.getLogger(__name__)
 
@@ -60,10 +63,46 @@ class SessionRuns:
             if session and self._stops.get(session) is stop:
                 del self._stops[session]
 
+    def connect_run(
+        self,
+        button: gr.Button,
+        work: Callable[..., Iterator[Outputs]],
+        inputs: Sequence[Component],
+        outputs: Sequence[Component],
+        status: Component,
+        buttons: Sequence[gr.Button],
+        **event: Any,
+    ) -> Dependency:
+        """Makes a button start runs, one at a time on this server, and gives the buttons back however a run ends.
+
+        Args:
+            button: that starts.
+            work: yields values of the outputs.
+            inputs: of `work`.
+            outputs: of `work`.
+            status: the line of status.
+            buttons: all that start, and the one that stops.
+            **event: keywords of the event, as `api_name`.
+        """
+        run = button.click(self.wait, None, [status, *buttons], **PRIVATE).then(
+            work, inputs, outputs, show_progress="hidden", concurrency_id="torch", concurrency_limit=1, **event
+        )
+
+        def give_back() -> list[dict[str, Any]]:
+            return [gr.update(interactive=other is not buttons[-1]) for other in buttons]
+
+        for ended in (run.then, run.failure):  # `then` alone is not reached after an error
+            ended(give_back, None, buttons, **PRIVATE)
+        return run
+
+    def connect_stop(self, button: gr.Button, **event: Any) -> None:
+        """Makes a button end the session's run; `event` holds keywords of the event, as `api_name`."""
+        button.click(self.stop, None, None, **{"show_progress": "hidden", "queue": False} | event)
+
     def wait(self, request: gr.Request) -> Outputs:
         """Before a run, which may have to wait for another visitor's: the status, start buttons off, stop button on."""
         self._stops[request.session_hash] = threading.Event()
-        started = [gr.update(interactive=False)] * self.num_start_buttons
+        started = [gr.update(interactive=False) for _ in range(self.num_start_buttons)]
         return self.status("Waiting for a free worker …", "running"), *started, gr.update(interactive=True)
 
     def stop(self, request: gr.Request) -> None:
@@ -75,3 +114,8 @@ class SessionRuns:
         """Ends the run of a visitor who has left."""
         if (stop := self._stops.pop(request.session_hash, None)) is not None:
             stop.set()
+
+
+def offer(run: Dependency, downloads: Sequence[gr.DownloadButton]) -> None:
+    """Lets the files be downloaded that a run has left."""
+    run.success(lambda *files: [gr.update(interactive=bool(file)) for file in files], downloads, downloads, **PRIVATE)

@@ -1,6 +1,7 @@
 """The Space: what is pushed is enough to start the page from, and nothing more."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -9,8 +10,14 @@ import time
 import urllib.request
 
 import pytest
+from gradio_client import Client
+from huggingface_hub import SpaceCard
+from PIL import Image
 
 from ncsn_pipeline import push_space
+
+COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+PARTS = ("playground/main.js", "generate/trajectory.html", "repair/examples/digit_0.png", "tour/shipped/lecture.json")
 
 
 @pytest.mark.slow
@@ -22,6 +29,7 @@ def test_it_starts_from_what_was_pushed(installed, hub, repo_root, tmp_path):
     tops = {path.split("/")[0] for path in there}
     assert tops == {".gitattributes", "app.py", "requirements.txt", "README.md", "ncsn_pipeline", "pretrained"}
     assert {"ncsn_pipeline/__init__.py", "ncsn_pipeline/space/page.css", "pretrained/mnist/model_index.json"} <= there
+    assert {f"ncsn_pipeline/space/{part}" for part in PARTS} <= there
     assert not [path for path in there if "__pycache__" in path or path.endswith((".pyc", ".partial", ".log"))]
 
     copy = tmp_path / "copy"
@@ -36,7 +44,11 @@ def test_it_starts_from_what_was_pushed(installed, hub, repo_root, tmp_path):
     with (tmp_path / "log").open("w+") as log:
         page = subprocess.Popen([sys.executable, "app.py"], cwd=copy, env=environment, stdout=log, stderr=log)
         try:
-            assert status(f"http://127.0.0.1:{port}/", page, 120) == 200, log.seek(0) or log.read()
+            address = f"http://127.0.0.1:{port}/"
+            assert status(address, page, 120) == 200, log.seek(0) or log.read()
+            client = Client(address, verbose=False, download_files=str(tmp_path / "downloads"))
+            samples, *_ = client.predict(num_images=2, num_levels=3, api_name="/generate")
+            assert Image.open(samples).width > 56
         finally:
             page.kill()
             page.wait()
@@ -52,6 +64,18 @@ def status(url, process, seconds):
         except OSError:
             time.sleep(0.3)
     return None
+
+
+def test_the_readme_is_the_card_of_a_space(repo_root):
+    """The Hub refuses other values; a pinned Gradio is the one that the page was tested with."""
+    data = SpaceCard.load(repo_root / "README.md").data
+    pins = dict(re.findall(r"^([\w-]+)==(\S+)$", (repo_root / "requirements.txt").read_text(), re.MULTILINE))
+    assert (data.sdk, data.sdk_version) == ("gradio", pins["gradio"])
+    assert (repo_root / data.app_file).is_file()
+    assert re.fullmatch(r"3\.\d+", data.python_version)
+    assert {data.colorFrom, data.colorTo} <= COLOURS
+    assert data.title and data.license == "apache-2.0" and 0 < len(data.short_description) <= 60
+    assert not data.emoji.isascii()
 
 
 def test_modules_that_are_gone_go_there_too(installed, hub, repo_root, tmp_path):

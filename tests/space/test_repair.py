@@ -18,25 +18,15 @@ from ncsn_pipeline.space.grid import image_grid
 from ncsn_pipeline.space.guard import refuse_large_pictures
 from ncsn_pipeline.space.limits import BUDGET, SettingsError
 from ncsn_pipeline.space.repair.canvas import canvas_value, examples, fitted_picture, right_half
+from ncsn_pipeline.space.repair.controls import DEFAULTS
 from ncsn_pipeline.space.repair.limits import check_canvas, check_repair
 from ncsn_pipeline.space.repair.tab import FIRST
 
 SHAPE = (1, 8, 8)
-GOOD = {
-    "task": "inpaint",
-    "sampler": "consistent",
-    "num_levels": 25,
-    "repeats": 4,
-    "start_sigma": 0.7,
-    "digit": "none",
-    "guidance_scale": 1,
-    "num_images": 8,
-    "seed": 0,
-}
 
 
 def check(num_classes=10, **changed):
-    return check_repair(**(GOOD | changed), num_classes=num_classes, trained_range=(0.01, 12.0))
+    return check_repair(**(DEFAULTS | changed), num_classes=num_classes, trained_range=(0.01, 12.0))
 
 
 # What is checked
@@ -52,14 +42,14 @@ def test_good_settings_come_back_typed():
     assert len(edit.sigmas) == 25
 
 
-@pytest.mark.parametrize("name", [name for name, value in GOOD.items() if not isinstance(value, str)])
+@pytest.mark.parametrize("name", [name for name, value in DEFAULTS.items() if not isinstance(value, str)])
 @pytest.mark.parametrize("value", [None, True, "12", [1], {}, math.nan, math.inf, -1, 10**12])
 def test_what_is_no_number_in_range_is_refused(name, value):
     with pytest.raises(SettingsError):
         check(**{name: value})
 
 
-@pytest.mark.parametrize("name", [name for name, value in GOOD.items() if isinstance(value, str)])
+@pytest.mark.parametrize("name", [name for name, value in DEFAULTS.items() if isinstance(value, str)])
 @pytest.mark.parametrize("value", [None, True, 3, "", ["edit"], {"a": 1}, "10", "uniform"])
 def test_what_is_no_choice_is_refused(name, value):
     with pytest.raises(SettingsError, match="must be one of"):
@@ -87,7 +77,7 @@ def test_the_budget_is_a_bound_and_noise_must_be_known():
     with pytest.raises(SettingsError, match=f"{BUDGET:,}.*63% of the levels"):
         check(num_levels=200, repeats=20, num_images=16)
     with pytest.raises(SettingsError, match="at most 3,"):
-        check_repair(**GOOD | {"task": "edit", "start_sigma": 4}, num_classes=None, trained_range=(0.01, 3.0))
+        check_repair(**DEFAULTS | {"task": "edit", "start_sigma": 4}, num_classes=None, trained_range=(0.01, 3.0))
 
 
 def test_a_canvas_comes_back_as_it_was():
@@ -297,8 +287,8 @@ def test_stop_and_a_refusal(page):
     fill(page, "repair-repeats", 20)
     fill(page, "repair-images", 16)
     expect(page.locator("#repair-cost .error")).to_contain_text("a run may cost")
-    fill(page, "repair-images", 1)
-    expect(page.locator("#repair-cost")).to_contain_text("3,981 network evaluations of 1 image")
+    fill(page, "repair-images", 10)
+    expect(page.locator("#repair-cost")).to_contain_text("3,981 network evaluations of 10 images")
     button(page, "Paint").click()
     wait_for_status(page, r"evaluation [\d,]+ of 3,981")
     page.locator("#repair-stop").click()
@@ -345,7 +335,7 @@ def test_a_phone_is_wide_enough_and_the_keyboard_paints(page):
 def test_the_endpoint_gives_the_images_of_the_snippet(address, model_folder, tmp_path, monkeypatch, changed):
     client = Client(address, verbose=False)
     image = fitted_picture(examples()[3], SHAPE)
-    settings = GOOD | {"num_levels": 6, "num_images": 5, "seed": 3} | changed
+    settings = DEFAULTS | {"num_levels": 6, "num_images": 5, "seed": 3} | changed
     outputs = client.predict(canvas_value(image, right_half(SHAPE)), **settings, api_name="/repair")
     _, results, status, code, _, image_file, mask_file = outputs
     assert "Done" in status
@@ -372,7 +362,7 @@ def test_the_endpoints_refuse_in_words(address, tmp_path):
         ({"num_images": True}, "Number of results must be a number"),
     ):
         with pytest.raises(AppError, match=reason):
-            client.predict(**({"canvas": canvas} | GOOD | wrong), api_name="/repair")
+            client.predict(**({"canvas": canvas} | DEFAULTS | wrong), api_name="/repair")
     (tmp_path / "bomb.png").write_bytes(png_of(40_000, 40_000))
     with pytest.raises(AppError, match="too many pixels"):
         client.predict(handle_file(tmp_path / "bomb.png"), api_name="/fit_picture")

@@ -12,6 +12,7 @@ from ..grid import image_grid, row_of_classes
 from ..limits import SEED
 from ..models import SpaceModels
 from ..presets import preset_note
+from ..sessions import offer
 from ..sharing import PRIVATE, SharedView
 from .answers import INPUTS, GenerateAnswers
 from .controls import class_choices, defaults, image_controls, ladder_controls, langevin_controls
@@ -128,37 +129,23 @@ class GenerateTab:
         for index, (preset, button) in enumerate(zip(self.presets, self.preset_buttons, strict=True)):
             targets = [controls[name] for name in preset.values]
             button.click(partial(self.apply_preset, index), controls["model"], [self.preset_note, *targets], **PRIVATE)
-        buttons = [self.generate_button, self.stop_button]
-        run = self.generate_button.click(self.answers.wait, None, [self.status, *buttons], **PRIVATE).then(
+        outputs = [self.samples, self.denoised, self.status, self.code, self.trajectory, self.statistics]
+        run = self.answers.connect_run(
+            self.generate_button,
             self.answers.generate,
             self.inputs,
-            [
-                *(self.samples, self.denoised, self.status, self.code),
-                *(self.trajectory, self.statistics, *self.downloads),
-            ],
+            [*outputs, *self.downloads],
+            self.status,
+            [self.generate_button, self.stop_button],
             api_name="generate",
             api_description="Images from noise: the samples, their denoised estimate, a line of status, the Python, "
             "every kept step, plots of the run, and the files: images, animation, program.",
-            show_progress="hidden",
-            concurrency_id="torch",
-            concurrency_limit=1,
         )
-        run.success(
-            lambda *files: [gr.update(interactive=bool(file)) for file in files],
-            self.downloads,
-            self.downloads,
-            **PRIVATE,
-        )
-        for ended in (run.then, run.failure):  # `then` alone is not reached after an error
-            ended(lambda: [gr.update(interactive=True), gr.update(interactive=False)], None, buttons, **PRIVATE)
-        self.stop_button.click(
-            self.answers.stop,
-            None,
-            None,
+        offer(run, self.downloads)
+        self.answers.connect_stop(
+            self.stop_button,
             api_name="stop",
             api_description="Ends the run of this session after the current network evaluation.",
-            show_progress="hidden",
-            queue=False,
         )
 
     def connect_page(self, page: gr.Blocks) -> None:

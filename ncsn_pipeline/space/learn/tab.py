@@ -9,7 +9,7 @@ from gradio.components import Component
 from .. import messages
 from ..limits import SEED
 from ..presets import preset_note
-from ..sharing import SharedView
+from ..sharing import PRIVATE, SharedView
 from . import limits, report
 from .answers import LEARN_INPUTS, LearnAnswers
 from .data import DATA
@@ -20,7 +20,6 @@ from .report import Panels
 OBJECTIVE_NAMES = [("Denoising", "denoising"), ("Sliced", "sliced"), ("Exact trace", "exact")]
 INTRODUCTION = """<p class="lead">A small network learns <i>s(x) ≈ ∇ log p<sub>σ</sub>(x)</i> from samples alone. Here
 the true score is known, so it can be seen where the network is right, and what one noise level σ costs.</p>"""
-PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
 
 class LearnTab:
@@ -98,31 +97,20 @@ class LearnTab:
             (self.train_button, self.answers.train, "train", "Trains a network to learn the score at one noise level."),
             (self.sweep_button, self.answers.sweep, "train_sweep", "Trains a network at each of six noise levels."),
         ):
-            run = button.click(self.answers.wait, None, [self.status, *buttons], **PRIVATE).then(
+            self.answers.connect_run(
+                button,
                 function,
                 [*self.inputs, self.runs],
                 outputs,
+                self.status,
+                buttons,
                 api_name=name,
                 api_description=f"{words} {described}",
-                show_progress="hidden",
-                concurrency_id="torch",
-                concurrency_limit=1,
             )
-            for ended in (run.then, run.failure):  # `then` alone is not reached after an error
-                ended(
-                    lambda: [gr.update(interactive=True), gr.update(interactive=True), gr.update(interactive=False)],
-                    None,
-                    buttons,
-                    **PRIVATE,
-                )
-        self.stop_button.click(
-            self.answers.stop,
-            None,
-            None,
+        self.answers.connect_stop(
+            self.stop_button,
             api_name="stop_training",
             api_description="Ends the training of this session after the current step.",
-            show_progress="hidden",
-            queue=False,
         )
 
     def connect_page(self, page: gr.Blocks) -> None:

@@ -11,12 +11,12 @@ from .. import messages
 from ..limits import SEED
 from ..models import SpaceModels
 from ..presets import preset_note
-from ..sharing import SharedView
+from ..sessions import offer
+from ..sharing import PRIVATE, SharedView
 from .answers import INPUTS, RepairAnswers
 from .canvas import examples, pixel_canvas
 from .controls import result_controls, sampler_controls, task_control
 
-PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 FIRST = 2
 NOTES = {
     "inpaint": "Mark a part of the picture. The network never sees what was there: at every noise level it is shown "
@@ -134,35 +134,23 @@ class RepairTab:
             show_progress="hidden",
             concurrency_id="plots",
         )
-        buttons = [self.repair_button, self.stop_button]
-        run = self.repair_button.click(self.answers.wait, None, [self.status, *buttons], **PRIVATE).then(
+        run = self.answers.connect_run(
+            self.repair_button,
             self.answers.repair,
             [self.canvas, *self.inputs],
             [self.given, self.results, self.status, self.code, *self.downloads],
+            self.status,
+            [self.repair_button, self.stop_button],
             api_name="repair",
             api_description="Paints what is marked anew, or edits from a sketch: the image as given, the results, a "
             "line of status, the Python, and the files: results, image, mask. The canvas is JSON, "
             '{"image": rows, "mask": rows}, in the pixels of the model: bytes, and 1 where to paint.',
-            show_progress="hidden",
-            concurrency_id="torch",
-            concurrency_limit=1,
         )
-        run.success(
-            lambda *files: [gr.update(interactive=bool(file)) for file in files],
-            self.downloads,
-            self.downloads,
-            **PRIVATE,
-        )
-        for ended in (run.then, run.failure):  # `then` alone is not reached after an error
-            ended(lambda: [gr.update(interactive=True), gr.update(interactive=False)], None, buttons, **PRIVATE)
-        self.stop_button.click(
-            self.answers.stop,
-            None,
-            None,
+        offer(run, self.downloads)
+        self.answers.connect_stop(
+            self.stop_button,
             api_name="stop_repair",
             api_description="Ends the run of this session after the current network evaluation.",
-            show_progress="hidden",
-            queue=False,
         )
 
     def connect_page(self, page: gr.Blocks) -> None:

@@ -87,19 +87,17 @@ class TourTab:
         for button, by in ((self.previous_button, -1), (self.next_button, 1)):
             button.click(partial(self.answers.step, by=by), self.contents, self.contents, **PRIVATE)
         gr.on([self.file.expand, self.contents.change], self.answers.source, self.contents, self.source, **PRIVATE)
-        buttons = [self.run_button, self.stop_button]
-        run = self.run_button.click(self.answers.wait, None, [self.status, *buttons], **PRIVATE).then(
+        self.answers.connect_run(
+            self.run_button,
             self.answers.run,
             [self.contents, self.knobs],
             [self.picture, self.numbers, self.status],
+            self.status,
+            [self.run_button, self.stop_button],
             js=READ_KNOBS,
             api_visibility="private",
-            show_progress="hidden",
-            concurrency_id="torch",
         )
-        for ended in (run.then, run.failure):  # `then` alone is not reached after an error
-            ended(lambda: [gr.update(interactive=True), gr.update(interactive=False)], None, buttons, **PRIVATE)
-        self.stop_button.click(self.answers.stop, None, None, **PRIVATE)
+        self.answers.connect_stop(self.stop_button, api_visibility="private")
         gr.api(
             self.answers.lecture,
             api_name="lecture",
