@@ -31,8 +31,8 @@ def find_browser() -> str | None:
     return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
-# What starts browsers, servers or several training processes: with `pytest -n`, one of these at a time.
-HEAVY = ("tests/space/", "tests/train/test_scale.py", "tests/train/test_train.py")
+# These share a server and a browser: with `pytest -n`, they stay together.
+PAGE = "tests/space/"
 
 
 def pytest_collection_modifyitems(items):
@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name != "test_architecture.py")
     for item in items:
         name = item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group("heavy" if name.startswith(HEAVY) else name))
+        item.add_marker(pytest.mark.xdist_group(PAGE if name.startswith(PAGE) else name))
 
 
 @pytest.fixture(autouse=True)

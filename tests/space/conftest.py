@@ -115,6 +115,13 @@ def browser(browser_path):
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def visitor(browser):
+    """One visitor for all tests, whose browser keeps the page's files as it would."""
+    with browser.new_context() as context:
+        yield context
+
+
 @pytest.fixture
 def viewport():
     """The size of the window; tests of phones name another."""
@@ -128,9 +135,11 @@ def scheme():
 
 
 @pytest.fixture
-def page(browser, address, viewport, scheme):
+def page(visitor, address, viewport, scheme):
     """The open page; at the end, nothing was asked of other hosts and the console holds no error."""
-    page = browser.new_page(viewport=viewport, color_scheme=scheme)
+    page = visitor.new_page()
+    page.set_viewport_size(viewport)
+    page.emulate_media(color_scheme=scheme)
     page.set_default_timeout(1000 * SECONDS)
     requested, complaints = [], []
     page.on("request", lambda request: requested.append(request.url))
