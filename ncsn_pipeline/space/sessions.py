@@ -25,8 +25,6 @@ Outputs = tuple[Any, ...]
 class SessionRuns:
     """What the answers of every tab with runs have in common; one object serves all visitors."""
 
-    num_start_buttons = 1
-
     def __init__(self) -> None:
         self._stops: dict[str, threading.Event] = {}
 
@@ -84,26 +82,25 @@ class SessionRuns:
             buttons: all that start, and the one that stops.
             **event: keywords of the event, as `api_name`.
         """
-        run = button.click(self.wait, None, [status, *buttons], **PRIVATE).then(
+
+        def stoppable(running: bool) -> list[dict[str, Any]]:
+            return [gr.update(interactive=(other is buttons[-1]) == running) for other in buttons]
+
+        def wait(request: gr.Request) -> list[Any]:
+            # It may have to wait for another visitor's run, and can be stopped while it does.
+            self._stops[request.session_hash] = threading.Event()
+            return [self.status("Waiting for a free worker …", "running"), *stoppable(True)]
+
+        run = button.click(wait, None, [status, *buttons], **PRIVATE).then(
             work, inputs, outputs, show_progress="hidden", concurrency_id="torch", concurrency_limit=1, **event
         )
-
-        def give_back() -> list[dict[str, Any]]:
-            return [gr.update(interactive=other is not buttons[-1]) for other in buttons]
-
         for ended in (run.then, run.failure):  # `then` alone is not reached after an error
-            ended(give_back, None, buttons, **PRIVATE)
+            ended(lambda: stoppable(False), None, buttons, **PRIVATE)
         return run
 
     def connect_stop(self, button: gr.Button, **event: Any) -> None:
         """Makes a button end the session's run; `event` holds keywords of the event, as `api_name`."""
         button.click(self.stop, None, None, **{"show_progress": "hidden", "queue": False} | event)
-
-    def wait(self, request: gr.Request) -> Outputs:
-        """Before a run, which may have to wait for another visitor's: the status, start buttons off, stop button on."""
-        self._stops[request.session_hash] = threading.Event()
-        started = [gr.update(interactive=False) for _ in range(self.num_start_buttons)]
-        return self.status("Waiting for a free worker …", "running"), *started, gr.update(interactive=True)
 
     def stop(self, request: gr.Request) -> None:
         """Ends the run of this session at its next step."""

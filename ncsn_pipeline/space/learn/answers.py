@@ -28,8 +28,6 @@ Runs = list[PastRun]
 class LearnAnswers(SessionRuns):
     """The functions behind the tab's events; one object serves all visitors."""
 
-    num_start_buttons = 2
-
     def preview(
         self, data: str, objective: str, sigma: float, num_steps: int, seed: int, runs: Runs | None
     ) -> tuple[str | Update, str, str | Update]:
