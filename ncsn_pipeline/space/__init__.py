@@ -15,6 +15,7 @@ model, models      networks, loaded once
 samplers           the samplers by name
 run, recording     a call of the pipeline in a thread that can be stopped, and what is kept of it
 sessions, guard    a run for each visitor, which he can stop; failures and uploads: nobody sees a raw exception
+events             how events reach a browser, and how often: a slow one must keep up
 sharing            settings in the page's address
 grid, pictures     images as one picture, as files
 plots, messages    figures; what is said of a run

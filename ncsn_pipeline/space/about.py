@@ -5,9 +5,9 @@ import os
 
 import gradio as gr
 
+from .events import PRIVATE
 from .limits import BUDGET, DEADLINE_SECONDS, IMAGES
 from .model import SpaceModel
-from .sharing import PRIVATE
 from .tour.answers import DEADLINE_SECONDS as TOUR_SECONDS
 
 WHAT = """

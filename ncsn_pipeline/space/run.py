@@ -1,7 +1,7 @@
 """One run of a pipeline that can be watched, stopped, and never outlives its deadline.
 
 The pipeline works in a thread of its own and reports through its callback; the page's generator takes what is newest, a
-few times a second.  So the page shows what the pipeline makes, and looking does not slow it down.
+few times a second and later more rarely.  So the page shows what the pipeline makes, and looking does not slow it down.
 """
 
 import queue
@@ -16,9 +16,8 @@ from torch import Tensor
 
 from ncsn_pipeline import NCSNPipeline
 
+from .events import pause_between_frames
 from .recording import Recording
-
-FRAMES_PER_SECOND = 5
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class SamplingRun:
         self._error: Exception | None = None
 
     def frames(self) -> Iterator[Frame]:
-        """Runs, and yields the newest frame a few times a second; the last one holds what the pipeline returns.
+        """Runs, and yields the newest frame now and then; the last one holds what the pipeline returns.
 
         Raises:
             Exception: what the pipeline raised.
@@ -109,7 +108,7 @@ class SamplingRun:
         sigma, of = float(sigma), getattr(pipeline, "num_evaluations", pipeline.num_timesteps)
         final = index + 1 == of or self.stop.is_set() or self.timed_out
         pipeline.interrupt = final
-        shown = final or index == 0 or now - self._shown > 1 / FRAMES_PER_SECOND
+        shown = final or index == 0 or now - self._shown > pause_between_frames(self.seconds)
         kept = final or self.recording.wants(index, of, self._noisy.numel())
         self.recording.measure(self._noisy, self._score, sigma)
         if not (shown or kept):

@@ -13,7 +13,7 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from . import messages
-from .sharing import PRIVATE
+from .events import PRIVATE, QUIET
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class SessionRuns:
             return [self.status("Waiting for a free worker …", "running"), *stoppable(True)]
 
         run = button.click(wait, None, [status, *buttons], **PRIVATE).then(
-            work, inputs, outputs, show_progress="hidden", concurrency_id="torch", concurrency_limit=1, **event
+            work, inputs, outputs, concurrency_id="torch", concurrency_limit=1, **QUIET, **event
         )
         for ended in (run.then, run.failure):  # `then` alone is not reached after an error
             ended(lambda: stoppable(False), None, buttons, **PRIVATE)
@@ -100,7 +100,7 @@ class SessionRuns:
 
     def connect_stop(self, button: gr.Button, **event: Any) -> None:
         """Makes a button end the session's run; `event` holds keywords of the event, as `api_name`."""
-        button.click(self.stop, None, None, **{"show_progress": "hidden", "queue": False} | event)
+        button.click(self.stop, None, None, queue=False, **QUIET, **event)
 
     def stop(self, request: gr.Request) -> None:
         """Ends the run of this session at its next step."""

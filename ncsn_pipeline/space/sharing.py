@@ -13,9 +13,8 @@ import gradio as gr
 from gradio.components import Checkbox, Component, Number, Slider
 from gradio.events import Dependency
 
+from .events import PRIVATE
 from .limits import SettingsError
-
-PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
 # Nothing is written before the query was read: components report their defaults as they appear.
 WRITE = """(...values) => {
@@ -30,7 +29,14 @@ WRITE = """(...values) => {
   return [];
 }"""
 RESTORED = "() => { (window.viewRestored ??= new Set()).add(TAB); return []; }"
+# In the browser, not on the server: the first tab is selected while the page is built, and would clear the address.
+OPEN = """() => {
+  window.tabOpened = true;
+  const wanted = new URL(location.href).searchParams.get("tab");
+  return IDS.includes(wanted) ? {__type__: "update", selected: wanted} : undefined;
+}"""
 SELECT = """() => {
+  if (!window.tabOpened) return [];
   const url = new URL(location.href);
   if (IS_FIRST) url.searchParams.delete("tab"); else url.searchParams.set("tab", TAB);
   history.replaceState(history.state, "", url);
@@ -116,12 +122,7 @@ def share_tabs(page: gr.Blocks, tabs: gr.Tabs) -> None:
     for i, tab in enumerate(tabs.children):
         script = SELECT.replace("IS_FIRST", json.dumps(i == 0)).replace("TAB", json.dumps(tab.id))
         tab.select(None, None, None, js=script, **PRIVATE)
-
-    def open_tab(request: gr.Request) -> Any:
-        wanted = request.query_params.get("tab")
-        return gr.Tabs(selected=wanted) if wanted in ids else gr.skip()
-
-    page.load(open_tab, None, tabs, **PRIVATE)
+    page.load(None, None, tabs, js=OPEN.replace("IDS", json.dumps(ids)), **PRIVATE)
 
 
 def _as_javascript_writes(value: Any) -> str:

@@ -172,6 +172,11 @@ def wait_for_status(page, pattern):
     expect(page.locator("#repair-status")).to_contain_text(re.compile(pattern))
 
 
+def slow_down(page, factor):
+    """As if the browser ran on a processor that is so many times slower; a cheap phone is about 6."""
+    page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": factor})
+
+
 def drag(page, *points):
     """Paints along points given in pixels of the model."""
     canvas = page.locator("#repair-canvas canvas")
@@ -282,17 +287,19 @@ def test_examples_and_uploads_come_to_the_canvas(page, tmp_path):
 
 
 @pytest.mark.browser
-def test_stop_and_a_refusal(page):
+def test_stop_in_a_slow_browser_and_a_refusal(page):
     fill(page, "repair-levels", 200)
     fill(page, "repair-repeats", 20)
     fill(page, "repair-images", 16)
     expect(page.locator("#repair-cost .error")).to_contain_text("a run may cost")
     fill(page, "repair-images", 10)
     expect(page.locator("#repair-cost")).to_contain_text("3,981 network evaluations of 10 images")
+    slow_down(page, 10)
     button(page, "Paint").click()
     wait_for_status(page, r"evaluation [\d,]+ of 3,981")
     page.locator("#repair-stop").click()
     wait_for_status(page, r"Stopped at evaluation [\d,]+ of 3,981")
+    slow_down(page, 1)
     expect(button(page, "Paint")).to_be_enabled()
     button(page, "Clear").click()
     button(page, "Paint").click()

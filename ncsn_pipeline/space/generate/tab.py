@@ -8,12 +8,13 @@ import gradio as gr
 import numpy as np
 
 from .. import messages
+from ..events import PREVIEW, PRIVATE, QUIET
 from ..grid import image_grid, row_of_classes
 from ..limits import SEED
 from ..models import SpaceModels
 from ..presets import preset_note
 from ..sessions import offer
-from ..sharing import PRIVATE, SharedView
+from ..sharing import SharedView
 from .answers import INPUTS, GenerateAnswers
 from .controls import class_choices, defaults, image_controls, ladder_controls, langevin_controls
 from .presets import presets
@@ -93,16 +94,14 @@ class GenerateTab:
     def _connect(self) -> None:
         controls, previewed = self.controls, [self.plots, self.notes, self.cost, self.code]
         gr.on(
-            [control.change for control in self.inputs],
+            # Not the model's: its classes come first, and Gradio refuses a class that is not among them.
+            [controls[name].change for name in INPUTS if name != "model"],
             self.answers.preview,
             self.inputs,
             previewed,
             api_name="preview",
             api_description="The ladder's figures, what is wrong with the settings, what they cost, their Python.",
-            show_progress="hidden",
-            trigger_mode="always_last",
-            concurrency_id="plots",
-            concurrency_limit=1,
+            **PREVIEW,
         )
         gr.on(
             [controls["sampler"].change, controls["step_mode"].change],
@@ -111,14 +110,15 @@ class GenerateTab:
             [self.langevin_group, controls["step_fraction"]],
             **PRIVATE,
         )
-        controls["model"].input(
+        chosen = controls["model"].input(
             self.answers.choose_model,
             controls["model"],
             [controls[name] for name in ("digit", "guidance_scale", "num_images", "sigma_max", "sigma_min")],
             api_name="choose_model",
             api_description="Sets the controls of this session to a model's classes and range of noise levels.",
-            show_progress="hidden",
+            **QUIET,
         )
+        chosen.then(self.answers.preview, self.inputs, previewed, api_visibility="private", **PREVIEW)
         controls["digit"].input(
             self.whole_rows,
             [controls["model"], controls["digit"], controls["num_images"]],
@@ -169,8 +169,7 @@ class GenerateTab:
             self.inputs,
             [self.plots, self.notes, self.cost, self.code],
             api_visibility="private",
-            show_progress="hidden",
-            concurrency_id="plots",
+            **PREVIEW,
         )
         page.unload(self.answers.leave)
 

@@ -7,9 +7,10 @@ import gradio as gr
 from gradio.components import Component
 
 from .. import messages
+from ..events import PREVIEW, PRIVATE
 from ..limits import SEED
 from ..presets import preset_note
-from ..sharing import PRIVATE, SharedView
+from ..sharing import SharedView
 from . import limits, report
 from .answers import LEARN_INPUTS, LearnAnswers
 from .data import DATA
@@ -74,10 +75,7 @@ class LearnTab:
             api_name="true_score",
             api_description="The density noised by sigma with its true score, why settings are refused if they are, "
             "and how far that density is from the clean data.",
-            show_progress="hidden",
-            trigger_mode="always_last",
-            concurrency_id="plots",
-            concurrency_limit=1,
+            **PREVIEW,
         )
         gr.on(
             [self.controls[name].change for name in ("objective", "num_steps", "seed")],

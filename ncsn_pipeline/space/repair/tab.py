@@ -8,11 +8,12 @@ import gradio as gr
 from PIL import Image
 
 from .. import messages
+from ..events import PREVIEW, PRIVATE
 from ..limits import SEED
 from ..models import SpaceModels
 from ..presets import preset_note
 from ..sessions import offer
-from ..sharing import PRIVATE, SharedView
+from ..sharing import SharedView
 from .answers import INPUTS, RepairAnswers
 from .canvas import examples, pixel_canvas
 from .controls import result_controls, sampler_controls, task_control
@@ -109,10 +110,7 @@ class RepairTab:
             [self.cost, self.code],
             api_name="preview_repair",
             api_description="What a run of `repair` costs and its Python.",
-            show_progress="hidden",
-            trigger_mode="always_last",
-            concurrency_id="plots",
-            concurrency_limit=1,
+            **PREVIEW,
         )
         controls["task"].change(None, controls["task"], None, js=TELL_CANVAS, **PRIVATE)
         gr.on(
@@ -131,8 +129,7 @@ class RepairTab:
             self.canvas,
             api_name="fit_picture",
             api_description="A picture of any size as the value of `repair`'s canvas, its right half marked.",
-            show_progress="hidden",
-            concurrency_id="plots",
+            **PREVIEW,
         )
         run = self.answers.connect_run(
             self.repair_button,
@@ -161,8 +158,7 @@ class RepairTab:
             self.inputs,
             [self.cost, self.code],
             api_visibility="private",
-            show_progress="hidden",
-            concurrency_id="plots",
+            **PREVIEW,
         )
         page.unload(self.answers.leave)
 

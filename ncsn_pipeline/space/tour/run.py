@@ -15,7 +15,6 @@ from torch.overrides import TorchFunctionMode
 from ncsn_pipeline.lecture import Params
 
 DOTS_AN_INCH = 130
-SECONDS_BETWEEN_LOOKS = 0.4
 
 
 class Stopped(Exception):
@@ -80,7 +79,7 @@ class ExperimentRun:
         self._error: Exception | None = None
 
     def seconds(self) -> Iterator[float]:
-        """Runs, and yields the seconds since the start, a few times a second; `outcome` is there at the end.
+        """Runs, and yields the seconds since the start, about once a second; `outcome` is there at the end.
 
         Raises:
             Exception: what the experiment raised.
@@ -91,7 +90,7 @@ class ExperimentRun:
         try:
             while worker.is_alive():
                 yield time.perf_counter() - self._start
-                worker.join(SECONDS_BETWEEN_LOOKS)
+                worker.join(1.0)
         finally:
             # Also where the visitor left: the next run starts only after this one has let go of the processor.
             if worker.is_alive():

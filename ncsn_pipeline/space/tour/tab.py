@@ -5,7 +5,8 @@ from pathlib import Path
 
 import gradio as gr
 
-from ..sharing import PRIVATE, SharedView
+from ..events import PRIVATE
+from ..sharing import SharedView
 from . import report
 from .answers import READY, TourAnswers
 from .stops import NAMES
