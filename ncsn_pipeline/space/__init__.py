@@ -19,7 +19,7 @@ events             how events reach a browser, and how often: a slow one must ke
 sharing            settings in the page's address
 grid, pictures     images as one picture, as files
 plots, messages    figures; what is said of a run
-presets            settings worth looking at, a button each
+presets, seeds     settings worth looking at, a button each; the same run again, or another
 """
 
 from .page import build_page, launch_options

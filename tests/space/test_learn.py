@@ -4,6 +4,7 @@ import json
 import math
 import re
 import threading
+from dataclasses import replace
 
 import httpx
 import numpy as np
@@ -148,6 +149,8 @@ def test_marks_are_this_session_s_runs_of_the_same_data():
     shown = report.loss(run.losses, settings_of(data="ring", sigma=0.1), None, [past])
     assert "before: denoising, σ = 0.4" in shown
     assert "before" not in report.loss(run.losses, settings_of(data="ring", objective="exact"), None, [past])
+    out_of_sight = replace(past, losses=past.losses + 1e4)
+    assert "before" not in report.loss(run.losses, settings_of(data="ring", sigma=0.1), None, [out_of_sight])
     assert f"<dd>{past.errors.relative:.3g}</dd>" in report.numbers(past)
 
 

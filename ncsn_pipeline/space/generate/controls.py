@@ -7,6 +7,7 @@ from .. import limits as shared
 from ..model import SpaceModel
 from ..models import SpaceModels
 from ..samplers import SAMPLERS
+from ..seeds import seed_control
 from . import limits
 
 LADDER_NAMES = [("Geometric", "geometric"), ("Uniform", "uniform"), ("Karras", "karras")]
@@ -77,15 +78,7 @@ def image_controls(models: SpaceModels) -> dict[str, Component]:
         "num_images": gr.Slider(
             *shared.IMAGES, value=default["num_images"], step=1, label="Number of images", elem_id="images"
         ),
-        "seed": gr.Number(
-            default["seed"],
-            minimum=shared.SEED[0],
-            maximum=shared.SEED[1],
-            step=1,
-            label="Seed",
-            info="The same seed gives the same images.",
-            elem_id="seed",
-        ),
+        "seed": seed_control("seed", "images"),
     }
 
 

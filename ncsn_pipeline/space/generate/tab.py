@@ -1,6 +1,5 @@
 """The Generate tab: images from noise, as they form, with every setting of the sampler at hand."""
 
-import secrets
 from functools import partial
 from typing import Any
 
@@ -10,9 +9,9 @@ import numpy as np
 from .. import messages
 from ..events import PREVIEW, PRIVATE, QUIET
 from ..grid import image_grid, row_of_classes
-from ..limits import SEED
 from ..models import SpaceModels
 from ..presets import preset_note
+from ..seeds import connect_new_seed
 from ..sessions import offer
 from ..sharing import SharedView
 from .answers import INPUTS, GenerateAnswers
@@ -125,7 +124,7 @@ class GenerateTab:
             controls["num_images"],
             **PRIVATE,
         )
-        self.seed_button.click(lambda: secrets.randbelow(SEED[1]), None, controls["seed"], **PRIVATE)
+        connect_new_seed(self.seed_button, controls["seed"])
         for index, (preset, button) in enumerate(zip(self.presets, self.preset_buttons, strict=True)):
             targets = [controls[name] for name in preset.values]
             button.click(partial(self.apply_preset, index), controls["model"], [self.preset_note, *targets], **PRIVATE)

@@ -94,17 +94,13 @@ def loss_figure(
         losses: of every step so far.
         num_steps: of the whole run.
         least: the loss of the exact score; None where nothing bounds the loss from below.
-        before: name and losses of an earlier run, to be held beside.
+        before: name and losses of an earlier run, to be held beside; left out where none of it would be in sight.
     """
     figure = Figure(figsize=(4.7, 2.4), layout="constrained")
     axes = figure.add_subplot()
     _style(axes)
     axes.set_xlim(0, num_steps)
     axes.set_xlabel("step", color=INK, fontsize=9)
-    if before is not None:
-        steps, means, low, high = _binned(before[1])
-        axes.fill_between(steps, low, high, color=STEP_COLOUR, alpha=0.15, linewidth=0)
-        axes.plot(steps, means, color=STEP_COLOUR, linewidth=1.2, label=before[0])
     if len(losses) > 0:
         steps, means, low, high = _binned(losses)
         axes.fill_between(steps, low, high, color=SIGMA_COLOUR, alpha=0.25, linewidth=0)
@@ -113,6 +109,12 @@ def loss_figure(
         ends = [*np.quantile(settled, (0.01, 0.995)), *([] if least is None else [least])]
         margin = 0.08 * (max(ends) - min(ends)) or 1.0
         axes.set_ylim(min(ends) - margin, max(ends) + margin)
+    if before is not None:
+        steps, means, low, high = _binned(before[1])
+        bottom, top = axes.get_ylim()
+        if not len(losses) or ((bottom < means) & (means < top)).any():
+            axes.fill_between(steps, low, high, color=STEP_COLOUR, alpha=0.15, linewidth=0, zorder=0.5)
+            axes.plot(steps, means, color=STEP_COLOUR, linewidth=1.2, label=before[0], zorder=1.5)
     if least is not None:
         label = "the exact score: " + plain_number(float(f"{least:.3g}")).replace("-", "−")
         axes.axhline(least, color=INK, alpha=0.7, linewidth=1.2, linestyle=(0, (4, 3)), label=label)

@@ -25,7 +25,7 @@ def learn_presets() -> list[Preset]:
         Preset(
             "σ too small",
             "The same moons, hardly noised. Off the thin lines there are no samples to learn from, and the arrows "
-            "there are wrong: chains that start outside end anywhere.",
+            "there are wrong: some chains stay between the moons, and too many of the others end at a tip.",
             dilemma | {"sigma": 0.03},
         ),
         Preset(

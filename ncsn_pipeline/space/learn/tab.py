@@ -8,8 +8,8 @@ from gradio.components import Component
 
 from .. import messages
 from ..events import PREVIEW, PRIVATE
-from ..limits import SEED
 from ..presets import preset_note
+from ..seeds import seed_control
 from ..sharing import SharedView
 from . import limits, report
 from .answers import LEARN_INPUTS, LearnAnswers
@@ -153,12 +153,5 @@ def learn_controls() -> dict[str, Component]:
             label="Training steps",
             elem_id="learn-steps",
         ),
-        "seed": gr.Number(
-            LEARN_DEFAULTS["seed"],
-            minimum=SEED[0],
-            maximum=SEED[1],
-            step=1,
-            label="Seed",
-            elem_id="learn-seed",
-        ),
+        "seed": seed_control("learn-seed", "network and the same samples"),
     }

@@ -5,6 +5,7 @@ from gradio.components import Component
 
 from .. import limits as shared
 from ..model import SpaceModel
+from ..seeds import seed_control
 from . import limits
 
 TASK_NAMES = [("Repair what is marked", "inpaint"), ("Edit from a sketch", "edit")]
@@ -68,15 +69,7 @@ def result_controls(model: SpaceModel) -> dict[str, Component]:
             label="Number of results",
             elem_id="repair-images",
         ),
-        "seed": gr.Number(
-            DEFAULTS["seed"],
-            minimum=shared.SEED[0],
-            maximum=shared.SEED[1],
-            precision=0,
-            label="Seed",
-            info="The same seed gives the same results.",
-            elem_id="repair-seed",
-        ),
+        "seed": seed_control("repair-seed", "results"),
     }
 
 

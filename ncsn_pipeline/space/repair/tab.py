@@ -1,6 +1,5 @@
 """The Repair tab: marked parts of an image painted anew, several ways at once, and images made from a sketch."""
 
-import secrets
 from functools import partial
 from typing import Any
 
@@ -9,9 +8,9 @@ from PIL import Image
 
 from .. import messages
 from ..events import PREVIEW, PRIVATE
-from ..limits import SEED
 from ..models import SpaceModels
 from ..presets import preset_note
+from ..seeds import connect_new_seed
 from ..sessions import offer
 from ..sharing import SharedView
 from .answers import INPUTS, RepairAnswers
@@ -120,7 +119,7 @@ class RepairTab:
             [self.note, controls["start_sigma"], controls["repeats"], controls["guidance_scale"]],
             **PRIVATE,
         )
-        self.seed_button.click(lambda: secrets.randbelow(SEED[1]), None, controls["seed"], **PRIVATE)
+        connect_new_seed(self.seed_button, controls["seed"])
         for index, button in enumerate(self.example_buttons):
             button.click(partial(self.answers.example, index), None, self.canvas, **PRIVATE)
         self.upload_button.upload(
