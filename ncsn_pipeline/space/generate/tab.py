@@ -35,7 +35,9 @@ class GenerateTab:
         self._connect()
 
     def _build(self) -> None:
-        self.presets = presets(defaults(self.model))
+        default = defaults(self.model)
+        plots, notes, cost, code = self.answers.preview(*(default[name] for name in INPUTS))
+        self.presets = presets(default)
         with gr.Row(elem_classes="presets"):
             self.preset_buttons = [gr.Button(preset.name, size="sm", min_width=110) for preset in self.presets]
         self.preset_note = gr.HTML(preset_note(self.presets[0].name, self.presets[0].note), elem_id="preset-note")
@@ -50,7 +52,7 @@ class GenerateTab:
                         "Stop", variant="stop", interactive=False, elem_id="stop", min_width=80
                     )
                     self.seed_button = gr.Button("New seed", elem_id="new-seed", min_width=80)
-                self.cost = gr.HTML(label="Cost", elem_id="cost")
+                self.cost = gr.HTML(cost, label="Cost", elem_id="cost")
             with gr.Column(scale=7, min_width=300):
                 start = self.answers.start()
                 words = f"Ready. Below: noise at σ = {start.sigma:.3g}, and what the network makes of it."
@@ -66,8 +68,8 @@ class GenerateTab:
                     with gr.Column(visible=False, elem_classes="langevin") as self.langevin_group:
                         controls |= langevin_controls(self.model)
             with gr.Column(scale=7, min_width=300):
-                self.plots = gr.HTML(label="Ladder", elem_id="plots")
-                self.notes = gr.HTML(label="Notes", elem_id="notes")
+                self.plots = gr.HTML(plots, label="Ladder", elem_id="plots")
+                self.notes = gr.HTML(notes, label="Notes", elem_id="notes")
         with gr.Row(elem_classes="section"):
             with gr.Column(scale=6, min_width=300):
                 gr.HTML('<h2 class="heading">How they formed</h2>')
@@ -84,14 +86,17 @@ class GenerateTab:
             with gr.Column(scale=7, min_width=300):
                 self.statistics = gr.HTML(label="Statistics", elem_id="statistics")
         with gr.Accordion("The same images in Python", open=False):
-            self.code = gr.Code(language="python", label="Python", interactive=False, buttons=["copy"], elem_id="code")
+            self.code = gr.Code(
+                code, language="python", label="Python", interactive=False, buttons=["copy"], elem_id="code"
+            )
         self.controls = controls
         shared = {name: controls[name] for name in INPUTS if name != "model" or len(self.models.names) > 1}
         self.view = SharedView("generate", shared, self._check_shared)
         self.inputs = [controls[name] for name in INPUTS]
+        self.previewed = [self.plots, self.notes, self.cost, self.code]
 
     def _connect(self) -> None:
-        controls, previewed = self.controls, [self.plots, self.notes, self.cost, self.code]
+        controls, previewed = self.controls, self.previewed
         gr.on(
             # Not the model's: its classes come first, and Gradio refuses a class that is not among them.
             [controls[name].change for name in INPUTS if name != "model"],
@@ -162,14 +167,7 @@ class GenerateTab:
                 self.controls["model"],
                 [self.controls["digit"], self.controls["guidance_scale"]],
                 **PRIVATE,
-            )
-        restored.then(
-            self.answers.preview,
-            self.inputs,
-            [self.plots, self.notes, self.cost, self.code],
-            api_visibility="private",
-            **PREVIEW,
-        )
+            ).then(self.answers.preview, self.inputs, self.previewed, api_visibility="private", **PREVIEW)
         page.unload(self.answers.leave)
 
     @staticmethod

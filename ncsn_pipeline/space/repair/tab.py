@@ -15,7 +15,7 @@ from ..sessions import offer
 from ..sharing import SharedView
 from .answers import INPUTS, RepairAnswers
 from .canvas import examples, pixel_canvas
-from .controls import result_controls, sampler_controls, task_control
+from .controls import DEFAULTS, result_controls, sampler_controls, task_control
 
 FIRST = 2
 NOTES = {
@@ -67,7 +67,8 @@ class RepairTab:
                         "Stop", variant="stop", interactive=False, elem_id="repair-stop", min_width=80
                     )
                     self.seed_button = gr.Button("New seed", elem_id="repair-new-seed", min_width=80)
-                self.cost = gr.HTML(elem_id="repair-cost")
+                cost, code = self.answers.preview(*(DEFAULTS[name] for name in INPUTS))
+                self.cost = gr.HTML(cost, elem_id="repair-cost")
                 start, given, results = self.answers.start(FIRST)
                 words = f"Ready. Below: the first guess of what is missing, at σ = {start.sigma:.3g}."
                 self.status = gr.HTML(messages.status(words, of=start.evaluations), elem_id="repair-status")
@@ -94,7 +95,7 @@ class RepairTab:
                     controls |= sampler_controls()
         with gr.Accordion("The same results in Python", open=False):
             self.code = gr.Code(
-                language="python", label="Python", interactive=False, buttons=["copy"], elem_id="repair-code"
+                code, language="python", label="Python", interactive=False, buttons=["copy"], elem_id="repair-code"
             )
         self.controls = controls
         self.inputs = [controls[name] for name in INPUTS]
@@ -151,14 +152,7 @@ class RepairTab:
 
     def connect_page(self, page: gr.Blocks) -> None:
         """What happens when the page opens and when it is left."""
-        restored = self.view.connect(page)
-        restored.then(
-            self.answers.preview,
-            self.inputs,
-            [self.cost, self.code],
-            api_visibility="private",
-            **PREVIEW,
-        )
+        self.view.connect(page)
         page.unload(self.answers.leave)
 
     def layout(self, task: str, digit: str) -> tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]:
