@@ -10,10 +10,11 @@ about        equations, limits, the page as an API
 
 What they share:
 
-limits             every input is checked on the server: numbers, counts, choices, and the budget of a run
+limits, budget     every input is checked on the server: numbers, counts, choices, and what a run costs
 model, models      networks, loaded once
 samplers           the samplers by name
-run, recording     a call of the pipeline in a thread that can be stopped, and what is kept of it
+work, run          a thread that can be stopped, one at a time; a call of the pipeline in it
+recording          what is kept of such a call
 sessions, guard    a run for each visitor, which he can stop; failures and uploads: nobody sees a raw exception
 events             how events reach a browser, and how often: a slow one must keep up
 sharing            settings in the page's address

@@ -1,8 +1,8 @@
 """What the tabs say of a run: why it is refused, what it costs, how far it is."""
 
 import html
-from typing import Protocol
 
+from .budget import Settings
 from .limits import DEADLINE_SECONDS
 from .model import SpaceModel
 from .run import Frame, SamplingRun
@@ -13,18 +13,9 @@ def refusal(reason: str) -> str:
     return f'<div class="notes error"><p>{html.escape(reason)}</p></div>'
 
 
-class Settings(Protocol):
-    """Checked settings of a run of the network."""
-
-    num_images: int
-
-    @property
-    def evaluations(self) -> int:
-        """Number of network evaluations."""
-
-    @property
-    def images_per_evaluation(self) -> int:
-        """Images that the network sees at once."""
+def toast(text: str) -> str:
+    """Words for `gr.Warning` and `gr.Error`, which Gradio shows as HTML: a link's words must load nothing."""
+    return html.escape(text, quote=False)
 
 
 def cost(settings: Settings, model: SpaceModel) -> str:
@@ -44,7 +35,7 @@ def cost(settings: Settings, model: SpaceModel) -> str:
 
 def status(text: str, done: int = 0, of: int = 1, *, kind: str = "") -> str:
     """The line above the images, with a bar for what is done."""
-    bar = f'<progress value="{done}" max="{of}" aria-label="Evaluations done"></progress>'
+    bar = f'<progress value="{done}" max="{of}" aria-label="Done so far"></progress>'
     live = "off" if kind == "running" else "polite"
     return f'<div class="status {kind}" role="status" aria-live="{live}"><span>{html.escape(text)}</span>{bar}</div>'
 

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from matplotlib import rc_context
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -21,6 +21,8 @@ STEP_COLOUR = "#ea580c"
 BAND_COLOUR = "#6366f1"
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MOST_DOTS = 60
+# For good: a context for each figure would change what other threads draw at that time.
+rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "ncsn"}
 
 
 def noise_level_figure(sigmas: Sequence[float], trained_range: tuple[float, float]) -> Figure:
@@ -125,13 +127,12 @@ def themed_svg(figure: Figure, description: str) -> str:
         description: what a screen reader says.
     """
     buffer = io.StringIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "ncsn"}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<(metadata|style).*?</\1>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r"font-family: [^;\"]*", "font-family: inherit", svg)
-    svg = re.sub(r'(<g) id="[^"]*"', r"\1", svg)  # the page has two figures; only clip paths need their names
+    svg = re.sub(r'(<g) id="[^"]*"', r"\1", svg)  # a page has many figures; only clip paths need their names
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(description)}" ', 1)

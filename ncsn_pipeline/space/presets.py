@@ -11,7 +11,7 @@ class Preset:
     Args:
         name: on the button.
         note: what to look for.
-        values: by the names of `check_generate`'s arguments; what is not named stays as the visitor left it.
+        values: by the names of the arguments of the tab's check; what is not named stays as the visitor left it.
     """
 
     name: str

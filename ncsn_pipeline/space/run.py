@@ -4,10 +4,11 @@ The pipeline works in a thread of its own and reports through its callback; the 
 few times a second and later more rarely.  So the page shows what the pipeline makes, and looking does not slow it down.
 """
 
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from ncsn_pipeline import NCSNPipeline
 
 from .events import pause_between_frames
 from .recording import Recording
+from .work import watched
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,7 @@ class SamplingRun:
         self.seconds = 0.0
         self.timed_out = False
         self.recording = Recording()
-        self._newest: queue.Queue[Frame] = queue.Queue(maxsize=1)
-        self._error: Exception | None = None
+        self._newest: deque[Frame] = deque(maxlen=1)  # an older frame that nobody took gives way
 
     def frames(self) -> Iterator[Frame]:
         """Runs, and yields the newest frame now and then; the last one holds what the pipeline returns.
@@ -73,28 +74,20 @@ class SamplingRun:
         Raises:
             Exception: what the pipeline raised.
         """
-        worker = threading.Thread(target=self._work, daemon=True)
-        worker.start()
-        try:
-            while worker.is_alive() or not self._newest.empty():
-                try:
-                    yield self._newest.get(timeout=0.05)
-                except queue.Empty:
-                    continue
-        finally:
-            # Also where the visitor left: the next run starts only after this one has let go of the processor.
-            self.stop.set()
-            worker.join()
-        if self._error is not None:
-            raise self._error
+        with closing(watched(self._work, self.stop, 0.05)) as looks:
+            for _ in looks:
+                if self._newest:
+                    yield self._newest.pop()
+        if self._newest:
+            yield self._newest.pop()
 
     def _work(self) -> None:
         self._start = time.perf_counter()
         self._shown = self._start
         try:
             self.pipeline(**self.arguments, output_type="pt", callback_on_step_end=self._watch)
-        except Exception as error:
-            self._error = error
+        finally:
+            del self.pipeline._score  # or the run, its recording and its pipeline would hold each other
 
     def _seen(self, x: Tensor, sigma: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         score = self._evaluate(x, sigma, *args, **kwargs)
@@ -118,17 +111,7 @@ class SamplingRun:
             self.recording.keep(index + 1, sigma, self._array(self._noisy), denoised)
         if shown:
             self._shown = now
-            self._offer(Frame(index + 1, of, sigma, self._array(tensors["latents"]), denoised, final))
-
-    def _offer(self, frame: Frame) -> None:
-        while True:  # an older frame that nobody took gives way
-            try:
-                return self._newest.put_nowait(frame)
-            except queue.Full:
-                try:
-                    self._newest.get_nowait()
-                except queue.Empty:
-                    pass
+            self._newest.append(Frame(index + 1, of, sigma, self._array(tensors["latents"]), denoised, final))
 
     def _array(self, x: Tensor) -> np.ndarray:
         low, high = self.pipeline.config.data_min, self.pipeline.config.data_max

@@ -52,7 +52,7 @@ class SessionRuns:
                 yield from work(stop)
         except (ValueError, FloatingPointError) as error:  # the settings' and the samplers' own words
             yield self.only_status(str(error), "error")
-            raise gr.Error(str(error), duration=None, print_exception=False) from None
+            raise gr.Error(messages.toast(str(error)), duration=None, print_exception=False) from None
         except Exception:
             logger.exception("A run failed.")
             yield self.only_status(FAILED, "error")

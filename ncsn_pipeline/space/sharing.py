@@ -15,6 +15,7 @@ from gradio.events import Dependency
 
 from .events import PRIVATE
 from .limits import SettingsError
+from .messages import toast
 
 # Nothing is written before the query was read: components report their defaults as they appear.
 WRITE = """(...values) => {
@@ -88,7 +89,7 @@ class SharedView:
         try:
             self.check(**self.defaults | given)
         except SettingsError as error:
-            gr.Warning(f"The settings in the page's address were not taken over. {error}")
+            gr.Warning(toast(f"The settings in the page's address were not taken over. {error}"))
             given = {}
         updates = [gr.update(value=given[name]) if name in given else gr.skip() for name in self.controls]
         return updates if len(updates) > 1 else updates[0]
@@ -99,7 +100,7 @@ class SharedView:
             return {"true": True, "false": False}.get(text, text)
         if isinstance(control, Slider | Number) and re.fullmatch(r"-?\d+(\.\d+)?(e-?\d+)?", text):
             number = float(text)
-            return int(number) if number == int(number) else number
+            return int(number) if number.is_integer() else number
         return text
 
     def _script(self, script: str) -> str:

@@ -74,8 +74,11 @@ def test_the_cost_is_counted(changed, evaluations, images):
 
 
 def test_the_budget_is_a_bound_and_noise_must_be_known():
-    with pytest.raises(SettingsError, match=f"{BUDGET:,}.*63% of the levels"):
+    nearest = "at most 10 image(s) or at most 125 levels or at most 12 times each step."
+    with pytest.raises(SettingsError, match=f"{BUDGET:,}.*{re.escape(nearest)}"):
         check(num_levels=200, repeats=20, num_images=16)
+    with pytest.raises(SettingsError, match=r"nearest allowed: at most 15 image\(s\) or at most 125 levels"):
+        check(num_levels=126, repeats=20, num_images=16)
     with pytest.raises(SettingsError, match="at most 3,"):
         check_repair(**DEFAULTS | {"task": "edit", "start_sigma": 4}, num_classes=None, trained_range=(0.01, 3.0))
 

@@ -4,10 +4,11 @@ The cost is twice the product of evaluations and images with guidance, which eva
 class.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from ..limits import BUDGET, GUIDANCE, IMAGES, LEVELS, SEED, SettingsError, check_choice, check_number, check_whole
+from ..budget import check_budget
+from ..limits import GUIDANCE, IMAGES, LEVELS, SEED, SettingsError, check_choice, check_number, check_whole
 from ..samplers import SAMPLERS
 
 LADDERS = ("geometric", "uniform", "karras")
@@ -124,46 +125,6 @@ def check_generate(
         num_images=num_images,
         seed=seed,
     )
-    _check_cost(settings)
+    lowered = {"num_levels": "levels"} | ({"steps_per_level": "steps per level"} if langevin else {})
+    check_budget(settings, lowered)
     return settings
-
-
-def _check_cost(settings: GenerateSettings) -> None:
-    cost = settings.evaluations * settings.images_per_evaluation
-    if cost <= BUDGET:
-        return
-    guided = settings.images_per_evaluation // settings.num_images
-    times = " × 2 for guidance" if guided > 1 else ""
-    raise SettingsError(
-        f"{settings.evaluations:,} evaluations × {settings.num_images} images{times} = {cost:,}, "
-        f"and a run may cost {BUDGET:,}. The nearest allowed: {nearest_allowed(settings)}."
-    )
-
-
-def nearest_allowed(settings: GenerateSettings) -> str:
-    """Every setting that alone brings a run down to the budget, with its largest value; for one image if need be."""
-    advice = _advice(settings, settings.num_images)
-    return " or ".join(advice) if advice else "one image and " + " or ".join(_advice(settings, 1))
-
-
-def _advice(settings: GenerateSettings, num_images: int) -> list[str]:
-    per_evaluation = num_images * (settings.images_per_evaluation // settings.num_images)
-    evaluations = BUDGET // per_evaluation
-    largest = {
-        "at most {} image(s)": BUDGET * num_images // (per_evaluation * settings.evaluations) if num_images > 1 else 0,
-        "at most {} levels": _largest(settings, "num_levels", evaluations),
-        "at most {} steps per level": (
-            _largest(settings, "steps_per_level", evaluations) if settings.sampler == "langevin" else 0
-        ),
-    }
-    return [text.format(value) for text, value in largest.items() if value >= 1]
-
-
-def _largest(settings: GenerateSettings, name: str, evaluations: int) -> int:
-    """The largest value of a count below its own with which a run needs no more than so many evaluations, or 0."""
-    fits = (
-        value
-        for value in range(getattr(settings, name), 0, -1)
-        if replace(settings, **{name: value}).evaluations <= evaluations
-    )
-    return next(fits, 0)

@@ -51,14 +51,16 @@ function play() {
 
 function load() {
   pause();
-  if (!props.value || !props.value.strip) return;
+  const value = props.value;
+  if (!value || !value.strip) return;
   const image = new Image();
   image.onload = () => {
+    if (value !== props.value) return; // a newer run's is on its way
     strip = image;
-    data = props.value;
+    data = value;
     draw(data.evaluations.length - 1);
   };
-  image.src = props.value.strip.url;
+  image.src = value.strip.url;
 }
 
 // The template is drawn anew with every value, so listen where it is drawn into.

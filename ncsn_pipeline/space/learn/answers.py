@@ -90,19 +90,18 @@ class LearnAnswers(SessionRuns):
         return self._training(settings, runs, stop, TRAIN_SECONDS, "")
 
     def _train_all(self, settings: LearnSettings, runs: Runs, stop: threading.Event) -> Iterator[Outputs]:
-        end = time.perf_counter() + SWEEP_SECONDS
+        end, done, of = time.perf_counter() + SWEEP_SECONDS, 0, len(SWEEP_SIGMAS)
         for i, sigma in enumerate(SWEEP_SIGMAS, 1):
-            left = end - time.perf_counter()
-            if stop.is_set() or left <= 0:
-                done = f"{i - 1} of {len(SWEEP_SIGMAS)} noise levels done"
-                why = "Stopped" if stop.is_set() else f"Ended after {SWEEP_SECONDS:.0f} s, the most a sweep may take"
-                yield self.only_status(f"{why}: {done}.", "stopped")
-                return
-            words = f"Level {i} of {len(SWEEP_SIGMAS)}, σ = {sigma:g}. "
+            words, left = f"Level {i} of {of}, σ = {sigma:g}. ", end - time.perf_counter()
             for answer in self._training(replace(settings, sigma=sigma), runs, stop, left, words):
                 if isinstance(answer[-1], list):
                     runs = answer[-1]
+                    done += runs[-1].finished
                 yield answer
+            if stop.is_set() or (time.perf_counter() >= end and done < of):
+                why = "Stopped" if stop.is_set() else f"Ended after {SWEEP_SECONDS:.0f} s, the most a sweep may take"
+                yield self.only_status(f"{why}: {done} of {of} noise levels done.", "stopped")
+                return
 
     def _training(
         self, settings: LearnSettings, runs: Runs, stop: threading.Event, seconds: float, prefix: str

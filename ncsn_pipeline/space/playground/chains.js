@@ -2,7 +2,8 @@
 // single sigma; the other walks down a ladder, `stepsPerLevel` steps a level, and then stays at its last level.
 //
 // The step is given as a share u of the variance: alpha_i = u sigma_i² on the ladder (epsilon = u sigma_L²), and
-// u (std² + sigma²) for the single level. From u = 2 on a step overshoots by more than it corrects: both diverge.
+// u (std² + sigma²) for the single level. From u = 2 on a step of the single level overshoots by more than it corrects,
+// and it diverges; on the ladder, levels far below std still correct.
 
 const TOO_FAR = 200; // root mean square distance from the origin, in data units, from which no chain comes back
 const CLUSTER = 40; // particles that a click drops

@@ -103,6 +103,7 @@ class LadderPlot {
     svg("circle", { r: 13, class: "grip" }, dot);
     svg("circle", { r: 4.5 }, dot);
     dot.addEventListener("pointerdown", (event) => {
+      if (!event.isPrimary) return;
       this.dragged = i;
       this.setFocusable(i);
       dot.focus({ preventScroll: true });
@@ -134,7 +135,7 @@ class LadderPlot {
   }
 
   drag(event) {
-    if (this.dragged === undefined) return;
+    if (this.dragged === undefined || !event.isPrimary) return;
     const box = this.element.getBoundingClientRect();
     this.move(this.dragged, this.sigmaAt(((event.clientY - box.top) / box.height) * PLOT.height));
   }

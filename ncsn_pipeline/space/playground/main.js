@@ -105,8 +105,16 @@ class Playground {
 
   // Runs
 
+  // Particles that rest after the end of a run move again when something is done to them.
+  wake() {
+    this.endedAt = performance.now();
+    if (this.resting) this.playing = true;
+    this.resting = false;
+  }
+
   restart() {
     const { settings } = this;
+    this.wake();
     const density = JSON.stringify([settings.density, settings.strokes]);
     if (density !== this.sceneOf) {
       this.sceneOf = density;
@@ -135,9 +143,12 @@ class Playground {
   act(action) {
     const { settings } = this;
     const random = (low, high) => low + (high - low) * Math.random();
-    if (action === "play") this.playing = !this.playing;
-    else if (action === "step") {
-      this.playing = false;
+    if (action === "play") {
+      if (this.resting) this.wake();
+      else this.playing = !this.playing;
+      this.endedAt = performance.now();
+    } else if (action === "step") {
+      this.playing = this.resting = false;
       this.advance(1);
     } else if (action === "restart") this.restart();
     else if (action === "reseed") {
@@ -169,6 +180,7 @@ class Playground {
   }
 
   drop(x, y) {
+    this.wake();
     this.chains.drop(x, y);
     this.count();
     this.schedule();
@@ -243,6 +255,7 @@ class Playground {
       this.restart();
     } else if (held > HELD_FOR) {
       this.playing = false;
+      this.resting = true;
       this.count();
     }
   }

@@ -64,8 +64,8 @@ class Numbers {
     note.classList.toggle("wrong", share >= 2);
     note.textContent =
       share >= 2
-        ? "From 2 on every step overshoots: it diverges."
-        : `Diverges from 2 on; here the variance comes out ${percent(1 / (1 - share / 2) - 1)} % too large.`;
+        ? "From 2 on every step of the single level overshoots: it diverges."
+        : `One level diverges from 2 on; here its variance comes out ${percent(1 / (1 - share / 2) - 1)} % too large.`;
   }
 
   sayEnd(chains) {

@@ -1,4 +1,4 @@
-"""From checked settings of the Repair tab to one call of the pipeline, and the same call as Python; as in `call`."""
+"""From checked settings of the Repair tab to one call of the pipeline, and the same call as Python."""
 
 from typing import Any
 

@@ -86,6 +86,7 @@ function name() {
 }
 
 canvas.addEventListener("pointerdown", (event) => {
+  if (!event.isPrimary) return; // a second finger
   canvas.setPointerCapture(event.pointerId);
   last = null;
   cursor = null;

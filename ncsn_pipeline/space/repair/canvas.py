@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from ..limits import SettingsError
 
 HERE = Path(__file__)
+PICTURES = ("PNG", "JPEG", "GIF", "WEBP")  # Pillow reads many more, some by starting programs
 EXAMPLES = HERE.with_name("examples")
 
 
@@ -59,7 +60,7 @@ def fitted_picture(path: Any, shape: tuple[int, int, int]) -> np.ndarray:
     """
     channels, height, width = shape
     try:
-        with Image.open(path) as opened:
+        with Image.open(path, formats=PICTURES) as opened:
             picture = ImageOps.exif_transpose(opened).convert("RGBA")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise SettingsError(

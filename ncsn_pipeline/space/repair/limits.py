@@ -8,7 +8,8 @@ import numpy as np
 
 from ncsn_pipeline import geometric_ladder
 
-from ..limits import BUDGET, GUIDANCE, LEVELS, SEED, SettingsError, check_choice, check_number, check_whole
+from ..budget import check_budget
+from ..limits import GUIDANCE, LEVELS, SEED, SettingsError, check_choice, check_number, check_whole
 
 TASKS = ("inpaint", "edit")
 REPAIR_SAMPLERS = ("consistent", "langevin")
@@ -105,12 +106,9 @@ def check_repair(
         seed=check_whole("Seed", seed, *SEED),
         sigmas=tuple(geometric_ladder(high, low, num_levels).tolist()),
     )
-    cost = settings.evaluations * settings.images_per_evaluation
-    if cost > BUDGET:
-        raise SettingsError(
-            f"{settings.evaluations:,} evaluations of {settings.images_per_evaluation} images = {cost:,}, and a run "
-            f"may cost {BUDGET:,}. Ask for {BUDGET / cost:.0%} of the levels, of their repetitions, or of the results."
-        )
+    # An edit by the consistent sampler takes each step once.
+    repeated = {"repeats": "times each step"} if task == "inpaint" or sampler == "langevin" else {}
+    check_budget(settings, {"num_levels": "levels"} | repeated)
     return settings
 
 

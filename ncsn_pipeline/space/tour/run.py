@@ -4,6 +4,7 @@ import io
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -13,6 +14,8 @@ from PIL import Image
 from torch.overrides import TorchFunctionMode
 
 from ncsn_pipeline.lecture import Params
+
+from ..work import watched
 
 DOTS_AN_INCH = 130
 
@@ -76,7 +79,6 @@ class ExperimentRun:
         self.deadline = deadline
         self.timed_out = False
         self.outcome: Outcome | None = None
-        self._error: Exception | None = None
 
     def seconds(self) -> Iterator[float]:
         """Runs, and yields the seconds since the start, about once a second; `outcome` is there at the end.
@@ -84,22 +86,13 @@ class ExperimentRun:
         Raises:
             Exception: what the experiment raised.
         """
-        self._start = time.perf_counter()
-        worker = threading.Thread(target=self._work, daemon=True)
-        worker.start()
-        try:
-            while worker.is_alive():
-                yield time.perf_counter() - self._start
-                worker.join(1.0)
-        finally:
-            # Also where the visitor left: the next run starts only after this one has let go of the processor.
-            if worker.is_alive():
-                self.stop.set()
-                worker.join()
-        if self._error is not None:
-            raise self._error
+        started = time.perf_counter()
+        with closing(watched(self._work, self.stop, 1.0)) as looks:
+            for _ in looks:
+                yield time.perf_counter() - started
 
     def _work(self) -> None:
+        self._start = time.perf_counter()
         try:
             with _AskFirst(self._must_stop):
                 result = self.module.run(self.params)
@@ -107,8 +100,6 @@ class ExperimentRun:
             self.outcome = Outcome(result.as_json(), drawn(figure), time.perf_counter() - self._start)
         except Stopped:
             pass
-        except Exception as error:
-            self._error = error
 
     def _must_stop(self) -> bool:
         self.timed_out = time.perf_counter() - self._start > self.deadline
