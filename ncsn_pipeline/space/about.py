@@ -47,10 +47,11 @@ $$x \leftarrow x + \eta\, \sigma_i^2\, s_\theta(x, \sigma_i) + \sigma_{i+1} \bet
 LIMITS = f"""
 ## Limits
 
-The model draws what it was trained on and nothing else; some of what it draws is malformed. One computation runs at a
+The model draws what it was trained on and nothing else; some of what it draws is malformed. One run computes at a
 time, others wait in a queue. A run of *Generate* may cost {BUDGET:,} network evaluations times images, with at most
 {IMAGES[1]} images, and ends after {DEADLINE_SECONDS:.0f} s; an experiment of the *Lecture* after {TOUR_SECONDS:.0f} s.
-Nothing that is sent here is kept for longer than a day.
+Pictures and files of a run are deleted after about two hours; what was set and painted is forgotten with the session
+that it belongs to, at the latest when a hundred newer ones have begun.
 
 ## Sharing a view
 
@@ -146,8 +147,8 @@ class AboutTab:
             gr.Markdown(WHAT, latex_delimiters=LATEX)
             gr.Markdown(EQUATIONS, latex_delimiters=LATEX, elem_id="about-equations")
             gr.Markdown(
-                "## From Python\n\nThis page is a server, and its functions have names; the link *Use via API* at the "
-                "bottom lists them all."
+                "## From Python\n\nThis page is a server, and its functions have names; on a wide screen, "
+                "the link *Use via API* at the bottom lists them all."
             )
             self.client = gr.Code(
                 client_snippet(self.space or LOCAL_ADDRESS),

@@ -10,8 +10,14 @@ from typing import Any
 QUIET: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": []}
 # Not queued, and no endpoint.
 PRIVATE: dict[str, Any] = QUIET | {"api_visibility": "private", "queue": False}
+# Values as they were sent: what Gradio refuses by itself, it refuses in its own words, and shows no later preview.
+CHECKED_BY_US: dict[str, Any] = QUIET | {"preprocess": False}
 # Figures of settings that change: one at a time, and only the last ones matter.
-PREVIEW: dict[str, Any] = QUIET | {"trigger_mode": "always_last", "concurrency_id": "plots", "concurrency_limit": 1}
+PREVIEW: dict[str, Any] = CHECKED_BY_US | {
+    "trigger_mode": "always_last",
+    "concurrency_id": "plots",
+    "concurrency_limit": 1,
+}
 
 LEAST_PAUSE, MOST_PAUSE = 0.2, 1.0
 SHARE_OF_A_RUN = 0.1

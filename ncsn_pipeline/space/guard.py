@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.block_function import BlockFunction
-from gradio_client import utils as client_utils
+from gradio.processing_utils import client_utils
 from PIL import Image
 
 from .limits import SettingsError
@@ -47,9 +47,9 @@ class GuardedBlocks(gr.Blocks):
             client_utils.traverse(inputs, _refuse_address, client_utils.is_file_obj_with_meta)
             return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
         except gr.Error as error:
-            raise gr.Error(toast(error.message), duration=None, print_exception=False) from None
+            raise gr.Error(toast(error.message), print_exception=False) from None
         except Exception:
-            raise gr.Error(MALFORMED, duration=None, print_exception=False) from None
+            raise gr.Error(MALFORMED, print_exception=False) from None
 
     async def process_api(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Answers a call.
@@ -62,7 +62,7 @@ class GuardedBlocks(gr.Blocks):
         except gr.Error:
             raise
         except SettingsError as error:
-            raise gr.Error(toast(str(error)), duration=None, print_exception=False) from None
+            raise gr.Error(toast(str(error)), print_exception=False) from None
         except Exception:
             logger.exception("A call failed.")
-            raise gr.Error(FAILED, duration=None, print_exception=False) from None
+            raise gr.Error(FAILED, print_exception=False) from None

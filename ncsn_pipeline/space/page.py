@@ -22,8 +22,8 @@ INTRODUCTION = """
 <p>A network estimates <i>s(x, σ)</i>, the gradient of the log density of images blurred by noise of deviation σ. Start
 from pure noise, follow <i>s</i> at a large σ, then at smaller and smaller ones: digits appear.</p></header>
 """
-DAY = 24 * 60 * 60
-MOST_SESSIONS = 100  # a third of a megabyte each, and a caller without a page never closes his
+KEPT_SECONDS = 2 * 60 * 60  # a run leaves some four megabytes of pictures
+MOST_SESSIONS = 100  # up to a megabyte each, and a caller without a page never closes his
 
 
 def build_page(*model_sources: str) -> gr.Blocks:
@@ -40,7 +40,7 @@ def build_page(*model_sources: str) -> gr.Blocks:
     """
     refuse_large_pictures()
     models = SpaceModels(model_sources)
-    with GuardedBlocks(title=TITLE, fill_width=True, delete_cache=(DAY // 24, DAY)) as page:
+    with GuardedBlocks(title=TITLE, fill_width=True, delete_cache=(KEPT_SECONDS // 12, KEPT_SECONDS)) as page:
         gr.HTML(INTRODUCTION)
         with gr.Tabs() as tabs:
             with gr.Tab("Playground", id="playground"):

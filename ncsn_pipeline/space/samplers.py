@@ -21,12 +21,14 @@ class Sampler:
         scheduler: the class, of this package or of diffusers.
         ladders: for a solver of diffusers, which lays out its own levels: the settings that ask for each ladder.
         second_order: whether every step but the last evaluates the network twice.
+        least_levels: with which it can lay out its geometric ladder.
     """
 
     label: str
     scheduler: str
     ladders: dict[str, dict[str, Any]] = field(default_factory=dict)
     second_order: bool = False
+    least_levels: int = 1
 
     @property
     def is_solver(self) -> bool:
@@ -44,9 +46,9 @@ SAMPLERS = {
     "langevin": Sampler("Annealed Langevin", "AnnealedLangevinScheduler"),
     "heun": Sampler("Heun", "HeunDiscreteScheduler", KARRAS_OR_EXPONENTIAL, second_order=True),
     "euler": Sampler("Euler", "EulerDiscreteScheduler", KARRAS_OR_EXPONENTIAL),
-    "edm-euler": Sampler("EDM Euler", "EDMEulerScheduler", EDM),
+    "edm-euler": Sampler("EDM Euler", "EDMEulerScheduler", EDM, least_levels=2),
     "dpm": Sampler("DPM-Solver++ (2M)", "DPMSolverMultistepScheduler", KARRAS_OR_EXPONENTIAL),
-    "edm-dpm": Sampler("EDM DPM-Solver++ (2M)", "EDMDPMSolverMultistepScheduler", EDM),
+    "edm-dpm": Sampler("EDM DPM-Solver++ (2M)", "EDMDPMSolverMultistepScheduler", EDM, least_levels=2),
     "deis": Sampler("DEIS", "DEISMultistepScheduler", KARRAS_OR_EXPONENTIAL),
     "unipc": Sampler("UniPC", "UniPCMultistepScheduler", KARRAS_OR_EXPONENTIAL),
 }

@@ -13,7 +13,7 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from . import messages
-from .events import PRIVATE, QUIET
+from .events import CHECKED_BY_US, PRIVATE, QUIET
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ class SessionRuns:
 
     def __init__(self) -> None:
         self._stops: dict[str, threading.Event] = {}
+        self._waiting: set[threading.Event] = set()
 
     def status(self, text: str, kind: str = "") -> str:
         """The line of status."""
@@ -45,6 +46,7 @@ class SessionRuns:
         # A call without a session can be stopped by nobody else.
         session = request.session_hash
         stop = self._stops.setdefault(session, threading.Event()) if session else threading.Event()
+        self._waiting.discard(stop)
         try:
             if stop.is_set():
                 yield self.only_status("Stopped before it started.")
@@ -52,11 +54,11 @@ class SessionRuns:
                 yield from work(stop)
         except (ValueError, FloatingPointError) as error:  # the settings' and the samplers' own words
             yield self.only_status(str(error), "error")
-            raise gr.Error(messages.toast(str(error)), duration=None, print_exception=False) from None
+            raise gr.Error(messages.toast(str(error)), print_exception=False) from None
         except Exception:
             logger.exception("A run failed.")
             yield self.only_status(FAILED, "error")
-            raise gr.Error(FAILED, duration=None, print_exception=False) from None
+            raise gr.Error(FAILED, print_exception=False) from None
         finally:
             if session and self._stops.get(session) is stop:
                 del self._stops[session]
@@ -88,29 +90,38 @@ class SessionRuns:
 
         def wait(request: gr.Request) -> list[Any]:
             # It may have to wait for another visitor's run, and can be stopped while it does.
-            self._stops[request.session_hash] = threading.Event()
+            self._stops[request.session_hash] = stop = threading.Event()
+            self._waiting.add(stop)
             return [self.status("Waiting for a free worker …", "running"), *stoppable(True)]
 
         run = button.click(wait, None, [status, *buttons], **PRIVATE).then(
-            work, inputs, outputs, concurrency_id="torch", concurrency_limit=1, **QUIET, **event
+            work, inputs, outputs, concurrency_id="torch", concurrency_limit=1, **CHECKED_BY_US, **event
         )
         for ended in (run.then, run.failure):  # `then` alone is not reached after an error
             ended(lambda: stoppable(False), None, buttons, **PRIVATE)
         return run
 
-    def connect_stop(self, button: gr.Button, **event: Any) -> None:
+    def connect_stop(self, button: gr.Button, status: Component, **event: Any) -> None:
         """Makes a button end the session's run; `event` holds keywords of the event, as `api_name`."""
         button.click(self.stop, None, None, queue=False, **QUIET, **event)
+        button.click(self.said_while_waiting, None, status, **PRIVATE)
 
     def stop(self, request: gr.Request) -> None:
         """Ends the run of this session at its next step."""
         if (stop := self._stops.get(request.session_hash)) is not None:
             stop.set()
 
+    def said_while_waiting(self, request: gr.Request) -> str | dict[str, Any]:
+        """The line of status of a run that is stopped before its turn: it says more when that comes."""
+        if self._stops.get(request.session_hash) in self._waiting:
+            return self.status("Stopped. It leaves the queue when its turn comes.", "running")
+        return gr.skip()
+
     def leave(self, request: gr.Request) -> None:
         """Ends the run of a visitor who has left."""
         if (stop := self._stops.pop(request.session_hash, None)) is not None:
             stop.set()
+            self._waiting.discard(stop)
 
 
 def offer(run: Dependency, downloads: Sequence[gr.DownloadButton]) -> None:

@@ -13,7 +13,7 @@ def watched(work: Callable[[], None], stop: threading.Event, pause: float) -> It
 
     Args:
         work: ends soon after `stop` is set.
-        stop: set at the end, however it comes about.
+        stop: set where it is left.
         pause: seconds between two looks.
 
     Raises:
@@ -34,7 +34,8 @@ def watched(work: Callable[[], None], stop: threading.Event, pause: float) -> It
         while thread.is_alive():
             yield
             thread.join(pause)
-    finally:
+    except GeneratorExit:
         stop.set()
+        raise
     if errors:
         raise errors[0]

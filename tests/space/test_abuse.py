@@ -5,15 +5,19 @@ import json
 import math
 import struct
 import subprocess
+import threading
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+
+from ncsn_pipeline.space.plots import step_size_figure, themed_svg
 
 from .api import RAW, call, defaults, endpoints
 
@@ -164,3 +168,29 @@ def test_who_leaves_frees_the_worker(client):
     start = time.monotonic()
     assert short_run(client).kind == "complete"
     assert time.monotonic() - start < 20
+
+
+def test_files_are_not_fetched_from_elsewhere(client):
+    """Gradio's own client of a page may name any address: nothing is asked of it."""
+    asked = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(404)
+
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as elsewhere:
+        threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{elsewhere.server_port}/large.png"
+        answer = call(client, "/fit_picture", [{"path": url, "meta": {"_type": "gradio.FileData"}}])
+        elsewhere.shutdown()
+    assert answer.kind == "error" and "not fetched from other places" in answer.text
+    assert asked == []
+
+
+def test_figures_drawn_at_once_are_those_drawn_alone():
+    def drawn(_):
+        return themed_svg(step_size_figure([0.1, 0.01], [1.0, 0.1], "limit"), "steps")
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(drawn, range(24))) == {drawn(0)}

@@ -169,6 +169,13 @@ def test_a_view_can_be_shared(page, address, browser):
         other.goto(f"{address}?tab=generate&generate.num_levels=9000&generate.seed=4&generate.nothing=1")
         expect(other.locator(".toast-body")).to_contain_text("Number of levels must lie between 1 and 200; got 9000")
         expect(other.locator("#cost")).to_contain_text("50 network evaluations of 20 images")
+        other.goto(f"{address}?tab=generate&generate.sampler=<img src=x>")
+        expect(other.locator(".toast-body")).to_contain_text("Sampler must be one of")
+        assert other.locator(".toast-body img").count() == 0
+        other.goto(f"{address}?tab=generate&generate.seed=1e999")
+        expect(other.locator(".toast-body")).to_contain_text("Seed must lie between")
+        fill(other, "levels", 8)
+        wait_for_query(other, "generate.num_levels", "8")
 
 
 def test_another_model_brings_its_own_controls(page, browser):

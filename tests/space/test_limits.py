@@ -132,7 +132,12 @@ def test_solvers_have_their_own_ladders_and_need_two_ends(sampler):
         check(sampler=sampler, ladder="uniform")
     with pytest.raises(SettingsError, match=r"must be below"):
         check(sampler=sampler, num_levels=1, sigma_max=0.5, sigma_min=0.5)
-    assert check(sampler=sampler, num_levels=1).sigma_min == 0.01
+    assert check(sampler=sampler, num_levels=1, ladder="karras").sigma_min == 0.01
+    if SAMPLERS[sampler].least_levels == 2:
+        with pytest.raises(SettingsError, match="needs at least 2 levels of geometric spacing"):
+            check(sampler=sampler, num_levels=1)
+    else:
+        assert check(sampler=sampler, num_levels=1).sigma_min == 0.01
 
 
 def test_a_ladder_must_go_down():

@@ -128,6 +128,11 @@ def test_a_picture_of_the_model_s_size_is_taken_as_it_is_and_others_are_fitted(t
     fitted = fitted_picture(path, (1, 28, 28))[..., 0]
     assert fitted[:, 13:15].min() > 200 > 50 > fitted[:, :8].max()
     assert fitted_picture(path, (3, 16, 16)).shape == (16, 16, 3)
+    strokes = np.zeros((28, 28, 4), np.uint8)
+    strokes[:, 13:15, 3] = 255  # black on nothing
+    Image.fromarray(strokes).save(path)
+    fitted = fitted_picture(path, (1, 28, 28))[..., 0]
+    assert fitted[:, 13:15].min() == 255 and fitted[:, :13].max() == 0
     assert len(examples()) == 10
     for example in examples():
         assert np.array_equal(fitted_picture(example, (1, 28, 28))[..., 0], np.asarray(Image.open(example)))
@@ -147,7 +152,12 @@ def png_of(width, height):
 
 @pytest.mark.parametrize(
     "content, reason",
-    [(b"", "no picture"), (b"%PDF-1.7", "no picture"), (png_of(40_000, 40_000), "too many pixels")],
+    [
+        (b"", "no picture"),
+        (b"%PDF-1.7", "no picture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n", "no picture"),
+        (png_of(40_000, 40_000), "too many pixels"),
+    ],
 )
 def test_what_is_no_picture_and_a_bomb_are_refused(tmp_path, monkeypatch, content, reason):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)

@@ -143,16 +143,17 @@ class GenerateAnswers(SessionRuns):
         for picture, path in zip(pictures, saved, strict=True):
             picture.save(path)
         yield _padded(*map(str, saved), status, snippet)
-        yield (*map(str, saved), status, snippet, *self._keepsakes(run, columns, folder, saved[0], snippet))
+        yield (*map(str, saved), status, snippet, *self._keepsakes(run, frame, columns, saved[0], snippet))
 
     @staticmethod
-    def _keepsakes(run: SamplingRun, columns: int | None, folder: Path, grid: Path, snippet: str) -> tuple[Any, ...]:
-        """What a finished run leaves: trajectory, statistics, and the files to download."""
-        animation = save_animation(run.recording, columns, folder / grid.with_suffix(".gif").name)
-        program = folder / grid.with_suffix(".py").name
-        program.write_text(snippet)
-        files = map(str, (grid, animation, program))
-        return trajectory_value(run.recording, columns, folder), report.run_plots(run.recording), *files
+    def _keepsakes(run: SamplingRun, last: Frame, columns: int | None, grid: Path, snippet: str) -> tuple[Any, ...]:
+        """What a run leaves: trajectory, statistics, and the files to download; of a stopped one, no program."""
+        animation, program = save_animation(run.recording, columns, grid.with_suffix(".gif")), None
+        if last.evaluation == last.evaluations:
+            program = str(grid.with_suffix(".py"))
+            Path(program).write_text(snippet)
+        trajectory = trajectory_value(run.recording, columns, grid.parent, last.evaluations)
+        return trajectory, report.run_plots(run.recording), str(grid), str(animation), program
 
     def choose_model(self, model: str) -> tuple[Update, Update, Update, Update, Update]:
         """What another model makes of the controls: its classes, guidance, number of images, range of noise levels.

@@ -111,6 +111,8 @@ def check_generate(
             if num_levels > 1
             else f"σ min ({sigma_min:g}) must be below σ max ({sigma_max:g}). Lower σ min, or raise σ max."
         )
+    if ladder == "geometric" and num_levels < SAMPLERS[sampler].least_levels:
+        raise SettingsError(f"{SAMPLERS[sampler].label} needs at least 2 levels of geometric spacing. Ask for 2.")
     langevin = sampler == "langevin"
     settings = GenerateSettings(
         sampler=sampler,

@@ -73,9 +73,10 @@ def warnings_about(settings: GenerateSettings, model: SpaceModel) -> list[str]:
             "Keep σ max and σ min within."
         )
     elif float(sigmas[-1]) > 10 * low:
+        remedy = "Lower σ min." if len(sigmas) > 1 else "Use more levels."
         faults.append(
             f"The last level {float(sigmas[-1]):.3g} is far above {low:g}, the least noise that the network knows: "
-            "one denoising step from there blurs the images. Lower σ min, or use more levels."
+            f"one denoising step from there blurs the images. {remedy}"
         )
     return faults
 
@@ -90,7 +91,7 @@ def notes(settings: GenerateSettings, model: SpaceModel) -> str:
         fraction = epsilon / (2 * float(sigmas[-1]) ** 2)
         said = f"ε = {epsilon:.3g}, which is {fraction:.3g} of the limit 2σ² of the last level."
     if not faults:
-        praise = "The ladder starts above the data's extent and ends at the least noise that the network knows."
+        praise = "The ladder starts at noise that covers the data and ends at the least that the network knows."
         return f'<div class="notes good"><p>✓ {praise}</p>{f"<p>{said}</p>" if said else ""}</div>'
     items = "".join(f"<li>{html.escape(fault)}</li>" for fault in faults)
     return f'<div class="notes warn"><ul>{items}</ul>{f"<p>{said}</p>" if said else ""}</div>'

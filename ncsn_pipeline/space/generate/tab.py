@@ -40,7 +40,9 @@ class GenerateTab:
         self.presets = presets(default)
         with gr.Row(elem_classes="presets"):
             self.preset_buttons = [gr.Button(preset.name, size="sm", min_width=110) for preset in self.presets]
-        self.preset_note = gr.HTML(preset_note(self.presets[0].name, self.presets[0].note), elem_id="preset-note")
+        self.preset_note = gr.HTML(
+            preset_note("Presets", "Each sets the controls below; then generate."), elem_id="preset-note"
+        )
         with gr.Row(elem_classes="section"):
             with gr.Column(scale=4, min_width=300):
                 gr.HTML('<h2 class="heading">What to draw</h2>')
@@ -148,6 +150,7 @@ class GenerateTab:
         offer(run, self.downloads)
         self.answers.connect_stop(
             self.stop_button,
+            self.status,
             api_name="stop",
             api_description="Ends the run of this session after the current network evaluation.",
         )

@@ -26,13 +26,14 @@ def trajectory_player(elem_id: str = "trajectory") -> gr.HTML:
     )
 
 
-def trajectory_value(recording: Recording, columns: int | None, folder: Path) -> dict[str, Any]:
+def trajectory_value(recording: Recording, columns: int | None, folder: Path, evaluations: int) -> dict[str, Any]:
     """Writes the strip into `folder` and describes it.
 
     Args:
         recording: of the run.
         columns: images in a row of a picture.
         folder: one that Gradio serves.
+        evaluations: how many the run was to have; stopped, it has fewer.
     """
     path = folder / "trajectory.png"
     width, height = save_strip(recording, columns, path)
@@ -44,5 +45,5 @@ def trajectory_value(recording: Recording, columns: int | None, folder: Path) ->
         "evaluations": [frame.evaluation for frame in recording.frames],
         "sigmas": [frame.sigma for frame in recording.frames],
         "noise_left": [recording.noise_left[frame.evaluation - 1] for frame in recording.frames],
-        "of": len(recording.sigmas),
+        "of": evaluations,
     }

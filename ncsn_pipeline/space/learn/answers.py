@@ -87,7 +87,7 @@ class LearnAnswers(SessionRuns):
         return _padded(self.status(text, kind))
 
     def _train_one(self, settings: LearnSettings, runs: Runs, stop: threading.Event) -> Iterator[Outputs]:
-        return self._training(settings, runs, stop, TRAIN_SECONDS, "")
+        return self._training(settings, runs, stop, TRAIN_SECONDS, f"σ = {settings.sigma:g}. ")
 
     def _train_all(self, settings: LearnSettings, runs: Runs, stop: threading.Event) -> Iterator[Outputs]:
         end, done, of = time.perf_counter() + SWEEP_SECONDS, 0, len(SWEEP_SIGMAS)

@@ -149,7 +149,6 @@ def dilemma_figure(
     if curve is not None:
         axes.plot(*curve, color=INK, alpha=0.7, linewidth=1.4, linestyle=(0, (4, 3)))
     if marks:
-        axes.plot(*zip(*sorted(marks), strict=True), color=STEP_COLOUR, linewidth=1.2, alpha=0.6)
         axes.plot(*zip(*marks, strict=True), color=STEP_COLOUR, linestyle="", marker="o", markersize=5.5)
     for axis in (axes.xaxis, axes.yaxis):
         plain_log_ticks(axis)

@@ -107,6 +107,7 @@ class LearnTab:
             )
         self.answers.connect_stop(
             self.stop_button,
+            self.status,
             api_name="stop_training",
             api_description="Ends the training of this session after the current step.",
         )

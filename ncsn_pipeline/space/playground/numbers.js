@@ -48,7 +48,7 @@ class Numbers {
     const { stepsTaken, totalSteps, stepsPerLevel, sigmas, finished } = chains;
     root.querySelector("progress").value = Math.min(1, stepsTaken / totalSteps);
     const texts = {
-      progress: finished ? `${totalSteps} steps, done` : `step ${stepsTaken} of ${totalSteps}`,
+      progress: finished ? `${totalSteps} steps, done; on at the last level` : `step ${stepsTaken} of ${totalSteps}`,
       rate: playing && rate ? `${Math.round(rate)} frames/s` : "",
       budget: `${sigmas.length} × ${stepsPerLevel} = ${totalSteps} steps`,
     };

@@ -117,7 +117,7 @@ class RepairAnswers(SessionRuns):
         if settings.task == "edit":
             mask = np.ones_like(mask)
         elif not mask.any():
-            raise ValueError("Nothing is marked. Mark what is to be painted anew, then repair.")
+            raise ValueError("Nothing is marked. Mark what is to be painted anew, then press Paint.")
         folder = new_folder()
         given = folder / "given.png"  # written once: written again while a browser reads it, it would arrive broken
         self._given(settings, image, mask).save(given)

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, ImageStat
 
 from ..limits import SettingsError
 
@@ -68,7 +68,9 @@ def fitted_picture(path: Any, shape: tuple[int, int, int]) -> np.ndarray:
         ) from None
     except Exception:
         raise SettingsError("This file is no picture that can be read. Choose a PNG, JPEG, GIF or WebP file.") from None
-    ground = Image.new("RGBA", picture.size, "black" if channels == 1 else "white")
+    ink = ImageStat.Stat(picture.convert("L"), mask=picture.getchannel("A"))
+    light_on_dark = channels == 1 and ink.count[0] > 0 and ink.mean[0] > 127
+    ground = Image.new("RGBA", picture.size, "black" if light_on_dark else "white")
     picture = Image.alpha_composite(ground, picture).convert("L" if channels == 1 else "RGB")
     if picture.size != (width, height):
         picture = ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)

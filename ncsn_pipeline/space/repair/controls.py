@@ -22,6 +22,12 @@ DEFAULTS = {
     "seed": 0,
 }
 SAMPLER_NAMES = [("Consistent annealed", "consistent"), ("Annealed Langevin", "langevin")]
+# What the same count is called: label and information.
+REPEATS_OF_CONSISTENT = (
+    "Times each step is taken",
+    "Back up by as much noise, and down again: at 1, new strokes meet kept ones only by chance.",
+)
+REPEATS_OF_LANGEVIN = ("Steps per level", "Of Langevin dynamics, at every noise level.")
 
 
 def task_control() -> gr.Radio:
@@ -84,8 +90,8 @@ def sampler_controls() -> dict[str, Component]:
             *limits.REPEATS,
             value=DEFAULTS["repeats"],
             step=1,
-            label="Times each step is taken",
-            info="Back up by as much noise, and down again: at 1, new strokes meet kept ones only by chance.",
+            label=REPEATS_OF_CONSISTENT[0],
+            info=REPEATS_OF_CONSISTENT[1],
             elem_id="repair-repeats",
         ),
     }

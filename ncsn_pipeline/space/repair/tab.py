@@ -7,7 +7,7 @@ import gradio as gr
 from PIL import Image
 
 from .. import messages
-from ..events import PREVIEW, PRIVATE
+from ..events import PREVIEW, PRIVATE, QUIET
 from ..models import SpaceModels
 from ..presets import preset_note
 from ..seeds import connect_new_seed
@@ -15,7 +15,14 @@ from ..sessions import offer
 from ..sharing import SharedView
 from .answers import INPUTS, RepairAnswers
 from .canvas import examples, pixel_canvas
-from .controls import DEFAULTS, result_controls, sampler_controls, task_control
+from .controls import (
+    DEFAULTS,
+    REPEATS_OF_CONSISTENT,
+    REPEATS_OF_LANGEVIN,
+    result_controls,
+    sampler_controls,
+    task_control,
+)
 
 FIRST = 2
 NOTES = {
@@ -114,9 +121,9 @@ class RepairTab:
         )
         controls["task"].change(None, controls["task"], None, js=TELL_CANVAS, **PRIVATE)
         gr.on(
-            [controls["task"].change, controls["digit"].change],
+            [controls[name].change for name in ("task", "sampler", "digit")],
             self.layout,
-            [controls["task"], controls["digit"]],
+            [controls[name] for name in ("task", "sampler", "digit")],
             [self.note, controls["start_sigma"], controls["repeats"], controls["guidance_scale"]],
             **PRIVATE,
         )
@@ -129,7 +136,8 @@ class RepairTab:
             self.canvas,
             api_name="fit_picture",
             api_description="A picture of any size as the value of `repair`'s canvas, its right half marked.",
-            **PREVIEW,
+            concurrency_id="plots",
+            **QUIET,
         )
         run = self.answers.connect_run(
             self.repair_button,
@@ -146,6 +154,7 @@ class RepairTab:
         offer(run, self.downloads)
         self.answers.connect_stop(
             self.stop_button,
+            self.status,
             api_name="stop_repair",
             api_description="Ends the run of this session after the current network evaluation.",
         )
@@ -155,14 +164,15 @@ class RepairTab:
         self.view.connect(page)
         page.unload(self.answers.leave)
 
-    def layout(self, task: str, digit: str) -> tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]:
+    def layout(self, task: str, sampler: str, digit: str) -> tuple[str, *tuple[dict[str, Any], ...]]:
         """The note of the task, and the controls that it needs."""
-        editing = task == "edit"
+        editing, langevin = task == "edit", sampler == "langevin"
         name = "Edit" if editing else "Repair"
+        label, info = REPEATS_OF_LANGEVIN if langevin else REPEATS_OF_CONSISTENT
         return (
             preset_note(name, NOTES["edit" if editing else "inpaint"]),
             gr.update(visible=editing),
-            gr.update(visible=not editing),
+            gr.update(visible=not editing or langevin, label=label, info=info),
             gr.update(visible=digit != "none"),
         )
 

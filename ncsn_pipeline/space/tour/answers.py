@@ -89,8 +89,8 @@ class TourAnswers(SessionRuns):
         module, params = check_experiment(experiment, settings)
         run = ExperimentRun(module, params, stop, DEADLINE_SECONDS)
         for seconds in run.seconds():
-            yield self.only_status(f"{experiment}: {seconds:.0f} s of at most {run.deadline:.0f}", "running")
-        if run.outcome is not None:
+            yield self.only_status(f"Running: {seconds:.0f} s of at most {run.deadline:.0f}", "running")
+        if run.outcome is not None and not stop.is_set():  # a visitor who went on to another claim stopped it
             done = self.status(f"Done in {run.outcome.seconds:.1f} s", "done")
             yield *report.run_view(experiment, run.outcome), done
         elif run.timed_out:
@@ -99,23 +99,30 @@ class TourAnswers(SessionRuns):
         else:
             yield self.only_status("Stopped")
 
-    def lecture(self, experiment: str, settings: dict[str, Any]) -> dict[str, Any]:
+    def lecture(self, experiment: str, settings: dict[str, Any], request: gr.Request) -> dict[str, Any]:
         """Runs one experiment of the lecture; returns whether its claim holds, its checks, numbers and findings.
 
         Args:
             experiment: its name, "mixing" for instance.
             settings: values by the names of its knobs; {} for the quick version.
+            request: whose session may stop it.
 
         Raises:
-            gr.Error: for settings that are refused and for runs that fail or take too long, with the reason.
+            gr.Error: for settings that are refused and for runs that fail, are stopped or take too long.
         """
-        module, params = check_experiment(experiment, settings)
-        run = ExperimentRun(module, params, threading.Event(), DEADLINE_SECONDS)
-        try:
+        found: list[dict[str, Any]] = []
+
+        def work(stop: threading.Event) -> Iterator[Outputs]:
+            run = ExperimentRun(*check_experiment(experiment, settings), stop, DEADLINE_SECONDS)
             for _ in run.seconds():
-                pass
-        except (ValueError, FloatingPointError) as error:
-            raise gr.Error(str(error), duration=None, print_exception=False) from None
-        if run.outcome is None:
-            raise SettingsError(f"Ended after {run.deadline:.0f} s. Ask for fewer steps or samples.")
-        return run.outcome.result
+                yield ()
+            if run.outcome is not None:
+                found.append(run.outcome.result)
+            elif run.timed_out:
+                raise SettingsError(f"Ended after {run.deadline:.0f} s. Ask for fewer steps or samples.")
+
+        for _ in self.answered(request, work):
+            pass
+        if not found:
+            raise SettingsError("Stopped.")
+        return found[0]

@@ -100,7 +100,7 @@ def controls(name: str) -> str:
     folded = "".join(_control(knob) for knob in knobs if knob.is_size)
     more = f"<details><summary>Sizes of the computation</summary><div>{folded}</div></details>" if folded else ""
     return (
-        f'<div class="tour-knobs" data-name="{name}"><p class="tour-help">They start at a small version that takes '
+        f'<div class="tour-knobs" data-name="{name}"><p class="tour-help">The knobs start at a version that takes '
         f"seconds; together they may ask for {MOST_WORK:g} times its work.</p><div>{shown}</div>{more}</div>"
     )
 

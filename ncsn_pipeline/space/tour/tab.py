@@ -83,6 +83,7 @@ class TourTab:
             *(self.heading, self.equation, self.picture, self.numbers, self.knobs, self.source_note, self.status),
             *(self.previous_button, self.next_button),
         ]
+        self.contents.change(self.answers.stop, None, None, **PRIVATE)  # its results belong to the claim that was left
         self.contents.change(self.answers.show, self.contents, shown, **PRIVATE)
         self.reset_button.click(self.answers.show, self.contents, shown, js=RESTART_KNOBS, **PRIVATE)
         for button, by in ((self.previous_button, -1), (self.next_button, 1)):
@@ -98,7 +99,12 @@ class TourTab:
             js=READ_KNOBS,
             api_visibility="private",
         )
-        self.answers.connect_stop(self.stop_button, api_visibility="private")
+        self.answers.connect_stop(
+            self.stop_button,
+            self.status,
+            api_name="stop_lecture",
+            api_description="Ends the experiment of this session at its next call of torch.",
+        )
         gr.api(
             self.answers.lecture,
             api_name="lecture",
