@@ -98,23 +98,28 @@ def noise_left_figure(noise_left: Sequence[float]) -> Figure:
 def deviation_figure(sigmas: Sequence[float], deviations: Sequence[float]) -> Figure:
     """The standard deviation of x over sigma, and what it is in equilibrium: sqrt(sigma² + s²), s that of the images.
 
+    With one level, over the evaluations.
+
     Args:
         sigmas: of every evaluation, shape `(N,)`, > 0, in data units.
         deviations: of x there, the same shape; the last one is taken for s.
     """
-    figure, axes = _panel(2, "σ")
-    axes.set_xscale("log")
-    axes.set_xlim(max(sigmas) * 1.15, min(sigmas) / 1.15)
+    one_level = len(set(sigmas)) == 1
+    across = range(1, len(sigmas) + 1) if one_level else sigmas
+    figure, axes = _panel(len(sigmas), "evaluation") if one_level else _panel(2, "σ")
+    if not one_level:
+        axes.set_xscale("log")
+        axes.set_xlim(max(sigmas) * 1.15, min(sigmas) / 1.15)
+        _decades(axes, axes.xaxis, *sorted(axes.get_xlim()))
     expected = [math.hypot(sigma, deviations[-1]) for sigma in sigmas]
-    axes.plot(sigmas, expected, color=INK, alpha=0.55, linewidth=1.2, linestyle=(0, (4, 3)), label="√(σ² + s²)")
-    few = len(set(sigmas)) <= MOST_DOTS
+    axes.plot(across, expected, color=INK, alpha=0.55, linewidth=1.2, linestyle=(0, (4, 3)), label="√(σ² + s²)")
+    few = len(set(across)) <= MOST_DOTS
     axes.plot(
-        sigmas, deviations, color=STEP_COLOUR, linewidth=1.6, label="of x", marker="o" if few else None, markersize=3
+        across, deviations, color=STEP_COLOUR, linewidth=1.6, label="of x", marker="o" if few else None, markersize=3
     )
     values = [*deviations, *expected]
     axes.set_ylim(min(values) / 1.6, max(values) * 1.6)
     _decades(axes)
-    _decades(axes, axes.xaxis, *sorted(axes.get_xlim()))
     axes.legend(loc="upper right", frameon=False, fontsize=8, labelcolor=INK, handlelength=2.2, reverse=True)
     return figure
 
