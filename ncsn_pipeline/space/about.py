@@ -35,14 +35,14 @@ $$\mathbb E[x_0 \mid x] = x + \sigma^2 s_\theta(x, \sigma)$$
 
 **Annealed Langevin dynamics** takes $T$ steps at each level $\sigma_1 > \dots > \sigma_L$, then denoises once:
 
-$$x \leftarrow x + \alpha_i\, s_\theta(x, \sigma_i) + \sqrt{2\alpha_i}\, z,
-\qquad \alpha_i = \epsilon\, \frac{\sigma_i^2}{\sigma_L^2}$$
+$$\begin{gathered}x \leftarrow x + \alpha_i\, s_\theta(x, \sigma_i) + \sqrt{2\alpha_i}\, z,
+\\ \alpha_i = \epsilon\, \frac{\sigma_i^2}{\sigma_L^2}\end{gathered}$$
 
 **Consistent annealed sampling** takes one step at each level, and adds just the noise that the next one names:
 
-$$x \leftarrow x + \eta\, \sigma_i^2\, s_\theta(x, \sigma_i) + \sigma_{i+1} \beta z,
-\qquad \beta = \sqrt{1 - \Bigl(\frac{1 - \eta}{\gamma}\Bigr)^2},
-\quad \gamma = \frac{\sigma_{i+1}}{\sigma_i}$$
+$$\begin{gathered}x \leftarrow x + \eta\, \sigma_i^2\, s_\theta(x, \sigma_i) + \sigma_{i+1} \beta z,
+\\ \beta = \sqrt{1 - \Bigl(\frac{1 - \eta}{\gamma}\Bigr)^2},
+\quad \gamma = \frac{\sigma_{i+1}}{\sigma_i}\end{gathered}$$
 """
 LIMITS = f"""
 ## Limits
