@@ -257,6 +257,17 @@ def test_stop_ends_a_run(page):
 
 
 @pytest.mark.browser
+def test_a_run_ends_when_another_address_is_opened(page, address):
+    """Three times in a row, each of a run that would take longer than this test waits."""
+    for _ in range(3):
+        knob(page, "train_steps").fill("2000")
+        page.locator("#tour-run").click()
+        expect(page.locator("#tour-status")).to_contain_text("s of at most")
+        page.goto(f"{address}?tab=lecture&lecture.experiment=vector-field")
+        expect(page.locator("#tour-run")).to_be_enabled()
+
+
+@pytest.mark.browser
 def test_results_do_not_come_under_another_claim(page):
     knob(page, "train_steps").fill("2000")
     page.locator("#tour-run").click()
