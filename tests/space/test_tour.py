@@ -297,6 +297,35 @@ def test_a_claim_can_be_shared_and_the_keyboard_walks_through_the_list(page, add
 
 
 @pytest.mark.browser
+def test_knobs_are_kept_for_each_claim_and_stand_in_the_address(page, address):
+    def query():
+        return page.evaluate("Object.fromEntries(new URL(location.href).searchParams)")
+
+    page.goto(f"{address}?tab=lecture&lecture.experiment=mixing&lecture.num_steps=45&lecture.sigma=9&steps=7")
+    expect(claim(page, 10)).to_be_visible()
+    expect(knob(page, "num_steps")).to_have_value("45")
+    knob(page, "num_particles").evaluate("input => input.closest('details').open = true")
+    knob(page, "num_particles").fill("400")
+    expected = {"tab": "lecture", "lecture.experiment": "mixing", "lecture.num_steps": "45", "steps": "7"}
+    assert query() == expected | {"lecture.num_particles": "400"}
+    page.locator("#tour-run").click()
+    expect(page.locator("#tour-numbers")).to_contain_text("45 steps changed that")
+
+    page.get_by_role("button", name="Next →").click()
+    expect(claim(page, 11)).to_be_visible()
+    page.wait_for_function("new URL(location.href).searchParams.get('lecture.experiment') === 'one-sigma'")
+    assert not {"lecture.num_steps", "lecture.num_particles"} & set(query())
+    page.get_by_role("button", name="← Previous").click()
+    expect(claim(page, 10)).to_be_visible()
+    expect(knob(page, "num_steps")).to_have_value("45")
+    expect(knob(page, "num_particles")).to_have_value("400")
+    page.wait_for_function("new URL(location.href).searchParams.get('lecture.num_particles') === '400'")
+    page.locator("#tour-reset").click()
+    expect(knob(page, "num_steps")).to_have_value("300")
+    page.wait_for_function("!new URL(location.href).searchParams.has('lecture.num_steps')")
+
+
+@pytest.mark.browser
 def test_the_endpoint_runs_an_experiment(address):
     client = Client(address, verbose=False)
     found = client.predict("mixing", FEW, api_name="/lecture")
