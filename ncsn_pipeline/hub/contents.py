@@ -2,7 +2,8 @@
 
 Of a pipeline folder these are `model_index.json`, the file of the pipeline's code, the folder of each component with
 its configuration, code and safetensors weights, the card, its picture and its JSON files; of this project, what the
-Space runs on.  Checkpoints, logs, half-written files and everything hidden stay here.
+Space runs on, and the pictures and pages that its README links to.  Checkpoints, logs, half-written files and
+everything else that is hidden stay here.
 """
 
 import json
@@ -20,6 +21,8 @@ SPACE_FILES = ("app.py", "requirements.txt", "README.md")
 SPACE_FOLDERS = ("ncsn_pipeline", "pretrained/mnist")
 SPACE_SUFFIXES = (".py", ".css", ".js", ".html", ".svg", ".json", ".yaml", ".safetensors", ".png", ".md", ".typed")
 
+# [words](path), ![words](path), src="path" and srcset="path"
+_LINK = re.compile(r"""(?:\]\(|\b(?:src|srcset|href)=")([^)"\s]+)""")
 _SECRET_NAME = re.compile(r"token|secret|password|api_key", re.IGNORECASE)
 _SECRET_ARGUMENT = re.compile(r"(--?[\w-]*(?:token|secret|password|api[_-]key)[\w-]*[=\s]+)(?!--)\S+", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"\bhf_[A-Za-z0-9]{20,}\b")
@@ -62,7 +65,7 @@ def component_folders(folder: str | Path) -> list[str]:
 
 
 def space_files(root: str | Path) -> dict[str, Path]:
-    """What the Space runs on: the page, its requirements, the package and the model that it shows.
+    """What the Space runs on: page, requirements, package and model; and the files that its README shows or links to.
 
     Args:
         root: the folder that holds `app.py`.
@@ -84,7 +87,7 @@ def space_files(root: str | Path) -> dict[str, Path]:
             hidden = any(part.startswith((".", "__pycache__", "checkpoint-")) for part in name.parts)
             if path.is_file() and path.suffix in SPACE_SUFFIXES and not hidden:
                 files[name.as_posix()] = path
-    return files
+    return files | _linked_files(root)
 
 
 def publishable(value: Any) -> Any:
@@ -111,6 +114,14 @@ def published_bytes(path: Path) -> bytes | None:
         raise ValueError(f"{path} is not JSON: {error}. Repair it or take it away.") from error
     clean = publishable(value)
     return None if clean == value else json.dumps(clean, indent=2).encode() + b"\n"
+
+
+def _linked_files(root: Path) -> dict[str, Path]:
+    """The files below `root` that its README shows or links to, by their paths from there."""
+    here = root.resolve()
+    links = dict.fromkeys(_LINK.findall((here / CARD).read_text(encoding="utf-8")))
+    paths = {link: (here / link).resolve() for link in links}
+    return {link: path for link, path in paths.items() if path.is_file() and path.is_relative_to(here)}
 
 
 def _index(folder: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from huggingface_hub import SpaceCard
 from PIL import Image
 
 from ncsn_pipeline import push_space
+from ncsn_pipeline.hub.contents import space_files
 
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 PARTS = ("playground/main.js", "generate/trajectory.html", "repair/examples/digit_0.png", "tour/shipped/lecture.json")
@@ -26,8 +27,9 @@ def test_it_starts_from_what_was_pushed(installed, hub, repo_root, tmp_path):
     assert (code, err) == (0, "")
     assert hub.repository("user/page", "space").head.oid in out
     there = set(hub.files("user/page", "space"))
-    tops = {path.split("/")[0] for path in there}
-    assert tops == {".gitattributes", "app.py", "requirements.txt", "README.md", "ncsn_pipeline", "pretrained"}
+    needed = ("ncsn_pipeline/", "pretrained/", "app.py", "requirements.txt", "README.md", ".gitattributes")
+    others = {path for path in there if not path.startswith(needed)}
+    assert others and all(path in (repo_root / "README.md").read_text() for path in others)
     assert {"ncsn_pipeline/__init__.py", "ncsn_pipeline/space/page.css", "pretrained/mnist/model_index.json"} <= there
     assert {f"ncsn_pipeline/space/{part}" for part in PARTS} <= there
     assert not [path for path in there if "__pycache__" in path or path.endswith((".pyc", ".partial", ".log"))]
@@ -35,6 +37,9 @@ def test_it_starts_from_what_was_pushed(installed, hub, repo_root, tmp_path):
     copy = tmp_path / "copy"
     answer = installed.snapshot(repo_id="user/page", to=str(copy), repo_type="space")
     assert "value" in answer, answer
+    readme = (copy / "README.md").read_text()
+    pictures = re.findall(r'(?:!\[[^]]*\]\(|src(?:set)?=")([^)"]+)', readme)
+    assert len(pictures) > 16 and all(Image.open(copy / picture).width > 100 for picture in pictures)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -94,6 +99,21 @@ def test_modules_that_are_gone_go_there_too(installed, hub, repo_root, tmp_path)
     there = hub.files("user/changing", "space")
     assert "ncsn_pipeline/old.py" not in there
     assert "ncsn_pipeline/new.py" in there
+
+
+def test_links_of_the_readme_lead_to_nothing_else(tmp_path):
+    for name in ("app.py", "requirements.txt", "docs/page.md", "docs/shown.webp", "docs/a.py", "docs/other.md"):
+        (tmp_path / "root" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "root" / name).write_text("here")
+    for name in ("ncsn_pipeline", "pretrained/mnist"):
+        (tmp_path / "root" / name).mkdir(parents=True)
+    (tmp_path / "secret.md").write_text("not here")
+    (tmp_path / "root" / "README.md").write_text(
+        '[a](docs/page.md) ![b](docs/shown.webp) <a href="docs/a.py"> [c](../secret.md) [d](https://example.org/x.md) '
+        f"[e](docs) [f](#there) [g](docs/gone.md) [h]({tmp_path}/secret.md) docs/other.md"
+    )
+    files = set(space_files(tmp_path / "root")) - {"app.py", "requirements.txt", "README.md"}
+    assert files == {"docs/page.md", "docs/shown.webp", "docs/a.py"}
 
 
 def test_not_a_checkout(tmp_path):
