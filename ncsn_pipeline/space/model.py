@@ -1,12 +1,31 @@
 """The model that the page shows, loaded once, and how fast it is on this machine."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
 from ncsn_pipeline import NCSNPipeline
+
+FIRST_FACTOR = 2.0  # seen on two cores: 1.3 to 2.1
+NEWEST_SHARE = 0.5
+TIMED_CALLS, TIMED_EVALUATIONS, TIMED_SECONDS = 8, 3, 1.0
+LEAST_EVALUATIONS = 10  # of a run from which something is learned
+
+
+class Pace:
+    """How many times as long runs take as the same evaluations do at rest: their frames are drawn beside them."""
+
+    def __init__(self) -> None:
+        self.factor = FIRST_FACTOR
+
+    def learn(self, estimated: float, taken: float) -> None:
+        """Takes a finished run into account, the newest one the most.
+
+        Args:
+            estimated: seconds at rest.
+            taken: seconds that it took.
+        """
+        self.factor = self.factor ** (1 - NEWEST_SHARE) * (taken / estimated) ** NEWEST_SHARE
 
 
 @dataclass(frozen=True)
@@ -18,12 +37,14 @@ class SpaceModel:
         name: what a visitor may load the same model by.
         seconds_at_all: measured seconds of one evaluation, whatever the number of images.
         seconds_an_image: measured seconds that each image adds to it.
+        pace: of the runs so far.
     """
 
     pipeline: NCSNPipeline
     name: str
     seconds_at_all: float
     seconds_an_image: float
+    pace: Pace = field(default_factory=Pace)
 
     @classmethod
     def load(cls, source: str) -> "SpaceModel":
@@ -64,7 +85,15 @@ class SpaceModel:
         return config.in_channels * config.sample_size**2
 
     def seconds(self, evaluations: int, images: int) -> float:
-        """Estimated duration of that many evaluations of that many images each."""
+        """Estimated duration of a run of that many evaluations of that many images each."""
+        return self.pace.factor * self._seconds_at_rest(evaluations, images)
+
+    def learn_pace(self, evaluations: int, images: int, seconds: float) -> None:
+        """Makes the next estimates better by what a run of that many evaluations took; a short one tells nothing."""
+        if evaluations >= LEAST_EVALUATIONS:
+            self.pace.learn(self._seconds_at_rest(evaluations, images), seconds)
+
+    def _seconds_at_rest(self, evaluations: int, images: int) -> float:
         return evaluations * (self.seconds_at_all + images * self.seconds_an_image)
 
 
@@ -76,14 +105,11 @@ def name_of(source: str) -> str:
     return "/".join(folder.parts[-2:] if folder.parent.name == "pretrained" else folder.parts[-1:])
 
 
-@torch.no_grad()
 def _seconds(pipeline: NCSNPipeline, images: int) -> float:
-    """The best of a few timed evaluations, the first of which warms up."""
-    config = pipeline.unet.config
-    x = torch.zeros(images, config.in_channels, config.sample_size, config.sample_size)
-    timed = []
-    for _ in range(4):
+    """Of one evaluation in a call of the pipeline: the best of a few calls; a network that is slow has one."""
+    timed: list[float] = []
+    while len(timed) < TIMED_CALLS and sum(timed) < TIMED_SECONDS:
         start = time.perf_counter()
-        pipeline.unet(x, torch.tensor(1.0))
+        pipeline(batch_size=images, num_inference_steps=TIMED_EVALUATIONS, output_type="pt")
         timed.append(time.perf_counter() - start)
-    return min(timed[1:])
+    return min(timed) / TIMED_EVALUATIONS

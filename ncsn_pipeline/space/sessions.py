@@ -23,7 +23,13 @@ Outputs = tuple[Any, ...]
 
 
 class SessionRuns:
-    """What the answers of every tab with runs have in common; one object serves all visitors."""
+    """What the answers of every tab with runs have in common; one object serves all visitors.
+
+    A tab names how many outputs a run has, and which of them is the line of status.
+    """
+
+    num_outputs: int
+    status_at: int
 
     def __init__(self) -> None:
         self._stops: dict[str, threading.Event] = {}
@@ -35,7 +41,11 @@ class SessionRuns:
 
     def only_status(self, text: str, kind: str = "") -> Outputs:
         """All outputs of a run, of which the line of status alone changes."""
-        raise NotImplementedError
+        return self.outputs(*[gr.skip()] * self.status_at, self.status(text, kind))
+
+    def outputs(self, *values: Any) -> Outputs:
+        """All outputs of a run, those that are not given left as they are."""
+        return (*values, *[gr.skip()] * (self.num_outputs - len(values)))
 
     def answered(self, request: gr.Request, work: Callable[[threading.Event], Iterator[Outputs]]) -> Iterator[Outputs]:
         """What `work` yields; the event that it is given is set when the run is to end.

@@ -13,7 +13,13 @@ from ncsn_pipeline.space.run import SamplingRun
 from ncsn_pipeline.space.samplers import SAMPLERS
 
 GOOD = {"sampler": "consistent", "ladder": "geometric", "sigma_max": 5.5, "sigma_min": 1 / 30, "num_levels": 7}
-GOOD |= {"steps_per_level": 3, "step_mode": "automatic", "step_fraction": 0.1, "digit": "each", "guidance_scale": 1}
+GOOD |= {
+    "steps_per_level": 3,
+    "step_mode": "automatic",
+    "step_fraction": 0.1,
+    "class_label": "each",
+    "guidance_scale": 1,
+}
 GOOD |= {"num_images": 6, "seed": 5}
 
 
@@ -41,9 +47,9 @@ def last_frame(pipeline, chosen):
         *({"sampler": name} for name in SAMPLERS),
         *({"sampler": name, "ladder": "karras"} for name in SAMPLERS),
         {"sampler": "langevin", "step_mode": "fraction", "step_fraction": 0.3, "ladder": "uniform"},
-        {"digit": "drawn", "guidance_scale": 2.3},
-        {"digit": "2"},
-        {"digit": "none"},
+        {"class_label": "drawn", "guidance_scale": 2.3},
+        {"class_label": "2"},
+        {"class_label": "none"},
     ],
 )
 def test_the_program_gives_the_images_of_the_page(folder, changed):
@@ -70,7 +76,7 @@ def test_the_ladder_that_is_shown_is_the_one_that_is_walked(folder, name, ladder
 def test_a_step_follows_the_score_as_far_as_it_is_said_to(folder, name):
     """A step is x + alpha s; the noise of consistent sampling has no part along s, give or take 4 standard errors."""
     pipeline = NCSNPipeline.from_pretrained(folder)
-    chosen = settings(sampler=name, digit="none", num_levels=2)
+    chosen = settings(sampler=name, class_label="none", num_levels=2)
     sampled = pipeline_for(chosen, pipeline)
     sampled._set_timesteps(*((None, "cpu", {"sigmas": ladder_of(chosen)}) if name == "consistent" else (2, "cpu", {})))
     x = sampled._start(64, None, None, "cpu")

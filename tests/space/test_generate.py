@@ -15,7 +15,7 @@ from ncsn_pipeline.space.grid import image_grid
 
 pytestmark = pytest.mark.browser
 
-RUN = {"sigma_max": 4, "sigma_min": 0.05, "num_levels": 6, "digit": "each", "num_images": 10, "seed": 3}
+RUN = {"sigma_max": 4, "sigma_min": 0.05, "num_levels": 6, "class_label": "each", "num_images": 10, "seed": 3}
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_a_view_can_be_shared(page, address, browser):
 def test_another_model_brings_its_own_controls(page, browser):
     page.get_by_role("button", name="The same images in Python").click()
     choose(page, "model", "colour")
-    expect(page.locator("#digit")).to_be_hidden()
+    expect(page.locator("#class-label")).to_be_hidden()
     expect(page.locator("#sigma-max input[type=number]")).to_have_value("8")
     fill(page, "levels", 5)
     expect(page.locator("#code")).to_contain_text('from_pretrained("colour")')
@@ -192,7 +192,7 @@ def test_another_model_brings_its_own_controls(page, browser):
         other = visitor.new_page()
         other.goto(page.url)
         expect(other.locator("#cost")).to_contain_text("5 network evaluations of 16 images")
-        expect(other.locator("#digit")).to_be_hidden()
+        expect(other.locator("#class-label")).to_be_hidden()
 
 
 def test_what_costs_too_much_is_refused_before_it_runs(page):

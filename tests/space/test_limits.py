@@ -18,7 +18,7 @@ GOOD = {
     "steps_per_level": 5,
     "step_mode": "automatic",
     "step_fraction": 0.1,
-    "digit": "each",
+    "class_label": "each",
     "guidance_scale": 1,
     "num_images": 16,
     "seed": 0,
@@ -78,7 +78,7 @@ def test_a_refusal_does_not_repeat_a_long_input():
         ({"sampler": "consistent", "steps_per_level": 100}, 50, 16),
         ({}, 251, 16),
         ({"guidance_scale": 2}, 251, 32),
-        ({"guidance_scale": 2, "digit": "none"}, 251, 16),
+        ({"guidance_scale": 2, "class_label": "none"}, 251, 16),
         ({"guidance_scale": 0}, 251, 32),
         ({"num_levels": 1, "steps_per_level": 100}, 101, 16),
         ({"sampler": "dpm"}, 50, 16),
@@ -156,18 +156,18 @@ def test_what_a_sampler_does_not_have_is_left_out():
     assert check(step_mode="automatic").step_fraction is None
 
 
-@pytest.mark.parametrize("digit", ["each", "0", "9"])
-def test_a_model_without_classes_has_no_digits(digit):
-    with pytest.raises(SettingsError, match="Digit must be one of drawn, none"):
-        check(num_classes=None, digit=digit)
-    settings = check(num_classes=None, digit="drawn", guidance_scale=3)
+@pytest.mark.parametrize("class_label", ["each", "0", "9"])
+def test_a_model_without_classes_has_no_class_labels(class_label):
+    with pytest.raises(SettingsError, match="Class must be one of drawn, none"):
+        check(num_classes=None, class_label=class_label)
+    settings = check(num_classes=None, class_label="drawn", guidance_scale=3)
     assert settings.guidance_scale == 1
 
 
 def test_the_classes_are_the_model_s():
-    assert check(num_classes=3, digit="2").digit == "2"
+    assert check(num_classes=3, class_label="2").class_label == "2"
     with pytest.raises(SettingsError):
-        check(num_classes=3, digit="3")
+        check(num_classes=3, class_label="3")
 
 
 def test_the_ends_of_a_range_belong_to_it():

@@ -53,3 +53,16 @@ def test_the_one_unused_for_longest_is_forgotten(model_folder, other_model_folde
 def test_a_page_without_a_model_is_refused():
     with pytest.raises(ValueError, match="at least one model"):
         SpaceModels([])
+
+
+def test_estimates_come_to_what_runs_take(models):
+    model = models.default
+    estimated = model.seconds(100, 8)
+    for _ in range(12):
+        model.learn_pace(50, 8, 3 * estimated / 2)
+    assert model.seconds(100, 8) == pytest.approx(3 * estimated, rel=1e-3)
+    model.learn_pace(9, 8, 1000.0)
+    assert model.seconds(100, 8) == pytest.approx(3 * estimated, rel=1e-3)
+    for _ in range(12):
+        model.learn_pace(100, 8, estimated)
+    assert model.seconds(200, 8) == pytest.approx(2 * estimated, rel=1e-3)

@@ -60,12 +60,12 @@ def test_what_is_no_choice_is_refused(name, value):
     "changed, evaluations, images",
     [
         ({}, 97, 8),
-        ({"repeats": 1}, 25, 8),
+        ({"steps_per_level": 1}, 25, 8),
         ({"sampler": "langevin"}, 101, 8),
         ({"task": "edit"}, 25, 8),
         ({"task": "edit", "sampler": "langevin"}, 101, 8),
         ({"guidance_scale": 3}, 97, 8),
-        ({"guidance_scale": 3, "digit": "4"}, 97, 16),
+        ({"guidance_scale": 3, "class_label": "4"}, 97, 16),
     ],
 )
 def test_the_cost_is_counted(changed, evaluations, images):
@@ -74,11 +74,11 @@ def test_the_cost_is_counted(changed, evaluations, images):
 
 
 def test_the_budget_is_a_bound_and_noise_must_be_known():
-    nearest = "at most 10 image(s) or at most 125 levels or at most 12 times each step."
+    nearest = "at most 10 image(s) or at most 125 levels or at most 12 steps per level."
     with pytest.raises(SettingsError, match=f"{BUDGET:,}.*{re.escape(nearest)}"):
-        check(num_levels=200, repeats=20, num_images=16)
+        check(num_levels=200, steps_per_level=20, num_images=16)
     with pytest.raises(SettingsError, match=r"nearest allowed: at most 15 image\(s\) or at most 125 levels"):
-        check(num_levels=126, repeats=20, num_images=16)
+        check(num_levels=126, steps_per_level=20, num_images=16)
     with pytest.raises(SettingsError, match="at most 3,"):
         check_repair(**DEFAULTS | {"task": "edit", "start_sigma": 4}, num_classes=None, trained_range=(0.01, 3.0))
 
@@ -231,7 +231,7 @@ def test_a_visitor_marks_with_the_mouse_and_the_kept_pixels_survive(page):
     button(page, "Clear").click()
     drag(page, (1.5, 2.5), (6.5, 2.5))
     fill(page, "repair-levels", 6)
-    fill(page, "repair-repeats", 2)
+    fill(page, "repair-steps", 2)
     expect(page.locator("#repair-cost")).to_contain_text("11 network evaluations of 8 images")
     button(page, "Paint").click()
     wait_for_status(page, "Done: 11 evaluations")
@@ -302,7 +302,7 @@ def test_examples_and_uploads_come_to_the_canvas(page, tmp_path):
 @pytest.mark.browser
 def test_stop_in_a_slow_browser_and_a_refusal(page):
     fill(page, "repair-levels", 200)
-    fill(page, "repair-repeats", 20)
+    fill(page, "repair-steps", 20)
     fill(page, "repair-images", 16)
     expect(page.locator("#repair-cost .error")).to_contain_text("a run may cost")
     fill(page, "repair-images", 10)
@@ -346,10 +346,10 @@ def test_a_phone_is_wide_enough_and_the_keyboard_paints(page):
 @pytest.mark.parametrize(
     "changed",
     [
-        {"digit": "3", "guidance_scale": 1.5},
-        {"sampler": "langevin", "repeats": 2},
+        {"class_label": "3", "guidance_scale": 1.5},
+        {"sampler": "langevin", "steps_per_level": 2},
         {"task": "edit", "start_sigma": 0.3},
-        {"task": "edit", "sampler": "langevin", "repeats": 2},
+        {"task": "edit", "sampler": "langevin", "steps_per_level": 2},
     ],
 )
 def test_the_endpoint_gives_the_images_of_the_snippet(address, model_folder, tmp_path, monkeypatch, changed):

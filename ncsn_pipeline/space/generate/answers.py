@@ -15,7 +15,7 @@ from ..models import SpaceModels
 from ..pictures import new_folder, save_animation
 from ..presets import preset_note
 from ..run import Frame, SamplingRun
-from ..sessions import Outputs, SessionRuns
+from ..sessions import SessionRuns
 from . import report
 from .call import call_arguments, pipeline_for, python_snippet
 from .controls import class_choices, defaults
@@ -34,13 +34,11 @@ INPUTS = (
     "steps_per_level",
     "step_mode",
     "step_fraction",
-    "digit",
+    "class_label",
     "guidance_scale",
     "num_images",
     "seed",
 )
-# What `generate` yields: samples, denoised, status, code, trajectory, statistics, grid, animation, program.
-OUTPUTS = 9
 
 Update = dict[str, Any]
 
@@ -51,6 +49,9 @@ class GenerateAnswers(SessionRuns):
     Args:
         models: what to sample from.
     """
+
+    # Of a run: samples, denoised, status, code, trajectory, statistics, grid, animation, program.
+    num_outputs, status_at = 9, 2
 
     def __init__(self, models: SpaceModels) -> None:
         super().__init__()
@@ -77,7 +78,7 @@ class GenerateAnswers(SessionRuns):
         steps_per_level: int,
         step_mode: str,
         step_fraction: float,
-        digit: str,
+        class_label: str,
         guidance_scale: float,
         num_images: int,
         seed: int,
@@ -86,7 +87,7 @@ class GenerateAnswers(SessionRuns):
         try:
             chosen, settings = self.check(
                 model, sampler, ladder, sigma_max, sigma_min, num_levels, steps_per_level,
-                step_mode, step_fraction, digit, guidance_scale, num_images, seed,
+                step_mode, step_fraction, class_label, guidance_scale, num_images, seed,
             )  # fmt: skip
             return (
                 report.ladder_plots(settings, chosen),
@@ -108,7 +109,7 @@ class GenerateAnswers(SessionRuns):
         steps_per_level: int,
         step_mode: str,
         step_fraction: float,
-        digit: str,
+        class_label: str,
         guidance_scale: float,
         num_images: int,
         seed: int,
@@ -121,28 +122,25 @@ class GenerateAnswers(SessionRuns):
         """
         values = (
             model, sampler, ladder, sigma_max, sigma_min, num_levels, steps_per_level,
-            step_mode, step_fraction, digit, guidance_scale, num_images, seed,
+            step_mode, step_fraction, class_label, guidance_scale, num_images, seed,
         )  # fmt: skip
         yield from self.answered(request, lambda stop: self._run(*self.check(*values), stop))
 
-    def only_status(self, text: str, kind: str = "") -> Outputs:
-        """All outputs of a run, of which the line of status alone changes."""
-        return _padded(gr.skip(), gr.skip(), self.status(text, kind))
-
     def _run(self, model: SpaceModel, settings: GenerateSettings, stop: threading.Event) -> Iterator[tuple[Any, ...]]:
         snippet = python_snippet(settings, model.num_classes, model.name)
-        columns = row_of_classes(settings.num_images, model.num_classes) if settings.digit == "each" else None
+        columns = row_of_classes(settings.num_images, model.num_classes) if settings.class_label == "each" else None
         run = self._sampling(model, settings, stop)
         for frame in run.frames():
             status = messages.progress(frame, run)
             pictures = (image_grid(frame.samples, columns), image_grid(frame.denoised, columns))
             if not frame.final:
-                yield _padded(*pictures, status, snippet)
+                yield self.outputs(*pictures, status, snippet)
+        model.learn_pace(frame.evaluation, settings.images_per_evaluation, run.seconds)
         folder = new_folder()
         saved = [folder / name for name in (f"ncsn-seed-{settings.seed}.png", "denoised.png")]
         for picture, path in zip(pictures, saved, strict=True):
             picture.save(path)
-        yield _padded(*map(str, saved), status, snippet)
+        yield self.outputs(*map(str, saved), status, snippet)
         yield (*map(str, saved), status, snippet, *self._keepsakes(run, frame, columns, saved[0], snippet))
 
     @staticmethod
@@ -164,7 +162,7 @@ class GenerateAnswers(SessionRuns):
         chosen = self.models.get(model)
         default, classes = defaults(chosen), bool(chosen.num_classes)
         return (
-            gr.update(choices=class_choices(chosen), value=default["digit"], visible=classes),
+            gr.update(choices=class_choices(chosen), value=default["class_label"], visible=classes),
             gr.update(value=default["guidance_scale"], visible=classes),
             *(gr.update(value=default[name]) for name in ("num_images", "sigma_max", "sigma_min")),
         )
@@ -188,8 +186,3 @@ class GenerateAnswers(SessionRuns):
     def _sampling(model: SpaceModel, settings: GenerateSettings, stop: threading.Event) -> SamplingRun:
         pipeline = pipeline_for(settings, model.pipeline)
         return SamplingRun(pipeline, call_arguments(settings, model.num_classes), stop, DEADLINE_SECONDS)
-
-
-def _padded(*values: Any) -> tuple[Any, ...]:
-    """A full set of outputs, those that are not given left as they are."""
-    return (*values, *[gr.skip()] * (OUTPUTS - len(values)))

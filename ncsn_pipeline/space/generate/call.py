@@ -47,11 +47,11 @@ def step_sizes(settings: GenerateSettings, sigmas: Tensor) -> Tensor:
 
 def labels_of(settings: GenerateSettings, num_classes: int | None) -> list[int] | int | str | None:
     """The `class_labels` of the call."""
-    if num_classes is None or settings.digit == "drawn":
+    if num_classes is None or settings.class_label == "drawn":
         return None
-    if settings.digit == "each":
+    if settings.class_label == "each":
         return [i % num_classes for i in range(settings.num_images)]
-    return "none" if settings.digit == "none" else int(settings.digit)
+    return "none" if settings.class_label == "none" else int(settings.class_label)
 
 
 def pipeline_for(settings: GenerateSettings, pipeline: NCSNPipeline) -> NCSNPipeline:

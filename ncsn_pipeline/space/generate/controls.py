@@ -15,7 +15,7 @@ STEP_NAMES = [("Automatic", "automatic"), ("By hand", "fraction")]
 
 
 def defaults(model: SpaceModel) -> dict[str, str | float]:
-    """What the page starts with: the model's own range of noise, 50 evaluations, each digit twice."""
+    """What the page starts with: the model's own range of noise, 50 evaluations, each class twice."""
     low, high = model.trained_range
     return {
         "model": model.name,
@@ -27,7 +27,7 @@ def defaults(model: SpaceModel) -> dict[str, str | float]:
         "steps_per_level": 5,
         "step_mode": "automatic",
         "step_fraction": 0.1,
-        "digit": "each" if model.num_classes else "drawn",
+        "class_label": "each" if model.num_classes else "drawn",
         "guidance_scale": 1,
         "num_images": 20 if model.num_classes else 16,
         "seed": 0,
@@ -41,9 +41,9 @@ def _within(value: float, ends: tuple[float, float]) -> float:
 def class_choices(model: SpaceModel) -> list[tuple[str, str]]:
     """Names and values of what can be asked of a model with these classes."""
     classes = model.num_classes
-    digits = [(f"{label}", f"{label}") for label in range(classes or 0)]
+    labels = [(f"{label}", f"{label}") for label in range(classes or 0)]
     one_of_each = [("One of each, in turn", "each")] if classes else []
-    return [("Drawn at random", "drawn"), *one_of_each, *digits, ("None (no class given)", "none")]
+    return [("Drawn at random", "drawn"), *one_of_each, *labels, ("None (no class given)", "none")]
 
 
 def image_controls(models: SpaceModels) -> dict[str, Component]:
@@ -59,20 +59,20 @@ def image_controls(models: SpaceModels) -> dict[str, Component]:
             visible=len(models.names) > 1,
             elem_id="model",
         ),
-        "digit": gr.Dropdown(
+        "class_label": gr.Dropdown(
             class_choices(models.default),
-            value=default["digit"],
-            label="Digit",
+            value=default["class_label"],
+            label="Class",
             filterable=False,
             visible=bool(classes),
-            elem_id="digit",
+            elem_id="class-label",
         ),
         "guidance_scale": gr.Slider(
             *shared.GUIDANCE,
             value=default["guidance_scale"],
             step=0.1,
             label="Guidance",
-            info="How far to go towards the digit. At 1 costs nothing; other values double the work.",
+            info="How far to go towards the class. At 1 costs nothing; other values double the work.",
             visible=bool(classes),
         ),
         "num_images": gr.Slider(

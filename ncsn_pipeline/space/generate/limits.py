@@ -32,7 +32,7 @@ class GenerateSettings:
         num_levels: L.
         steps_per_level: Langevin steps T at each level; 1 for the other samplers.
         step_fraction: the step size as a fraction of its limit 2 sigma_L²; `None` for technique 4's.
-        digit: `"drawn"`, `"each"`, `"none"`, or the number of a class as a string.
+        class_label: `"drawn"`, `"each"`, `"none"`, or the number of a class as a string.
         guidance_scale: w; 1 means no guidance.
         num_images: number of images.
         seed: of the random generator.
@@ -45,7 +45,7 @@ class GenerateSettings:
     num_levels: int
     steps_per_level: int
     step_fraction: float | None
-    digit: str
+    class_label: str
     guidance_scale: float
     num_images: int
     seed: int
@@ -72,7 +72,7 @@ def check_generate(
     steps_per_level: Any,
     step_mode: Any,
     step_fraction: Any,
-    digit: Any,
+    class_label: Any,
     guidance_scale: Any,
     num_images: Any,
     seed: Any,
@@ -92,8 +92,10 @@ def check_generate(
     steps_per_level = check_whole("Steps per level", steps_per_level, *STEPS_PER_LEVEL)
     step_mode = check_choice("Step size", step_mode, STEP_MODES)
     step_fraction = check_number("Step size as a fraction of its limit", step_fraction, *STEP_FRACTION)
-    digits = [str(label) for label in range(num_classes or 0)]
-    digit = check_choice("Digit", digit, ("drawn", "each", "none", *digits) if digits else ("drawn", "none"))
+    labels = [str(label) for label in range(num_classes or 0)]
+    class_label = check_choice(
+        "Class", class_label, ("drawn", "each", "none", *labels) if labels else ("drawn", "none")
+    )
     guidance_scale = check_number("Guidance", guidance_scale, *GUIDANCE)
     num_images = check_whole("Number of images", num_images, *IMAGES)
     seed = check_whole("Seed", seed, *SEED)
@@ -122,8 +124,8 @@ def check_generate(
         num_levels=num_levels,
         steps_per_level=steps_per_level if langevin else 1,
         step_fraction=step_fraction if langevin and step_mode == "fraction" else None,
-        digit=digit,
-        guidance_scale=guidance_scale if digits and digit != "none" else 1.0,
+        class_label=class_label,
+        guidance_scale=guidance_scale if labels and class_label != "none" else 1.0,
         num_images=num_images,
         seed=seed,
     )

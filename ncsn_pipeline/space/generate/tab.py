@@ -119,15 +119,15 @@ class GenerateTab:
         chosen = controls["model"].input(
             self.answers.choose_model,
             controls["model"],
-            [controls[name] for name in ("digit", "guidance_scale", "num_images", "sigma_max", "sigma_min")],
+            [controls[name] for name in ("class_label", "guidance_scale", "num_images", "sigma_max", "sigma_min")],
             api_name="choose_model",
             api_description="Sets the controls of this session to a model's classes and range of noise levels.",
             **QUIET,
         )
         chosen.then(self.answers.preview, self.inputs, previewed, api_visibility="private", **PREVIEW)
-        controls["digit"].input(
+        controls["class_label"].input(
             self.whole_rows,
-            [controls["model"], controls["digit"], controls["num_images"]],
+            [controls["model"], controls["class_label"], controls["num_images"]],
             controls["num_images"],
             **PRIVATE,
         )
@@ -168,7 +168,7 @@ class GenerateTab:
             restored.then(
                 self.classes,
                 self.controls["model"],
-                [self.controls["digit"], self.controls["guidance_scale"]],
+                [self.controls["class_label"], self.controls["guidance_scale"]],
                 **PRIVATE,
             ).then(self.answers.preview, self.inputs, self.previewed, api_visibility="private", **PREVIEW)
         page.unload(self.answers.leave)
@@ -189,10 +189,10 @@ class GenerateTab:
         note, values = self.answers.preset(index, model)
         return [note, *values.values()]
 
-    def whole_rows(self, model: str, digit: str, num_images: float) -> dict[str, Any]:
-        """Rounds the number of images to whole rows where each digit is asked for in turn."""
+    def whole_rows(self, model: str, class_label: str, num_images: float) -> dict[str, Any]:
+        """Rounds the number of images to whole rows where each class is asked for in turn."""
         classes = self.models.get(model).num_classes
-        if digit != "each" or not isinstance(num_images, int | float) or not classes or classes > 64:
+        if class_label != "each" or not isinstance(num_images, int | float) or not classes or classes > 64:
             return gr.skip()
         return gr.update(value=min(max(round(num_images / classes), 1), 64 // classes) * classes)
 

@@ -28,6 +28,9 @@ Runs = list[PastRun]
 class LearnAnswers(SessionRuns):
     """The functions behind the tab's events; one object serves all visitors."""
 
+    # Of a training: status, loss, numbers, pictures, the dilemma, the session's runs.
+    num_outputs, status_at = 6, 0
+
     def preview(
         self, data: str, objective: str, sigma: float, num_steps: int, seed: int, runs: Runs | None
     ) -> tuple[str | Update, str, str | Update]:
@@ -82,10 +85,6 @@ class LearnAnswers(SessionRuns):
         values = (data, objective, sigma, num_steps, seed)
         yield from self.answered(request, lambda stop: self._train_all(check_learn(*values), runs or [], stop))
 
-    def only_status(self, text: str, kind: str = "") -> Outputs:
-        """All outputs of a training, of which the line of status alone changes."""
-        return _padded(self.status(text, kind))
-
     def _train_one(self, settings: LearnSettings, runs: Runs, stop: threading.Event) -> Iterator[Outputs]:
         return self._training(settings, runs, stop, TRAIN_SECONDS, f"σ = {settings.sigma:g}. ")
 
@@ -108,30 +107,26 @@ class LearnAnswers(SessionRuns):
     ) -> Iterator[Outputs]:
         run, panels = LearnRun(settings, stop, seconds), Panels(settings)
         least = run.least_loss()
-        yield (
+        yield self.outputs(
             messages.status(f"{prefix}Training …", of=settings.num_steps, kind="running"),
             report.loss([], settings, least, runs),
             gr.skip(),
             panels.html(),
-            gr.skip(),
-            gr.skip(),
         )
         for frame, final in enumerate(run.frames(), 1):
             if final:
                 break
             step = len(run.losses)
             words = f"{prefix}Step {step:,} of {settings.num_steps:,} · loss {run.losses[-1]:,.3g}"
-            yield (
+            yield self.outputs(
                 messages.status(words, step, settings.num_steps, kind="running"),
                 report.loss(run.losses, settings, least, runs),
                 gr.skip(),
                 panels.html(run) if frame % FRAMES_A_PICTURE == 1 else gr.skip(),
-                gr.skip(),
-                gr.skip(),
             )
         text, kind = self._ending(run)
         if not run.losses:
-            yield _padded(messages.status(prefix + text, 0, settings.num_steps, kind=kind))
+            yield self.outputs(messages.status(prefix + text, 0, settings.num_steps, kind=kind))
             return
         drawn = run.draw()
         distance = None if drawn is None else report.distance_to_data(settings, drawn)
@@ -156,8 +151,3 @@ class LearnAnswers(SessionRuns):
         if run.timed_out:
             return f"Ended after {run.deadline:.0f} s, the most a training may take, at {so_far}", "stopped"
         return f"Stopped at {so_far}", "stopped"
-
-
-def _padded(status: str) -> Outputs:
-    """A full set of outputs, all but the status left as they are."""
-    return (status, *[gr.skip()] * 5)

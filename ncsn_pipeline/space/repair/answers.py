@@ -14,7 +14,7 @@ from ..limits import DEADLINE_SECONDS
 from ..model import SpaceModel
 from ..pictures import new_folder
 from ..run import Frame, SamplingRun
-from ..sessions import Outputs, SessionRuns
+from ..sessions import SessionRuns
 from .call import IMAGE_FILE, MASK_FILE, as_picture, repair_arguments, repair_pipeline, repair_snippet
 from .canvas import canvas_value, examples, fitted_picture, right_half
 from .controls import DEFAULTS
@@ -25,15 +25,13 @@ INPUTS = (
     "task",
     "sampler",
     "num_levels",
-    "repeats",
+    "steps_per_level",
     "start_sigma",
-    "digit",
+    "class_label",
     "guidance_scale",
     "num_images",
     "seed",
 )
-# What `repair` yields: given, results, status, code, and the files of the results, the image and the mask.
-OUTPUTS = 7
 COLUMNS = 4
 MARK = (99, 102, 241)
 
@@ -46,6 +44,9 @@ class RepairAnswers(SessionRuns):
     Args:
         model: what to repair with.
     """
+
+    # Of a run: given, results, status, code, and the files of the results, the image and the mask.
+    num_outputs, status_at = 7, 2
 
     def __init__(self, model: SpaceModel) -> None:
         super().__init__()
@@ -67,9 +68,9 @@ class RepairAnswers(SessionRuns):
         task: str,
         sampler: str,
         num_levels: int,
-        repeats: int,
+        steps_per_level: int,
         start_sigma: float,
-        digit: str,
+        class_label: str,
         guidance_scale: float,
         num_images: int,
         seed: int,
@@ -77,7 +78,7 @@ class RepairAnswers(SessionRuns):
         """What a run with these settings costs, and its Python; where they are refused, why."""
         try:
             settings = self.check(
-                task, sampler, num_levels, repeats, start_sigma, digit, guidance_scale, num_images, seed
+                task, sampler, num_levels, steps_per_level, start_sigma, class_label, guidance_scale, num_images, seed
             )
         except ValueError as error:
             return messages.refusal(str(error)), gr.skip()
@@ -89,9 +90,9 @@ class RepairAnswers(SessionRuns):
         task: str,
         sampler: str,
         num_levels: int,
-        repeats: int,
+        steps_per_level: int,
         start_sigma: float,
-        digit: str,
+        class_label: str,
         guidance_scale: float,
         num_images: int,
         seed: int,
@@ -102,14 +103,13 @@ class RepairAnswers(SessionRuns):
         Raises:
             gr.Error: for inputs that are refused and for runs that fail, with the reason.
         """
-        values = (task, sampler, num_levels, repeats, start_sigma, digit, guidance_scale, num_images, seed)
+        values = (
+            task, sampler, num_levels, steps_per_level, start_sigma,
+            class_label, guidance_scale, num_images, seed,
+        )  # fmt: skip
         yield from self.answered(
             request, lambda stop: self._run(self.check(*values), *check_canvas(canvas, self.shape), stop)
         )
-
-    def only_status(self, text: str, kind: str = "") -> Outputs:
-        """All outputs of a run, of which the line of status alone changes."""
-        return _padded(gr.skip(), gr.skip(), self.status(text, kind))
 
     def _run(
         self, settings: RepairSettings, image: np.ndarray, mask: np.ndarray, stop: threading.Event
@@ -121,14 +121,15 @@ class RepairAnswers(SessionRuns):
         folder = new_folder()
         given = folder / "given.png"  # written once: written again while a browser reads it, it would arrive broken
         self._given(settings, image, mask).save(given)
-        yield _padded(str(given))
+        yield self.outputs(str(given))
         snippet = self._snippet(settings)
         run = self._sampling(settings, image, mask, stop)
         for frame in run.frames():
             status = messages.progress(frame, run)
             results = self._results(frame, image, mask)
             if not frame.final:
-                yield _padded(gr.skip(), results, status, snippet)
+                yield self.outputs(gr.skip(), results, status, snippet)
+        self.model.learn_pace(frame.evaluation, settings.images_per_evaluation, run.seconds)
         saved = {folder / f"results-seed-{settings.seed}.png": results, folder / IMAGE_FILE: as_picture(image)}
         if settings.task == "inpaint":
             saved[folder / MASK_FILE] = as_picture(mask[..., None] * np.uint8(255))
@@ -180,8 +181,3 @@ class RepairAnswers(SessionRuns):
             SettingsError: for what is no picture.
         """
         return canvas_value(fitted_picture(picture, self.shape), right_half(self.shape))
-
-
-def _padded(*values: Any) -> tuple[Any, ...]:
-    """A full set of outputs, those that are not given left as they are."""
-    return (*values, *[gr.skip()] * (OUTPUTS - len(values)))

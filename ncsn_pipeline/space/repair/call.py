@@ -30,11 +30,11 @@ def repair_arguments(settings: RepairSettings, image: np.ndarray, mask: np.ndarr
     arguments["generator"] = torch.Generator().manual_seed(settings.seed)
     arguments["sigmas"] = list(settings.sigmas)
     if settings.sampler == "langevin":
-        arguments |= {"steps_per_level": settings.repeats, "resample_steps": 1}
+        arguments |= {"steps_per_level": settings.steps_per_level, "resample_steps": 1}
     elif settings.task == "inpaint":
-        arguments["resample_steps"] = settings.repeats
-    if settings.digit != "none":
-        arguments["class_labels"] = int(settings.digit)
+        arguments["resample_steps"] = settings.steps_per_level
+    if settings.class_label != "none":
+        arguments["class_labels"] = int(settings.class_label)
     if settings.guidance_scale != 1:
         arguments["guidance_scale"] = settings.guidance_scale
     return arguments
@@ -55,11 +55,11 @@ def repair_snippet(settings: RepairSettings, model_name: str, trained_range: tup
         f"sigmas=geometric_ladder({high!r}, {low!r}, {settings.num_levels})",
     ]
     if settings.sampler == "langevin":
-        lines += [f"steps_per_level={settings.repeats}", "resample_steps=1"]
+        lines += [f"steps_per_level={settings.steps_per_level}", "resample_steps=1"]
     elif settings.task == "inpaint":
-        lines.append(f"resample_steps={settings.repeats}")
-    if settings.digit != "none":
-        lines.append(f"class_labels={settings.digit}")
+        lines.append(f"resample_steps={settings.steps_per_level}")
+    if settings.class_label != "none":
+        lines.append(f"class_labels={settings.class_label}")
     if settings.guidance_scale != 1:
         lines.append(f"guidance_scale={settings.guidance_scale!r}")
     arguments = "\n".join(f"    {line}," for line in lines)

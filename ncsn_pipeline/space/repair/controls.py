@@ -14,20 +14,20 @@ DEFAULTS = {
     "task": "inpaint",
     "sampler": "consistent",
     "num_levels": 25,
-    "repeats": 4,
+    "steps_per_level": 4,
     "start_sigma": 0.7,
-    "digit": "none",
+    "class_label": "none",
     "guidance_scale": 1,
     "num_images": 8,
     "seed": 0,
 }
 SAMPLER_NAMES = [("Consistent annealed", "consistent"), ("Annealed Langevin", "langevin")]
-# What the same count is called: label and information.
-REPEATS_OF_CONSISTENT = (
-    "Times each step is taken",
-    "Back up by as much noise, and down again: at 1, new strokes meet kept ones only by chance.",
+# What the steps of a level are to each sampler.
+STEPS_OF_CONSISTENT = (
+    "Each level's step is taken this often, back up by as much noise between: at 1, new strokes meet kept ones only by "
+    "chance."
 )
-REPEATS_OF_LANGEVIN = ("Steps per level", "Of Langevin dynamics, at every noise level.")
+STEPS_OF_LANGEVIN = "Of Langevin dynamics, at every noise level."
 
 
 def task_control() -> gr.Radio:
@@ -40,7 +40,7 @@ def task_control() -> gr.Radio:
 def result_controls(model: SpaceModel) -> dict[str, Component]:
     """What to paint: class, guidance, number of results and seed."""
     classes = model.num_classes
-    digits = [(f"{label}", f"{label}") for label in range(classes or 0)]
+    labels = [(f"{label}", f"{label}") for label in range(classes or 0)]
     return {
         "start_sigma": gr.Slider(
             *limits.START_SIGMA,
@@ -51,20 +51,20 @@ def result_controls(model: SpaceModel) -> dict[str, Component]:
             visible=False,
             elem_id="repair-start",
         ),
-        "digit": gr.Dropdown(
-            [("Not known", "none"), *digits],
-            value=DEFAULTS["digit"],
-            label="Digit",
+        "class_label": gr.Dropdown(
+            [("Not known", "none"), *labels],
+            value=DEFAULTS["class_label"],
+            label="Class",
             filterable=False,
             visible=bool(classes),
-            elem_id="repair-digit",
+            elem_id="repair-class-label",
         ),
         "guidance_scale": gr.Slider(
             *shared.GUIDANCE,
             value=DEFAULTS["guidance_scale"],
             step=0.1,
             label="Guidance",
-            info="How far to go towards the digit. Other values than 1 double the work.",
+            info="How far to go towards the class. Other values than 1 double the work.",
             visible=False,
             elem_id="repair-guidance",
         ),
@@ -86,12 +86,12 @@ def sampler_controls() -> dict[str, Component]:
         "num_levels": gr.Slider(
             2, shared.LEVELS[1], value=DEFAULTS["num_levels"], step=1, label="Number of levels", elem_id="repair-levels"
         ),
-        "repeats": gr.Slider(
-            *limits.REPEATS,
-            value=DEFAULTS["repeats"],
+        "steps_per_level": gr.Slider(
+            *limits.STEPS_PER_LEVEL,
+            value=DEFAULTS["steps_per_level"],
             step=1,
-            label=REPEATS_OF_CONSISTENT[0],
-            info=REPEATS_OF_CONSISTENT[1],
-            elem_id="repair-repeats",
+            label="Steps per level",
+            info=STEPS_OF_CONSISTENT,
+            elem_id="repair-steps",
         ),
     }

@@ -13,7 +13,7 @@ from ..limits import GUIDANCE, LEVELS, SEED, SettingsError, check_choice, check_
 
 TASKS = ("inpaint", "edit")
 REPAIR_SAMPLERS = ("consistent", "langevin")
-REPEATS = (1, 20)
+STEPS_PER_LEVEL = (1, 20)
 COMPLETIONS = (1, 16)
 START_SIGMA = (0.05, 5.0)
 
@@ -26,9 +26,9 @@ class RepairSettings:
         task: `"inpaint"` paints what is marked, `"edit"` everything, from the image with noise.
         sampler: one of `REPAIR_SAMPLERS`.
         num_levels: L.
-        repeats: how often each step is taken; for Langevin dynamics, its steps at each level.
+        steps_per_level: how often each step is taken; for Langevin dynamics, its steps at each level.
         start_sigma: the noise that an edit starts with, in data units; `None` for inpainting.
-        digit: `"none"` where it is not known, or the number of a class as a string.
+        class_label: `"none"` where it is not known, or the number of a class as a string.
         guidance_scale: w; 1 means no guidance.
         num_images: completions.
         seed: of the random generator.
@@ -38,9 +38,9 @@ class RepairSettings:
     task: str
     sampler: str
     num_levels: int
-    repeats: int
+    steps_per_level: int
     start_sigma: float | None
-    digit: str
+    class_label: str
     guidance_scale: float
     num_images: int
     seed: int
@@ -50,8 +50,8 @@ class RepairSettings:
     def evaluations(self) -> int:
         """Number of network evaluations; the last step, which denoises, is taken once."""
         if self.sampler == "langevin":
-            return self.num_levels * self.repeats + 1
-        return (self.num_levels - 1) * (self.repeats if self.task == "inpaint" else 1) + 1
+            return self.num_levels * self.steps_per_level + 1
+        return (self.num_levels - 1) * (self.steps_per_level if self.task == "inpaint" else 1) + 1
 
     @property
     def images_per_evaluation(self) -> int:
@@ -63,9 +63,9 @@ def check_repair(
     task: Any,
     sampler: Any,
     num_levels: Any,
-    repeats: Any,
+    steps_per_level: Any,
     start_sigma: Any,
-    digit: Any,
+    class_label: Any,
     guidance_scale: Any,
     num_images: Any,
     seed: Any,
@@ -81,10 +81,10 @@ def check_repair(
     task = check_choice("Task", task, TASKS)
     sampler = check_choice("Sampler", sampler, REPAIR_SAMPLERS)
     num_levels = check_whole("Number of levels", num_levels, max(2, LEVELS[0]), LEVELS[1])
-    repeats = check_whole("Times each step is taken", repeats, *REPEATS)
+    steps_per_level = check_whole("Steps per level", steps_per_level, *STEPS_PER_LEVEL)
     start_sigma = check_number("Noise to start from", start_sigma, *START_SIGMA)
-    digits = [str(label) for label in range(num_classes or 0)]
-    digit = check_choice("Digit", digit, ("none", *digits))
+    labels = [str(label) for label in range(num_classes or 0)]
+    class_label = check_choice("Class", class_label, ("none", *labels))
     guidance_scale = check_number("Guidance", guidance_scale, *GUIDANCE)
     low, high = trained_range
     if task == "edit":
@@ -98,16 +98,16 @@ def check_repair(
         task=task,
         sampler=sampler,
         num_levels=num_levels,
-        repeats=repeats,
+        steps_per_level=steps_per_level,
         start_sigma=start_sigma if task == "edit" else None,
-        digit=digit,
-        guidance_scale=guidance_scale if digit != "none" else 1.0,
+        class_label=class_label,
+        guidance_scale=guidance_scale if class_label != "none" else 1.0,
         num_images=check_whole("Number of results", num_images, *COMPLETIONS),
         seed=check_whole("Seed", seed, *SEED),
         sigmas=tuple(geometric_ladder(high, low, num_levels).tolist()),
     )
     # An edit by the consistent sampler takes each step once.
-    repeated = {"repeats": "times each step"} if task == "inpaint" or sampler == "langevin" else {}
+    repeated = {"steps_per_level": "steps per level"} if task == "inpaint" or sampler == "langevin" else {}
     check_budget(settings, {"num_levels": "levels"} | repeated)
     return settings
 

@@ -17,8 +17,8 @@ from .answers import INPUTS, RepairAnswers
 from .canvas import examples, pixel_canvas
 from .controls import (
     DEFAULTS,
-    REPEATS_OF_CONSISTENT,
-    REPEATS_OF_LANGEVIN,
+    STEPS_OF_CONSISTENT,
+    STEPS_OF_LANGEVIN,
     result_controls,
     sampler_controls,
     task_control,
@@ -121,10 +121,10 @@ class RepairTab:
         )
         controls["task"].change(None, controls["task"], None, js=TELL_CANVAS, **PRIVATE)
         gr.on(
-            [controls[name].change for name in ("task", "sampler", "digit")],
+            [controls[name].change for name in ("task", "sampler", "class_label")],
             self.layout,
-            [controls[name] for name in ("task", "sampler", "digit")],
-            [self.note, controls["start_sigma"], controls["repeats"], controls["guidance_scale"]],
+            [controls[name] for name in ("task", "sampler", "class_label")],
+            [self.note, controls["start_sigma"], controls["steps_per_level"], controls["guidance_scale"]],
             **PRIVATE,
         )
         connect_new_seed(self.seed_button, controls["seed"])
@@ -164,16 +164,16 @@ class RepairTab:
         self.view.connect(page)
         page.unload(self.answers.leave)
 
-    def layout(self, task: str, sampler: str, digit: str) -> tuple[str, *tuple[dict[str, Any], ...]]:
+    def layout(self, task: str, sampler: str, class_label: str) -> tuple[str, *tuple[dict[str, Any], ...]]:
         """The note of the task, and the controls that it needs."""
         editing, langevin = task == "edit", sampler == "langevin"
         name = "Edit" if editing else "Repair"
-        label, info = REPEATS_OF_LANGEVIN if langevin else REPEATS_OF_CONSISTENT
+        info = STEPS_OF_LANGEVIN if langevin else STEPS_OF_CONSISTENT
         return (
             preset_note(name, NOTES["edit" if editing else "inpaint"]),
             gr.update(visible=editing),
-            gr.update(visible=not editing or langevin, label=label, info=info),
-            gr.update(visible=digit != "none"),
+            gr.update(visible=not editing or langevin, info=info),
+            gr.update(visible=class_label != "none"),
         )
 
     def _check_shared(self, **values: Any) -> None:

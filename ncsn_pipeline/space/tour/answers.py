@@ -23,13 +23,12 @@ Update = dict[str, Any]
 class TourAnswers(SessionRuns):
     """The functions behind the tab's events; one object serves all visitors."""
 
+    # Of a run: picture, numbers, status.
+    num_outputs, status_at = 3, 2
+
     def status(self, text: str, kind: str = "") -> str:
         """The line of status."""
         return report.progress(text, kind)
-
-    def only_status(self, text: str, kind: str = "") -> Outputs:
-        """All outputs of a run, of which the line of status alone changes."""
-        return gr.skip(), gr.skip(), self.status(text, kind)
 
     def show(self, name: str) -> tuple[str, str, str, str, str, str, str, Update, Update]:
         """A claim: heading, equation, picture, numbers, knobs, file, status, and the two buttons beside it.
