@@ -1,4 +1,7 @@
-"""The page's outermost layer: whatever is sent, a visitor is answered in words, never by a program's own error."""
+"""The page's outermost layer: whatever is sent is answered in words, and only those who listen are answered.
+
+No program's own error reaches anybody, and nothing is kept or computed for callers who never read it.
+"""
 
 import logging
 import warnings
@@ -8,6 +11,7 @@ import gradio as gr
 from gradio.block_function import BlockFunction
 from gradio.processing_utils import client_utils
 from PIL import Image
+from starlette.responses import PlainTextResponse
 
 from .limits import SettingsError
 from .messages import toast
@@ -18,7 +22,13 @@ logger = logging.getLogger(__name__)
 MALFORMED = "An input has the wrong form. The API page (link at the bottom of the page) lists what each endpoint takes."
 ELSEWHERE = "Files are not fetched from other places. Upload the file itself."
 
+UNHEARD = "Nobody listens to the answers of this session. Open its stream of events before the next call."
+
 MOST_PIXELS = 4_000_000
+MOST_BYTES = 4_000_000  # of an upload
+FORM_BYTES = 10_000  # around the file
+MOST_UNREAD = 30  # messages of one session: in a run, those of a dozen seconds
+MOST_UNREAD_OF_ALL = 300  # a message can be a quarter of a megabyte
 
 
 def refuse_large_pictures() -> None:
@@ -35,7 +45,10 @@ def _refuse_address(file: dict[str, Any]) -> dict[str, Any]:
 
 
 class GuardedBlocks(gr.Blocks):
-    """`gr.Blocks` that keep what components and functions raise on the server."""
+    """`gr.Blocks` that keep what components and functions raise on the server, and work for those who listen.
+
+    Gradio runs an event whether or not anybody has opened the stream that its answers go to, and keeps them for him.
+    """
 
     async def preprocess_data(self, block_fn: BlockFunction, inputs: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
         """Reads the inputs of a call.
@@ -52,12 +65,14 @@ class GuardedBlocks(gr.Blocks):
             raise gr.Error(MALFORMED, print_exception=False) from None
 
     async def process_api(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Answers a call.
+        """Answers a call, or takes the next value of one that yields several.
 
         Raises:
-            gr.Error: for a call that is refused, with the reason, and for one that failed, without.
+            gr.Error: for a call that is refused, with the reason, for one that failed, without, and for one of a
+                session that does not read its answers, which ends it.
         """
         try:
+            self._refuse_unheard(kwargs.get("session_hash"))
             return await super().process_api(*args, **kwargs)
         except gr.Error:
             raise
@@ -66,3 +81,33 @@ class GuardedBlocks(gr.Blocks):
         except Exception:
             logger.exception("A call failed.")
             raise gr.Error(FAILED, print_exception=False) from None
+
+    def _refuse_unheard(self, session: str | None) -> None:
+        pending = self._queue.pending_messages_per_session
+        unread = {other: messages.qsize() for other, messages in pending.items()}
+        left = sum(unread.values()) - MOST_UNREAD_OF_ALL
+        for other in sorted(unread, key=unread.get, reverse=True):
+            if left <= 0:
+                break
+            left -= unread[other]
+            while not pending[other].empty():
+                pending[other].get_nowait()
+        if unread.get(session, 0) > MOST_UNREAD:
+            raise gr.Error(UNHEARD, print_exception=False)
+
+
+class BoundedUploads:
+    """ASGI middleware that takes one file of `MOST_BYTES` a request, and says so to whoever sends more."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Passes on what is no upload, and uploads that say that they are small enough."""
+        if scope["type"] == "http" and scope["path"].rstrip("/").endswith("/upload"):
+            length = dict(scope["headers"]).get(b"content-length", b"")
+            if not length.isdigit() or int(length) > MOST_BYTES + FORM_BYTES:
+                said = f"An upload may have {MOST_BYTES:,} bytes in all, and must say how many it has."
+                await PlainTextResponse(said, status_code=413)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)

@@ -7,6 +7,7 @@ The cost of a run is its number of network evaluations times its number of image
 """
 
 import math
+import sys
 from numbers import Real
 from typing import Any
 
@@ -14,6 +15,8 @@ LEVELS = (1, 200)
 GUIDANCE = (0.0, 8.0)
 IMAGES = (1, 64)
 SEED = (0, 2**31 - 1)
+
+LARGEST = sys.float_info.max
 
 BUDGET = 40_000  # evaluations x images: about a minute on two slow cores
 DEADLINE_SECONDS = 120.0
@@ -32,8 +35,10 @@ def check_number(name: str, value: Any, low: float, high: float) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise SettingsError(f"{name} must be a number from {low:,.10g} to {high:,.10g}; got {_shown(value)}.")
     if not low <= value <= high:  # false for NaN too
+        if abs(value) > LARGEST:  # a whole number of Python's can be too large for a float
+            value = math.copysign(math.inf, value)
         nearest = f" The nearest allowed value is {low if value < low else high:,.10g}." if math.isfinite(value) else ""
-        raise SettingsError(f"{name} must lie between {low:,.10g} and {high:,.10g}; got {value:g}.{nearest}")
+        raise SettingsError(f"{name} must lie between {low:,.10g} and {high:,.10g}; got {value:.10g}.{nearest}")
     return float(value)
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from ncsn_pipeline import NCSNPipeline
 
 FIRST_FACTOR = 2.0  # seen on two cores: 1.3 to 2.1
-NEWEST_SHARE = 0.5
-TIMED_CALLS, TIMED_EVALUATIONS, TIMED_SECONDS = 8, 3, 1.0
-LEAST_EVALUATIONS = 10  # of a run from which something is learned
+KNOWN_SECONDS = 1.0  # a run that takes as long counts as much as all before: short ones are spent on other things
+TIMED_ROUNDS, TIMED_EVALUATIONS, TIMED_SECONDS = 8, 3, 2.0
 
 
 class Pace:
@@ -19,13 +18,14 @@ class Pace:
         self.factor = FIRST_FACTOR
 
     def learn(self, estimated: float, taken: float) -> None:
-        """Takes a finished run into account, the newest one the most.
+        """Takes a finished run into account, the newest and the longest the most.
 
         Args:
             estimated: seconds at rest.
             taken: seconds that it took.
         """
-        self.factor = self.factor ** (1 - NEWEST_SHARE) * (taken / estimated) ** NEWEST_SHARE
+        share = taken / (taken + KNOWN_SECONDS)
+        self.factor = self.factor ** (1 - share) * (taken / estimated) ** share
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class SpaceModel:
             )
         pipeline = NCSNPipeline.from_pretrained(source, local_files_only=is_folder)
         pipeline.set_progress_bar_config(disable=True)
-        one, sixteen = _seconds(pipeline, 1), _seconds(pipeline, 16)
+        one, sixteen = _seconds(pipeline, 1, 16)
         slope = max((sixteen - one) / 15, 0.0)
         return cls(pipeline, name_of(source), max(one - slope, 0.0), slope)
 
@@ -89,9 +89,8 @@ class SpaceModel:
         return self.pace.factor * self._seconds_at_rest(evaluations, images)
 
     def learn_pace(self, evaluations: int, images: int, seconds: float) -> None:
-        """Makes the next estimates better by what a run of that many evaluations took; a short one tells nothing."""
-        if evaluations >= LEAST_EVALUATIONS:
-            self.pace.learn(self._seconds_at_rest(evaluations, images), seconds)
+        """Makes the next estimates better by what a run of that many evaluations took."""
+        self.pace.learn(self._seconds_at_rest(evaluations, images), seconds)
 
     def _seconds_at_rest(self, evaluations: int, images: int) -> float:
         return evaluations * (self.seconds_at_all + images * self.seconds_an_image)
@@ -105,11 +104,15 @@ def name_of(source: str) -> str:
     return "/".join(folder.parts[-2:] if folder.parent.name == "pretrained" else folder.parts[-1:])
 
 
-def _seconds(pipeline: NCSNPipeline, images: int) -> float:
-    """Of one evaluation in a call of the pipeline: the best of a few calls; a network that is slow has one."""
-    timed: list[float] = []
-    while len(timed) < TIMED_CALLS and sum(timed) < TIMED_SECONDS:
+def _seconds(pipeline: NCSNPipeline, *counts: int) -> list[float]:
+    """Of one evaluation of so many images in a call of the pipeline: the best of a few calls, after one to warm up."""
+
+    def timed(images: int) -> float:
         start = time.perf_counter()
         pipeline(batch_size=images, num_inference_steps=TIMED_EVALUATIONS, output_type="pt")
-        timed.append(time.perf_counter() - start)
-    return min(timed) / TIMED_EVALUATIONS
+        return (time.perf_counter() - start) / TIMED_EVALUATIONS
+
+    begin, rounds = time.perf_counter(), []
+    while len(rounds) < 2 or (len(rounds) < TIMED_ROUNDS and time.perf_counter() - begin < TIMED_SECONDS):
+        rounds.append([timed(images) for images in counts])
+    return [min(times[1:]) for times in zip(*rounds, strict=True)]

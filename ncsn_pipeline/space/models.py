@@ -1,7 +1,9 @@
 """The models that a visitor may choose among: a list that the owner wrote, each loaded once, a few kept."""
 
 import logging
+import math
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +12,7 @@ from .limits import SettingsError, check_choice
 from .model import SpaceModel, name_of
 
 MOST_LOADED = 3
+TRIED_AGAIN_AFTER = 60.0  # seconds
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +36,9 @@ class SpaceModels:
         self.names = tuple(dict.fromkeys(name_of(source) for source in sources))
         self.default = SpaceModel.load(sources[0])
         self._loaded: OrderedDict[str, SpaceModel] = OrderedDict()
+        self._failed: dict[str, float] = {}  # when
         self._lock = threading.Lock()
+        self._loading = {name: threading.Lock() for name in self.names}
 
     def get(self, name: Any) -> SpaceModel:
         """The model of that name.
@@ -44,17 +49,29 @@ class SpaceModels:
         name = check_choice("Model", name, self.names)
         if name == self.default.name:
             return self.default
+        # One that takes long to load keeps nobody from the others.
+        return self._known(name) or self._load(name)
+
+    def _known(self, name: str) -> SpaceModel | None:
         with self._lock:
-            if name not in self._loaded:
-                self._loaded[name] = self._load(name)
-            self._loaded.move_to_end(name)
-            while len(self._loaded) > MOST_LOADED - 1:
-                self._loaded.popitem(last=False)
-            return self._loaded[name]
+            if name in self._loaded:
+                self._loaded.move_to_end(name)
+            return self._loaded.get(name)
 
     def _load(self, name: str) -> SpaceModel:
-        try:
-            return SpaceModel.load(self.sources[name])
-        except Exception:
-            logger.exception("%s could not be loaded.", name)
-            raise SettingsError(f"{name} could not be loaded. Choose another model, or try again later.") from None
+        with self._loading[name]:
+            if (model := self._known(name)) is not None:
+                return model
+            if time.monotonic() - self._failed.get(name, -math.inf) > TRIED_AGAIN_AFTER:
+                try:
+                    model = SpaceModel.load(self.sources[name])
+                except Exception:
+                    logger.exception("%s could not be loaded.", name)
+                    self._failed[name] = time.monotonic()
+        if model is None:
+            raise SettingsError(f"{name} could not be loaded. Choose another model, or try again in a minute.")
+        with self._lock:
+            self._loaded[name] = model
+            while len(self._loaded) > MOST_LOADED - 1:
+                self._loaded.popitem(last=False)
+        return model

@@ -5,10 +5,11 @@ from typing import Any
 
 import gradio as gr
 from gradio.themes.utils import fonts
+from starlette.middleware import Middleware
 
 from .about import AboutTab
 from .generate import GenerateTab
-from .guard import GuardedBlocks, refuse_large_pictures
+from .guard import MOST_BYTES, BoundedUploads, GuardedBlocks, refuse_large_pictures
 from .learn import LearnTab
 from .models import SpaceModels
 from .playground import PlaygroundTab
@@ -72,7 +73,8 @@ def launch_options() -> dict[str, Any]:
         "theme": _theme(),
         "css_paths": [Path(__file__).with_name("page.css"), Path(__file__).parent / "tour" / "tab.css"],
         "footer_links": ["api", "gradio"],
-        "max_file_size": "4mb",
+        "max_file_size": MOST_BYTES,
+        "app_kwargs": {"middleware": [Middleware(BoundedUploads)]},
         "state_session_capacity": MOST_SESSIONS,
         "run_history": False,
     }

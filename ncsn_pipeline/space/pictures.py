@@ -4,6 +4,8 @@ They lie in the folder that Gradio serves and empties, a new subfolder a run.
 """
 
 import secrets
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +19,38 @@ GIF_WIDTH = 560
 FRAME_MILLISECONDS = 80
 LAST_FRAME_MILLISECONDS = 2500
 STRIP_ROW = 10
+KEPT_EMPTY_SECONDS = 600
 
 
 def new_folder() -> Path:
     """An empty folder for the files of one run."""
-    folder = Path(get_upload_folder()) / "runs" / secrets.token_hex(8)
+    runs = Path(get_upload_folder()) / "runs"
+    folder = runs / secrets.token_hex(8)
     folder.mkdir(parents=True)
+    for old in runs.iterdir():  # Gradio deletes files and leaves their folders
+        with suppress(OSError):  # not empty, or gone
+            if time.time() - old.stat().st_mtime > KEPT_EMPTY_SECONDS:
+                old.rmdir()
     return folder
+
+
+class FrameFiles:
+    """Pictures of a run that goes on, a file each: written once more, one would reach a slow browser broken.
+
+    Args:
+        folder: where they go.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._count = 0
+
+    def save(self, picture: Image.Image) -> str:
+        """Writes the picture; returns the path of its file."""
+        self._count += 1
+        path = self.folder / f"frame-{self._count}.png"
+        picture.save(path, compress_level=1)
+        return str(path)
 
 
 def save_animation(recording: Recording, columns: int | None, path: Path) -> Path:

@@ -13,13 +13,24 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from . import messages
-from .events import CHECKED_BY_US, PRIVATE, QUIET
+from .events import CHECKED_BY_US, PRIVATE
 
 logger = logging.getLogger(__name__)
 
 FAILED = "Something went wrong on the server. Try again, or with other settings."
+BUSY = "Too many visitors are waiting. Try again in a minute."
+GOING_ON = "A run of yours is going on. Stop it, or wait for its end."
+STOPPING = "Stopping."
+NOTHING_TO_STOP = "Nothing of this session is running."
+MOST_STARTS = 1000  # of sessions, kept apart; a start that is never followed by its run is forgotten after that many
 
 Outputs = tuple[Any, ...]
+
+
+class Stop(threading.Event):
+    """Set when a run is to end; `waiting` until it begins."""
+
+    waiting = False
 
 
 class SessionRuns:
@@ -32,8 +43,7 @@ class SessionRuns:
     status_at: int
 
     def __init__(self) -> None:
-        self._stops: dict[str, threading.Event] = {}
-        self._waiting: set[threading.Event] = set()
+        self._stops: dict[str, Stop] = {}
 
     def status(self, text: str, kind: str = "") -> str:
         """The line of status."""
@@ -55,8 +65,8 @@ class SessionRuns:
         """
         # A call without a session can be stopped by nobody else.
         session = request.session_hash
-        stop = self._stops.setdefault(session, threading.Event()) if session else threading.Event()
-        self._waiting.discard(stop)
+        stop = self._stops.setdefault(session, Stop()) if session else Stop()
+        stop.waiting = False
         try:
             if stop.is_set():
                 yield self.only_status("Stopped before it started.")
@@ -100,30 +110,62 @@ class SessionRuns:
 
         def wait(request: gr.Request) -> list[Any]:
             # It may have to wait for another visitor's run, and can be stopped while it does.
-            self._stops[request.session_hash] = stop = threading.Event()
-            self._waiting.add(stop)
+            self._begin_waiting(request.session_hash)
             return [self.status("Waiting for a free worker …", "running"), *stoppable(True)]
 
-        run = button.click(wait, None, [status, *buttons], **PRIVATE).then(
+        def refused(request: gr.Request) -> list[Any]:
+            stop = self._stops.get(request.session_hash)
+            if stop is None or not stop.waiting:
+                return [gr.skip(), *stoppable(False)]
+            self._stops.pop(request.session_hash, None)
+            return [self.status(BUSY, "error"), *stoppable(False)]
+
+        run = button.click(wait, None, [status, *buttons], **PRIVATE).success(
             work, inputs, outputs, concurrency_id="torch", concurrency_limit=1, **CHECKED_BY_US, **event
         )
-        for ended in (run.then, run.failure):  # `then` alone is not reached after an error
-            ended(lambda: stoppable(False), None, buttons, **PRIVATE)
+        run.success(lambda: stoppable(False), None, buttons, **PRIVATE)
+        run.failure(refused, None, [status, *buttons], **PRIVATE)
         return run
 
-    def connect_stop(self, button: gr.Button, status: Component, **event: Any) -> None:
-        """Makes a button end the session's run; `event` holds keywords of the event, as `api_name`."""
-        button.click(self.stop, None, None, queue=False, **QUIET, **event)
-        button.click(self.said_while_waiting, None, status, **PRIVATE)
+    def _begin_waiting(self, session: str) -> None:
+        """Notes that a run of that session is to come.
 
-    def stop(self, request: gr.Request) -> None:
-        """Ends the run of this session at its next step."""
-        if (stop := self._stops.get(request.session_hash)) is not None:
-            stop.set()
+        Raises:
+            gr.Error: if there is one already: two could not both be stopped.
+        """
+        if session in self._stops:
+            raise gr.Error(GOING_ON, print_exception=False)
+        self._stops[session] = stop = Stop()
+        stop.waiting = True
+        waiting = [other for other, stop in list(self._stops.items()) if stop.waiting]
+        for other in waiting[:-MOST_STARTS]:
+            self._stops.pop(other, None)
 
-    def said_while_waiting(self, request: gr.Request) -> str | dict[str, Any]:
+    def connect_stop(self, button: gr.Button, status: Component, api_name: str, ends: str) -> None:
+        """Makes a button end the session's run, and gives callers without a page an endpoint that does.
+
+        Args:
+            button: that stops.
+            status: the line of status.
+            api_name: of the endpoint.
+            ends: what it ends and when, for its description.
+        """
+        button.click(self.stop_and_say, None, status, **PRIVATE)
+        words = f"Ends {ends}; returns whether there is one. A call that waits in the queue is not yet one: cancel it."
+        gr.api(self.stop, api_name=api_name, api_description=words, queue=False)
+
+    def stop(self, request: gr.Request) -> str:
+        """Ends the run of this session at its next step; returns whether there is one, in words."""
+        if (stop := self._stops.get(request.session_hash)) is None:
+            return NOTHING_TO_STOP
+        stop.set()
+        return STOPPING
+
+    def stop_and_say(self, request: gr.Request) -> str | dict[str, Any]:
         """The line of status of a run that is stopped before its turn: it says more when that comes."""
-        if self._stops.get(request.session_hash) in self._waiting:
+        self.stop(request)
+        stop = self._stops.get(request.session_hash)
+        if stop is not None and stop.waiting:
             return self.status("Stopped. It leaves the queue when its turn comes.", "running")
         return gr.skip()
 
@@ -131,7 +173,6 @@ class SessionRuns:
         """Ends the run of a visitor who has left."""
         if (stop := self._stops.pop(request.session_hash, None)) is not None:
             stop.set()
-            self._waiting.discard(stop)
 
 
 def offer(run: Dependency, downloads: Sequence[gr.DownloadButton]) -> None:

@@ -15,7 +15,7 @@ from gradio.events import Dependency
 
 from .events import PRIVATE
 from .limits import SettingsError
-from .messages import toast
+from .sessions import SessionRuns
 
 # Nothing is written before the query was read: components report their defaults as they appear.
 WRITE = """(...values) => {
@@ -52,19 +52,24 @@ class SharedView:
         tab: the tab's id; keys of the query are `{tab}.{name}`.
         controls: what is shared, by name: sliders, numbers, checkboxes, radios and dropdowns of strings.
         check: called with the values of all controls by name, and raises `SettingsError` for values that are not valid.
+        status: the tab's line of status, where a refusal is said.
+        runs: the tab's answers, which know how to say it.
     """
 
-    def __init__(self, tab: str, controls: dict[str, Component], check: Callable[..., Any]) -> None:
+    def __init__(
+        self, tab: str, controls: dict[str, Component], check: Callable[..., Any], status: Component, runs: SessionRuns
+    ) -> None:
         self.tab = tab
         self.controls = controls
         self.check = check
+        self.status = status
+        self.runs = runs
         self.defaults = {name: control.value for name, control in controls.items()}
 
     def connect(self, page: gr.Blocks) -> Dependency:
         """Connects the events, inside the page's context; returns the restoring, for what should follow it."""
         controls = list(self.controls.values())
-        # Queued, because a warning reaches only a visitor who listens.
-        restored = page.load(self.restore, None, controls, **PRIVATE | {"queue": True, "concurrency_limit": None})
+        restored = page.load(self.restore, None, [self.status, *controls], **PRIVATE)
         restored.then(None, None, None, js=self._script(RESTORED), **PRIVATE)
         gr.on(
             [control.change for control in controls],
@@ -78,21 +83,21 @@ class SharedView:
         return restored
 
     def restore(self, request: gr.Request) -> list[Any]:
-        """The controls' values from the query; all stay as they are where one is not valid, and the visitor is told."""
+        """Status and the controls' values from the query; where one is not valid all stay, and the status says so."""
         given = {}
         for key, text in request.query_params.items():
             tab, _, name = key.partition(".")
             if tab == self.tab and name in self.controls:
                 given[name] = self._read(name, text)
+        unchanged = [gr.skip()] * len(self.controls)
         if not given:
-            return [gr.skip()] * len(self.controls) if len(self.controls) > 1 else gr.skip()
+            return [gr.skip(), *unchanged]
         try:
             self.check(**self.defaults | given)
         except SettingsError as error:
-            gr.Warning(toast(f"The settings in the page's address were not taken over. {error}"))
-            given = {}
-        updates = [gr.update(value=given[name]) if name in given else gr.skip() for name in self.controls]
-        return updates if len(updates) > 1 else updates[0]
+            words = f"The settings in the page's address were not taken over. {error}"
+            return [self.runs.status(words, "error"), *unchanged]
+        return [gr.skip(), *(gr.update(value=given[name]) if name in given else gr.skip() for name in self.controls)]
 
     def _read(self, name: str, text: str) -> Any:
         control = self.controls[name]

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 
-_ONE_AT_A_TIME = threading.Lock()
+ONE_AT_A_TIME = threading.Lock()
 
 
 def watched(work: Callable[[], None], stop: threading.Event, pause: float) -> Iterator[None]:
@@ -23,7 +23,7 @@ def watched(work: Callable[[], None], stop: threading.Event, pause: float) -> It
 
     def guarded() -> None:
         try:
-            with _ONE_AT_A_TIME:
+            with ONE_AT_A_TIME:
                 work()
         except Exception as error:
             errors.append(error)

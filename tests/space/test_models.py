@@ -1,9 +1,13 @@
 """The owner's list of models: only those, each loaded once, a few kept, and a failure said in words."""
 
+import threading
+from dataclasses import replace
+
 import pytest
 
 from ncsn_pipeline.space import models as module
 from ncsn_pipeline.space.limits import SettingsError
+from ncsn_pipeline.space.model import Pace
 from ncsn_pipeline.space.models import SpaceModels
 
 
@@ -32,11 +36,30 @@ def test_what_is_not_on_the_list_is_refused(models, name):
         models.get(name)
 
 
-def test_what_cannot_be_loaded_is_said_and_tried_again(models, caplog):
-    for _ in range(2):
+def test_what_cannot_be_loaded_is_said_and_tried_again_a_minute_later(models, caplog, monkeypatch):
+    for tries, after in ((1, module.TRIED_AGAIN_AFTER), (1, module.TRIED_AGAIN_AFTER), (2, 0.0)):
+        monkeypatch.setattr(module, "TRIED_AGAIN_AFTER", after)
         with pytest.raises(SettingsError, match="could not be loaded. Choose another model"):
             models.get(models.names[2])
-    assert caplog.text.count("could not be loaded") >= 2
+        assert caplog.text.count("could not be loaded") == tries
+
+
+def test_who_asks_for_a_loaded_model_does_not_wait_for_another(models, monkeypatch):
+    colour = models.get("colour")
+    loading, go_on = threading.Event(), threading.Event()
+
+    def slow(source):
+        loading.set()
+        go_on.wait(60)
+        raise OSError
+
+    monkeypatch.setattr(module.SpaceModel, "load", slow)
+    thread = threading.Thread(target=pytest.raises, args=(SettingsError, models.get, models.names[2]))
+    thread.start()
+    assert loading.wait(60)
+    assert models.get("colour") is colour
+    go_on.set()
+    thread.join()
 
 
 def test_the_one_unused_for_longest_is_forgotten(model_folder, other_model_folder, tmp_path):
@@ -55,13 +78,19 @@ def test_a_page_without_a_model_is_refused():
         SpaceModels([])
 
 
+def test_short_runs_say_little_about_long_ones(models):
+    model = replace(models.default, seconds_at_all=0.002, seconds_an_image=0.0004, pace=Pace())
+    estimated = model.seconds(1000, 64)
+    for _ in range(5):
+        model.learn_pace(10, 1, 0.1)
+    assert estimated < model.seconds(1000, 64) < 1.5 * estimated
+
+
 def test_estimates_come_to_what_runs_take(models):
-    model = models.default
+    model = replace(models.default, seconds_at_all=0.1, seconds_an_image=0.1, pace=Pace())
     estimated = model.seconds(100, 8)
     for _ in range(12):
         model.learn_pace(50, 8, 3 * estimated / 2)
-    assert model.seconds(100, 8) == pytest.approx(3 * estimated, rel=1e-3)
-    model.learn_pace(9, 8, 1000.0)
     assert model.seconds(100, 8) == pytest.approx(3 * estimated, rel=1e-3)
     for _ in range(12):
         model.learn_pace(100, 8, estimated)

@@ -326,7 +326,7 @@ def test_a_visitor_draws_a_density_of_his_own_and_shares_it(page, browser):
     page.keyboard.press("Enter")
     page.keyboard.press("Enter")
     expect(page.locator(".bars > div")).to_have_count(3)
-    button(page, "Clear").click()
+    button(page, "Start over").click()
     assert "strokes" not in page.url
 
 

@@ -293,7 +293,7 @@ def test_a_claim_can_be_shared_and_the_keyboard_walks_through_the_list(page, add
     page.get_by_role("button", name="The experiment's file").click()
     expect(page.locator("#tour-source")).to_contain_text("L13.")
     page.goto(f"{address}?tab=lecture&lecture.experiment=nothing")
-    expect(page.locator(".toast-body")).to_contain_text("Experiment must be one of")
+    expect(page.locator("#tour-status .error")).to_contain_text("Experiment must be one of")
 
 
 @pytest.mark.browser

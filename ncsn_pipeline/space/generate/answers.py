@@ -12,7 +12,7 @@ from ..grid import image_grid, row_of_classes
 from ..limits import DEADLINE_SECONDS
 from ..model import SpaceModel
 from ..models import SpaceModels
-from ..pictures import new_folder, save_animation
+from ..pictures import FrameFiles, new_folder, save_animation
 from ..presets import preset_note
 from ..run import Frame, SamplingRun
 from ..sessions import SessionRuns
@@ -129,14 +129,14 @@ class GenerateAnswers(SessionRuns):
     def _run(self, model: SpaceModel, settings: GenerateSettings, stop: threading.Event) -> Iterator[tuple[Any, ...]]:
         snippet = python_snippet(settings, model.num_classes, model.name)
         columns = row_of_classes(settings.num_images, model.num_classes) if settings.class_label == "each" else None
-        run = self._sampling(model, settings, stop)
+        run, folder = self._sampling(model, settings, stop), new_folder()
+        files = FrameFiles(folder)
         for frame in run.frames():
             status = messages.progress(frame, run)
             pictures = (image_grid(frame.samples, columns), image_grid(frame.denoised, columns))
             if not frame.final:
-                yield self.outputs(*pictures, status, snippet)
+                yield self.outputs(*map(files.save, pictures), status, snippet)
         model.learn_pace(frame.evaluation, settings.images_per_evaluation, run.seconds)
-        folder = new_folder()
         saved = [folder / name for name in (f"ncsn-seed-{settings.seed}.png", "denoised.png")]
         for picture, path in zip(pictures, saved, strict=True):
             picture.save(path)

@@ -9,6 +9,7 @@ import numpy as np
 from .. import messages
 from ..events import PREVIEW, PRIVATE, QUIET
 from ..grid import image_grid, row_of_classes
+from ..limits import IMAGES, SettingsError, check_number
 from ..models import SpaceModels
 from ..presets import preset_note
 from ..seeds import connect_new_seed
@@ -93,7 +94,7 @@ class GenerateTab:
             )
         self.controls = controls
         shared = {name: controls[name] for name in INPUTS if name != "model" or len(self.models.names) > 1}
-        self.view = SharedView("generate", shared, self._check_shared)
+        self.view = SharedView("generate", shared, self._check_shared, self.status, self.answers)
         self.inputs = [controls[name] for name in INPUTS]
         self.previewed = [self.plots, self.notes, self.cost, self.code]
 
@@ -149,10 +150,7 @@ class GenerateTab:
         )
         offer(run, self.downloads)
         self.answers.connect_stop(
-            self.stop_button,
-            self.status,
-            api_name="stop",
-            api_description="Ends the run of this session after the current network evaluation.",
+            self.stop_button, self.status, "stop", "this session's run after the current network evaluation"
         )
 
     def connect_page(self, page: gr.Blocks) -> None:
@@ -192,9 +190,14 @@ class GenerateTab:
     def whole_rows(self, model: str, class_label: str, num_images: float) -> dict[str, Any]:
         """Rounds the number of images to whole rows where each class is asked for in turn."""
         classes = self.models.get(model).num_classes
-        if class_label != "each" or not isinstance(num_images, int | float) or not classes or classes > 64:
+        most = IMAGES[1]
+        if class_label != "each" or not classes or classes > most:
             return gr.skip()
-        return gr.update(value=min(max(round(num_images / classes), 1), 64 // classes) * classes)
+        try:
+            num_images = check_number("Number of images", num_images, 1, most)
+        except SettingsError:  # said by the preview
+            return gr.skip()
+        return gr.update(value=min(max(round(num_images / classes), 1), most // classes) * classes)
 
     def _check_shared(self, **values: Any) -> None:
         values = {"model": self.model.name} | values

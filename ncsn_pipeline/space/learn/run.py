@@ -25,6 +25,7 @@ from ...lecture.training import seeded_layers
 from ...networks import ScoreMLP, as_score_function
 from ...sampling import final, langevin_dynamics
 from ...score_matching import denoising_score_matching, implicit_score_matching, sliced_score_matching
+from ..work import ONE_AT_A_TIME
 from .limits import LearnSettings
 
 BATCH_SIZE = 256
@@ -78,7 +79,8 @@ class LearnRun:
         self.seconds = 0.0
         self.timed_out = self.broken = False
         self._generator = torch.Generator().manual_seed(settings.seed)
-        self._network = new_network(settings, self._generator)
+        with ONE_AT_A_TIME:  # its weights come from torch's own generator, which is everybody's
+            self._network = new_network(settings, self._generator)
         self._average = AveragedModel(self._network, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY))
 
     @property
@@ -90,27 +92,37 @@ class LearnRun:
         """Trains, and yields now and then; what it yields is whether the run has ended."""
         # The rate stays as it is, and an average of the weights is looked at: a rate that falls would calm any loss.
         optimizer = torch.optim.Adam(self._network.parameters(), lr=LEARNING_RATE)
-        start = shown = time.perf_counter()
-        interval = SECONDS_A_FRAME
-        while not (self.finished or self.stop.is_set() or self.timed_out or self.broken):
+        start, interval = time.perf_counter(), SECONDS_A_FRAME
+        while True:
+            with ONE_AT_A_TIME:
+                self._train(optimizer, start, interval)
+            if self._ended:
+                break
+            shown = time.perf_counter()
+            yield False
+            # Where drawing is slow, it is done less often: most of the time is for training.
+            interval = max(SECONDS_A_FRAME, 3 * (time.perf_counter() - shown))
+        yield True
+
+    @property
+    def _ended(self) -> bool:
+        return self.finished or self.stop.is_set() or self.timed_out or self.broken
+
+    def _train(self, optimizer: torch.optim.Optimizer, start: float, seconds: float) -> None:
+        """Takes steps for so long, or until the run ends."""
+        until = time.perf_counter() + seconds
+        while not self._ended and time.perf_counter() < until:
             loss = self._losses(self.score_of(self._network), BATCH_SIZE).mean()
             if not loss.isfinite():
                 self.broken = True
-                break
+                return
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             self._average.update_parameters(self._network)
             self.losses.append(float(loss.detach()))
-            now = time.perf_counter()
-            self.seconds = now - start
+            self.seconds = time.perf_counter() - start
             self.timed_out = self.seconds > self.deadline
-            if now - shown > interval and not self.finished:
-                yield False
-                shown = time.perf_counter()
-                # Where drawing is slow, it is done less often: most of the time is for training.
-                interval = max(SECONDS_A_FRAME, 3 * (shown - now))
-        yield True
 
     @torch.no_grad()
     def learned(self, x: Tensor) -> Tensor:

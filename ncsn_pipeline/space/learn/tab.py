@@ -63,7 +63,8 @@ class LearnTab:
         self.dilemma = gr.HTML(report.dilemma(settings, []), elem_id="dilemma")
         self.runs = gr.State(None)
         self.inputs = [self.controls[name] for name in LEARN_INPUTS]
-        self.view = SharedView("learn", {name: self.controls[name] for name in LEARN_INPUTS}, check_learn)
+        shared = {name: self.controls[name] for name in LEARN_INPUTS}
+        self.view = SharedView("learn", shared, check_learn, self.status, self.answers)
 
     def _connect(self) -> None:
         previewed = [self.panels, self.note, self.dilemma]
@@ -106,10 +107,7 @@ class LearnTab:
                 api_description=f"{words} {described}",
             )
         self.answers.connect_stop(
-            self.stop_button,
-            self.status,
-            api_name="stop_training",
-            api_description="Ends the training of this session after the current step.",
+            self.stop_button, self.status, "stop_training", "this session's training after the current step"
         )
 
     def connect_page(self, page: gr.Blocks) -> None:

@@ -92,8 +92,9 @@ class LadderPlot {
   bounds(i) {
     const last = this.sigmas.length - 1;
     return {
-      low: i === 0 ? RANGES.max.min : i === last ? RANGES.min.min : this.sigmas[i + 1] * CLOSEST,
-      high: i === 0 ? RANGES.max.max : i === last ? RANGES.min.max : this.sigmas[i - 1] / CLOSEST,
+      // Never beyond where it is: on a crowded ladder the neighbours are closer than that.
+      low: i === 0 ? RANGES.max.min : i === last ? RANGES.min.min : Math.min(this.sigmas[i + 1] * CLOSEST, this.sigmas[i]),
+      high: i === 0 ? RANGES.max.max : i === last ? RANGES.min.max : Math.max(this.sigmas[i - 1] / CLOSEST, this.sigmas[i]),
     };
   }
 

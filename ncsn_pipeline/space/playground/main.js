@@ -136,13 +136,14 @@ class Playground {
     for (const view of Object.values(this.views)) view.clearTrails();
     this.showSettings();
     // Who asked for less motion sees where the run ends.
-    if (this.still && !this.playing) this.advance(this.chains.totalSteps, Infinity);
+    this.jumping = this.still && !this.playing;
     this.count();
   }
 
   act(action) {
     const { settings } = this;
     const random = (low, high) => low + (high - low) * Math.random();
+    this.jumping = false;
     if (action === "play") {
       if (this.resting) this.wake();
       else this.playing = !this.playing;
@@ -167,7 +168,7 @@ class Playground {
       Object.assign(settings, DEFAULTS);
       this.changed("density");
     }
-    this.last = undefined;
+    this.last = this.frames = undefined;
     this.count();
     this.schedule();
   }
@@ -201,13 +202,13 @@ class Playground {
   end() {
     this.ended = true;
     this.endedAt = performance.now();
-    this.count();
-    this.numbers.sayEnd(this.chains);
+    this.count(this.endedAt, true);
   }
 
-  count(now = performance.now()) {
+  count(now = performance.now(), ending = false) {
     this.countedAt = now;
     this.numbers.show(this.chains, this.scene, this);
+    if (this.ended) this.numbers.sayEnd(this.chains, ending);
   }
 
   // Frames
@@ -221,13 +222,14 @@ class Playground {
   frame(now) {
     this.scheduled = false;
     if (!this.seen || document.hidden) {
-      this.last = undefined;
+      this.last = this.frames = undefined;
       return;
     }
     if (this.worn) for (const view of Object.values(this.views)) view.fit();
     this.worn = false;
     const before = this.chains.stepsTaken;
     if (this.playing) this.play(now);
+    else if (this.jumping && this.jump()) return;
     for (const [name, view] of Object.entries(this.views)) {
       if (!view.size) continue;
       view.paint(this.scene, name === "plain" ? this.chains.sigma : this.chains.annealedSigma, this.settings);
@@ -236,6 +238,14 @@ class Playground {
       if (this.pointer.line) view.drawLine(this.pointer.line);
     }
     if (this.playing) this.schedule();
+  }
+
+  // Towards the end in slices, none of which is drawn; returns whether it is still on its way.
+  jump() {
+    this.advance(this.chains.totalSteps - this.chains.stepsTaken);
+    this.jumping = !this.ended;
+    if (this.jumping) this.schedule();
+    return this.jumping;
   }
 
   play(now) {

@@ -14,7 +14,8 @@ class Numbers {
       found[name] = measure(chains[name], scene.mixture, scene.edge);
       this.showChain(figure, name, chains, found[name]);
     }
-    this.bars.update(found.plain.shares, found.annealed.shares);
+    const shares = ({ shares }, { diverged }) => (diverged ? shares.map(() => 0) : shares);
+    this.bars.update(shares(found.plain, chains.plain), shares(found.annealed, chains.annealed));
     this.ladder.mark(chains.level);
     this.showProgress(chains, state);
     this.found = found;
@@ -25,18 +26,22 @@ class Numbers {
     const sigma = name === "plain" ? chains.sigma : chains.annealedSigma;
     const where = `${place}, σ = ${shortNumber(sigma)}`;
     figure.querySelector('[data-number="where"]').textContent = where;
-    figure.querySelector('[data-number="misplaced"]').textContent = `${percent(misplaced)} %`;
+    const { diverged } = chains[name];
+    const shown = (share) => (diverged ? "–" : `${percent(share)} %`); // particles far away are in no mode
+    figure.querySelector('[data-number="misplaced"]').textContent = shown(misplaced);
     for (const [key, share] of Object.entries({ misplaced, outside })) {
-      this.root.querySelector(`[data-cell="${name}-${key}"]`).textContent = `${percent(share)} %`;
+      this.root.querySelector(`[data-cell="${name}-${key}"]`).textContent = shown(share);
     }
     const kind = { plain: "Plain", annealed: "Annealed" }[name];
+    const found = diverged
+      ? "all particles are far outside: it diverged."
+      : `${percent(misplaced)} % of the particles are in the wrong mode, ${percent(outside)} % are outside of the data.`;
     figure.querySelector("canvas").setAttribute(
       "aria-label",
-      `${kind} Langevin dynamics, ${where}, after ${chains.stepsTaken} steps: ${percent(misplaced)} % of the ` +
-        `particles are in the wrong mode, ${percent(outside)} % are outside of the data.`,
+      `${kind} Langevin dynamics, ${where}, after ${chains.stepsTaken} steps: ${found}`,
     );
-    const words = chains[name].diverged
-      ? "Diverged: the step is too large, each overshoots by more than it corrects. Choose one below 2."
+    const words = diverged
+      ? `${kind} dynamics diverged: the step is too large, each overshoots by more than it corrects. Choose one below 2.`
       : "";
     const alert = figure.querySelector(".diverged");
     if (alert.textContent !== words) alert.textContent = words;
@@ -48,7 +53,7 @@ class Numbers {
     const { stepsTaken, totalSteps, stepsPerLevel, sigmas, finished } = chains;
     root.querySelector("progress").value = Math.min(1, stepsTaken / totalSteps);
     const texts = {
-      progress: finished ? `${totalSteps} steps, done; on at the last level` : `step ${stepsTaken} of ${totalSteps}`,
+      progress: finished ? `${totalSteps} steps, done` : `step ${stepsTaken} of ${totalSteps}`,
       rate: playing && rate ? `${Math.round(rate)} frames/s` : "",
       budget: `${sigmas.length} × ${stepsPerLevel} = ${totalSteps} steps`,
     };
@@ -68,16 +73,19 @@ class Numbers {
         : `One level diverges from 2 on; here its variance comes out ${percent(1 / (1 - share / 2) - 1)} % too large.`;
   }
 
-  sayEnd(chains) {
+  // `first`: at the end itself; afterwards the sentence goes on with the numbers, but is not read out again.
+  sayEnd(chains, first) {
     if (chains.plain.diverged || chains.annealed.diverged) return;
     const [plain, annealed] = [this.found.plain, this.found.annealed].map((found) => percent(found.misplaced));
-    this.say(
-      `After ${chains.totalSteps} steps, ${plain} % of the particles are in the wrong mode with one level, ` +
-        `${annealed} % with the ladder.`,
-    );
+    const words =
+      `After ${chains.stepsTaken} steps, ${plain} % of the particles are in the wrong mode with one level, ` +
+      `${annealed} % with the ladder.`;
+    this.say(words, first ? "polite" : "off");
   }
 
-  say(words) {
-    this.root.querySelector(".said").textContent = words;
+  say(words, live = "polite") {
+    const said = this.root.querySelector(".said");
+    said.setAttribute("aria-live", live);
+    said.textContent = words;
   }
 }

@@ -10,9 +10,9 @@ from PIL import Image
 
 from .. import messages
 from ..grid import image_grid
-from ..limits import DEADLINE_SECONDS
+from ..limits import DEADLINE_SECONDS, check_whole
 from ..model import SpaceModel
-from ..pictures import new_folder
+from ..pictures import FrameFiles, new_folder
 from ..run import Frame, SamplingRun
 from ..sessions import SessionRuns
 from .call import IMAGE_FILE, MASK_FILE, as_picture, repair_arguments, repair_pipeline, repair_snippet
@@ -123,12 +123,12 @@ class RepairAnswers(SessionRuns):
         self._given(settings, image, mask).save(given)
         yield self.outputs(str(given))
         snippet = self._snippet(settings)
-        run = self._sampling(settings, image, mask, stop)
+        run, files = self._sampling(settings, image, mask, stop), FrameFiles(folder)
         for frame in run.frames():
             status = messages.progress(frame, run)
             results = self._results(frame, image, mask)
             if not frame.final:
-                yield self.outputs(gr.skip(), results, status, snippet)
+                yield self.outputs(gr.skip(), files.save(results), status, snippet)
         self.model.learn_pace(frame.evaluation, settings.images_per_evaluation, run.seconds)
         saved = {folder / f"results-seed-{settings.seed}.png": results, folder / IMAGE_FILE: as_picture(image)}
         if settings.task == "inpaint":
@@ -173,6 +173,14 @@ class RepairAnswers(SessionRuns):
     def example(self, index: int) -> str:
         """The canvas with one of the shipped images, its right half marked."""
         return canvas_value(fitted_picture(examples()[index], self.shape), right_half(self.shape))
+
+    def example_canvas(self, index: int) -> str:
+        """The same for a caller without a page.
+
+        Raises:
+            SettingsError: for a number that no image has.
+        """
+        return self.example(check_whole("Index", index, 0, len(examples()) - 1))
 
     def upload(self, picture: str) -> str:
         """The canvas with a picture of the visitor's own, fitted to the model's size, its right half marked.

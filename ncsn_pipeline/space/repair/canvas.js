@@ -7,7 +7,9 @@ const find = (selector) => root.querySelector(selector);
 const stash = {};
 let image = [];
 let mask = [];
-let task = root.dataset.task;
+// The tab is built when it is opened; what its address asked for may have been set before.
+let task = document.querySelector("#repair-task input:checked")?.value ?? root.dataset.task;
+root.dataset.task = task;
 let tool = "paint";
 let last = null;
 let cursor = null;
@@ -126,7 +128,7 @@ root.addEventListener("click", (event) => {
   }
   const [height, width] = [image.length, image[0].length];
   const inside = (at, size) => at >= 0.28 * size && at < 0.72 * size;
-  if (button.dataset.do === "half") mask = filled(() => 0).map((row) => row.map((_, x) => Number(x >= width / 2)));
+  if (button.dataset.do === "half") mask = filled(() => 0).map((row) => row.map((_, x) => Number(x >= Math.floor(width / 2))));
   else if (button.dataset.do === "centre") {
     mask = filled(() => 0).map((row, y) => row.map((_, x) => Number(inside(x, width) && inside(y, height))));
   } else if (task === "inpaint") mask = filled(() => 0);

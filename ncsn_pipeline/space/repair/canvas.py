@@ -61,7 +61,10 @@ def fitted_picture(path: Any, shape: tuple[int, int, int]) -> np.ndarray:
     channels, height, width = shape
     try:
         with Image.open(path, formats=PICTURES) as opened:
-            picture = ImageOps.exif_transpose(opened).convert("RGBA")
+            picture = ImageOps.exif_transpose(opened)
+            if picture.mode.startswith("I"):  # 16 bits, of which Pillow would keep all above 255 as white
+                picture = Image.fromarray((np.asarray(picture) // 257).clip(0, 255).astype(np.uint8))
+            picture = picture.convert("RGBA")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise SettingsError(
             f"This picture has too many pixels; at most {Image.MAX_IMAGE_PIXELS:,}. Scale it down first."

@@ -106,7 +106,8 @@ class RepairTab:
             )
         self.controls = controls
         self.inputs = [controls[name] for name in INPUTS]
-        self.view = SharedView("repair", {name: controls[name] for name in INPUTS}, self._check_shared)
+        shared = {name: controls[name] for name in INPUTS}
+        self.view = SharedView("repair", shared, self._check_shared, self.status, self.answers)
 
     def _connect(self) -> None:
         controls = self.controls
@@ -139,6 +140,13 @@ class RepairTab:
             concurrency_id="plots",
             **QUIET,
         )
+        gr.api(
+            self.answers.example_canvas,
+            api_name="example_canvas",
+            api_description="One of the shipped images, the digits 0 to 9, as the value of `repair`'s canvas, its "
+            "right half marked.",
+            queue=False,
+        )
         run = self.answers.connect_run(
             self.repair_button,
             self.answers.repair,
@@ -155,8 +163,8 @@ class RepairTab:
         self.answers.connect_stop(
             self.stop_button,
             self.status,
-            api_name="stop_repair",
-            api_description="Ends the run of this session after the current network evaluation.",
+            "stop_repair",
+            "this session's run after the current network evaluation",
         )
 
     def connect_page(self, page: gr.Blocks) -> None:

@@ -3,6 +3,7 @@
 import inspect
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
@@ -10,12 +11,13 @@ import gradio as gr
 from ..limits import SettingsError, check_choice
 from ..sessions import Outputs, SessionRuns
 from . import report
-from .knobs import check_experiment
+from .knobs import check_experiment, knobs_of
 from .run import ExperimentRun
-from .stops import EXPERIMENTS, NAMES
+from .stops import EXPERIMENTS, NAMES, claim_of
 
 DEADLINE_SECONDS = 90.0
 READY = "Ready."
+QUICK_SETTINGS: dict[str, Any] = {}
 
 Update = dict[str, Any]
 
@@ -98,30 +100,40 @@ class TourAnswers(SessionRuns):
         else:
             yield self.only_status("Stopped")
 
-    def lecture(self, experiment: str, settings: dict[str, Any], request: gr.Request) -> dict[str, Any]:
-        """Runs one experiment of the lecture; returns whether its claim holds, its checks, numbers and findings.
+    def claims(self) -> dict[str, dict[str, Any]]:
+        """What the lecture claims, by the names of the experiments, with the knobs of each."""
+        return {
+            name: {
+                "claim": claim_of(name).sentence,
+                "knobs": {knob.name: asdict(knob) for knob in knobs_of(EXPERIMENTS[name])},
+            }
+            for name in NAMES
+        }
+
+    def lecture(
+        self, experiment: str, request: gr.Request, settings: dict[str, Any] = QUICK_SETTINGS
+    ) -> Iterator[dict[str, Any]]:
+        """Runs one experiment of the lecture; yields the seconds so far, and at last its result.
+
+        The result: whether its claim holds, its checks, numbers and findings.
 
         Args:
             experiment: its name, "mixing" for instance.
-            settings: values by the names of its knobs; {} for the quick version.
             request: whose session may stop it.
+            settings: values by the names of its knobs; {} for the quick version.
 
         Raises:
             gr.Error: for settings that are refused and for runs that fail, are stopped or take too long.
         """
-        found: list[dict[str, Any]] = []
 
-        def work(stop: threading.Event) -> Iterator[Outputs]:
+        def work(stop: threading.Event) -> Iterator[dict[str, Any]]:
             run = ExperimentRun(*check_experiment(experiment, settings), stop, DEADLINE_SECONDS)
-            for _ in run.seconds():
-                yield ()
-            if run.outcome is not None:
-                found.append(run.outcome.result)
-            elif run.timed_out:
+            for seconds in run.seconds():
+                yield {"seconds": round(seconds, 1)}
+            if run.timed_out:
                 raise SettingsError(f"Ended after {run.deadline:.0f} s. Ask for fewer steps or samples.")
+            if run.outcome is None:
+                raise SettingsError("Stopped.")
+            yield run.outcome.result
 
-        for _ in self.answered(request, work):
-            pass
-        if not found:
-            raise SettingsError("Stopped.")
-        return found[0]
+        yield from self.answered(request, work)

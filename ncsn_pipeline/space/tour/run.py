@@ -86,13 +86,13 @@ class ExperimentRun:
         Raises:
             Exception: what the experiment raised.
         """
-        started = time.perf_counter()
+        self._start = time.perf_counter()
         with closing(watched(self._work, self.stop, 1.0)) as looks:
             for _ in looks:
-                yield time.perf_counter() - started
+                yield time.perf_counter() - self._start
 
     def _work(self) -> None:
-        self._start = time.perf_counter()
+        self._start = time.perf_counter()  # its turn has come
         try:
             with _AskFirst(self._must_stop):
                 result = self.module.run(self.params)

@@ -76,14 +76,14 @@ class TourTab:
                 with gr.Accordion("The experiment's file", open=False) as self.file:
                     self.source_note = gr.HTML(report.source_note(first), elem_id="tour-file")
                     self.source = gr.Code(language="python", label="Its text", interactive=False, elem_id="tour-source")
-        self.view = SharedView("lecture", {"experiment": self.contents}, self.answers.check)
+        self.view = SharedView("lecture", {"experiment": self.contents}, self.answers.check, self.status, self.answers)
 
     def _connect(self) -> None:
         shown = [
             *(self.heading, self.equation, self.picture, self.numbers, self.knobs, self.source_note, self.status),
             *(self.previous_button, self.next_button),
         ]
-        self.contents.change(self.answers.stop, None, None, **PRIVATE)  # its results belong to the claim that was left
+        self.contents.change(self._stop, None, None, **PRIVATE)  # its results belong to the claim that was left
         self.contents.change(self.answers.show, self.contents, shown, **PRIVATE)
         self.reset_button.click(self.answers.show, self.contents, shown, js=RESTART_KNOBS, **PRIVATE)
         for button, by in ((self.previous_button, -1), (self.next_button, 1)):
@@ -100,18 +100,24 @@ class TourTab:
             api_visibility="private",
         )
         self.answers.connect_stop(
-            self.stop_button,
-            self.status,
-            api_name="stop_lecture",
-            api_description="Ends the experiment of this session at its next call of torch.",
+            self.stop_button, self.status, "stop_lecture", "this session's experiment at its next call of torch"
         )
         gr.api(
             self.answers.lecture,
             api_name="lecture",
-            api_description="Runs one of the lecture's experiments: its checks with their bounds, numbers, findings. "
-            "Settings are values by the names of its knobs, {} for the quick version.",
+            api_description="Runs one of the lecture's experiments: its checks with their bounds, numbers, findings; "
+            "the seconds so far until then. Settings are values by the names of its knobs, {} for the quick version.",
             concurrency_id="torch",
         )
+        gr.api(
+            self.answers.claims,
+            api_name="claims",
+            api_description="The experiments by name: what each claims, and its knobs with their defaults and ranges.",
+            queue=False,
+        )
+
+    def _stop(self, request: gr.Request) -> None:
+        self.answers.stop(request)
 
     def connect_page(self, page: gr.Blocks) -> None:
         """What happens when the page opens and when it is left."""
