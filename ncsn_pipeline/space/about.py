@@ -117,16 +117,22 @@ for check in mixing["checks"]:
 """
 
 
-def diffusers_snippet(model: str) -> str:
+def diffusers_snippet(model: str, space: str | None = None) -> str:
     """The same model on the reader's own machine, with `diffusers` alone: its code comes with it.
 
     Args:
-        model: a Hub id, or a folder.
+        model: a Hub id, or a folder, with `./` before it.
+        space: the id of the Space that holds the folder; by default it is on the reader's machine.
     """
+    download, place = "", json.dumps(model)
+    if space and model.startswith("./"):
+        download = "from huggingface_hub import snapshot_download\n"
+        place = f'snapshot_download({json.dumps(space)}, repo_type="space") + {json.dumps(model.removeprefix("."))}'
     return f"""import torch
 from diffusers import DiffusionPipeline
-
-pipe = DiffusionPipeline.from_pretrained({json.dumps(model)}, trust_remote_code=True)
+{download}
+folder = {place}
+pipe = DiffusionPipeline.from_pretrained(folder, trust_remote_code=True)
 images = pipe(
     batch_size=4, num_inference_steps=50, generator=torch.Generator().manual_seed(1)
 ).images
@@ -155,22 +161,29 @@ class AboutTab:
                 language="python",
                 label="Through this page, with gradio_client",
                 interactive=False,
+                wrap_lines=True,
                 show_line_numbers=False,
                 elem_id="about-client",
             )
             gr.Markdown("The model runs anywhere, in the folder that holds it or by its id on the Hub:")
             self.diffusers = gr.Code(
-                diffusers_snippet(model.name),
+                diffusers_snippet(model.address, self.space),
                 language="python",
                 label="On your own machine, with diffusers",
                 interactive=False,
+                wrap_lines=True,
                 show_line_numbers=False,
                 elem_id="about-diffusers",
             )
             gr.Markdown(LIMITS)
             gr.Markdown(SOURCES)
             self.citation = gr.Code(
-                CITATION, language=None, label="Citation (BibTeX)", interactive=False, show_line_numbers=False
+                CITATION,
+                language=None,
+                label="Citation (BibTeX)",
+                interactive=False,
+                wrap_lines=True,
+                show_line_numbers=False,
             )
 
     def connect_page(self, page: gr.Blocks) -> None:

@@ -4,6 +4,7 @@ No program's own error reaches anybody, and nothing is kept or computed for call
 """
 
 import logging
+import time
 import warnings
 from typing import Any
 
@@ -11,7 +12,6 @@ import gradio as gr
 from gradio.block_function import BlockFunction
 from gradio.processing_utils import client_utils
 from PIL import Image
-from starlette.responses import PlainTextResponse
 
 from .limits import SettingsError
 from .messages import toast
@@ -27,8 +27,9 @@ UNHEARD = "Nobody listens to the answers of this session. Open its stream of eve
 MOST_PIXELS = 4_000_000
 MOST_BYTES = 4_000_000  # of an upload
 FORM_BYTES = 10_000  # around the file
-MOST_UNREAD = 30  # messages of one session: in a run, those of a dozen seconds
-MOST_UNREAD_OF_ALL = 300  # a message can be a quarter of a megabyte
+MOST_UNREAD = 20  # messages of one session: in a run, those of some five seconds
+MOST_UNREAD_OF_ALL = 300  # a message can be a quarter of a megabyte; beyond that, those are forgotten
+UNHEARD_SECONDS = 30.0  # that have not been read for so long
 
 
 def refuse_large_pictures() -> None:
@@ -49,6 +50,24 @@ class GuardedBlocks(gr.Blocks):
 
     Gradio runs an event whether or not anybody has opened the stream that its answers go to, and keeps them for him.
     """
+
+    _unread_since: dict[str, float] = {}
+
+    def queue(self, *, max_size: int | None = None, **options: Any) -> "GuardedBlocks":
+        """As of `gr.Blocks`, but `max_size` is of each group of events (`concurrency_id`): previews pass by runs."""
+        super().queue(**options)
+        queue = self._queue
+        push = queue.push
+
+        async def push_if_there_is_room(body: Any, **caller: Any) -> tuple[bool, Any, str]:
+            function = self.fns.get(body.fn_index)
+            group = queue.event_queue_per_concurrency_id.get(function.concurrency_id) if function else None
+            if None not in (group, max_size) and len(group.queue) >= max_size:
+                return False, f"Queue is full: {max_size} calls are waiting. Try again in a minute.", "queue_full"
+            return await push(body, **caller)
+
+        queue.push = push_if_there_is_room
+        return self
 
     async def preprocess_data(self, block_fn: BlockFunction, inputs: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
         """Reads the inputs of a call.
@@ -83,15 +102,16 @@ class GuardedBlocks(gr.Blocks):
             raise gr.Error(FAILED, print_exception=False) from None
 
     def _refuse_unheard(self, session: str | None) -> None:
-        pending = self._queue.pending_messages_per_session
-        unread = {other: messages.qsize() for other, messages in pending.items()}
-        left = sum(unread.values()) - MOST_UNREAD_OF_ALL
+        """Refuses a session with too many unread answers, and forgets those that all together take too much room."""
+        pending, now = self._queue.pending_messages_per_session, time.monotonic()
+        unread = {other: messages.qsize() for other, messages in pending.items() if messages.qsize()}
+        self._unread_since = {other: self._unread_since.get(other, now) for other in unread}
+        too_many = sum(unread.values()) - MOST_UNREAD_OF_ALL
         for other in sorted(unread, key=unread.get, reverse=True):
-            if left <= 0:
-                break
-            left -= unread[other]
-            while not pending[other].empty():
-                pending[other].get_nowait()
+            if too_many > 0 and now - self._unread_since[other] > UNHEARD_SECONDS:
+                too_many -= unread[other]
+                while not pending[other].empty():
+                    pending[other].get_nowait()
         if unread.get(session, 0) > MOST_UNREAD:
             raise gr.Error(UNHEARD, print_exception=False)
 
@@ -108,6 +128,9 @@ class BoundedUploads:
             length = dict(scope["headers"]).get(b"content-length", b"")
             if not length.isdigit() or int(length) > MOST_BYTES + FORM_BYTES:
                 said = f"An upload may have {MOST_BYTES:,} bytes in all, and must say how many it has."
-                await PlainTextResponse(said, status_code=413)(scope, receive, send)
+                await send(
+                    {"type": "http.response.start", "status": 413, "headers": [(b"content-type", b"text/plain")]}
+                )
+                await send({"type": "http.response.body", "body": said.encode()})
                 return
         await self.app(scope, receive, send)

@@ -36,7 +36,7 @@ def check_number(name: str, value: Any, low: float, high: float) -> float:
         raise SettingsError(f"{name} must be a number from {low:,.10g} to {high:,.10g}; got {_shown(value)}.")
     if not low <= value <= high:  # false for NaN too
         if abs(value) > LARGEST:  # a whole number of Python's can be too large for a float
-            value = math.copysign(math.inf, value)
+            value = math.inf if value > 0 else -math.inf
         nearest = f" The nearest allowed value is {low if value < low else high:,.10g}." if math.isfinite(value) else ""
         raise SettingsError(f"{name} must lie between {low:,.10g} and {high:,.10g}; got {value:.10g}.{nearest}")
     return float(value)
@@ -63,6 +63,16 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in choices:
         raise SettingsError(f"{name} must be one of {', '.join(choices)}; got {_shown(value)}.")
     return value
+
+
+def check_class(value: Any, choices: tuple[str, ...]) -> str:
+    """A class of the model, as text; the number itself is taken too.
+
+    Raises:
+        SettingsError: for anything else.
+    """
+    given = str(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**6 else value
+    return check_choice("Class", given, choices)
 
 
 def _shown(value: Any) -> str:

@@ -29,7 +29,8 @@ def cost(settings: Settings, model: SpaceModel) -> str:
     images = "1</b> image" if settings.num_images == 1 else f"{settings.num_images}</b> images"
     guided = ", each twice for the guidance" if settings.images_per_evaluation > settings.num_images else ""
     return (
-        f'<div class="cost"><b>{settings.evaluations:,}</b> network evaluations of <b>{images}{guided}: {about}</div>'
+        f'<div class="cost"><b>{settings.evaluations:,}</b> network evaluation{"s" * (settings.evaluations > 1)} of '
+        f"<b>{images}{guided}: {about}</div>"
     )
 
 
@@ -40,11 +41,16 @@ def status(text: str, done: int = 0, of: int = 1, *, kind: str = "") -> str:
     return f'<div class="status {kind}" role="status" aria-live="{live}"><span>{html.escape(text)}</span>{bar}</div>'
 
 
+def count(evaluations: int) -> str:
+    """So many evaluations, in words."""
+    return f"{evaluations:,} evaluation{'s' * (evaluations > 1)}"
+
+
 def progress(frame: Frame, run: SamplingRun) -> str:
     """The line above the images while a sampler runs, and when it has ended."""
     so_far = f"evaluation {frame.evaluation:,} of {frame.evaluations:,}"
     if frame.evaluation == frame.evaluations:
-        text, kind = f"Done: {frame.evaluations:,} evaluations in {run.seconds:.1f} s", "done"
+        text, kind = f"Done: {count(frame.evaluations)} in {run.seconds:.1f} s", "done"
     elif run.timed_out:
         text, kind = f"Ended after {run.deadline:.0f} s, the most a run may take, at {so_far}", "stopped"
     elif frame.final:

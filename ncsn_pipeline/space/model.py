@@ -34,7 +34,8 @@ class SpaceModel:
 
     Args:
         pipeline: shared by all visitors and never changed: a run builds its own around the same network.
-        name: what a visitor may load the same model by.
+        name: what visitors choose it by.
+        address: what `from_pretrained` takes for it: its Hub id, or a folder, which no Hub id can look like.
         seconds_at_all: measured seconds of one evaluation, whatever the number of images.
         seconds_an_image: measured seconds that each image adds to it.
         pace: of the runs so far.
@@ -42,6 +43,7 @@ class SpaceModel:
 
     pipeline: NCSNPipeline
     name: str
+    address: str
     seconds_at_all: float
     seconds_an_image: float
     pace: Pace = field(default_factory=Pace)
@@ -65,7 +67,8 @@ class SpaceModel:
         pipeline.set_progress_bar_config(disable=True)
         one, sixteen = _seconds(pipeline, 1, 16)
         slope = max((sixteen - one) / 15, 0.0)
-        return cls(pipeline, name_of(source), max(one - slope, 0.0), slope)
+        name = name_of(source)
+        return cls(pipeline, name, f"./{name}" if is_folder else name, max(one - slope, 0.0), slope)
 
     @property
     def num_classes(self) -> int | None:

@@ -5,7 +5,6 @@ from typing import Any
 
 import gradio as gr
 from gradio.themes.utils import fonts
-from starlette.middleware import Middleware
 
 from .about import AboutTab
 from .generate import GenerateTab
@@ -72,9 +71,10 @@ def launch_options() -> dict[str, Any]:
     return {
         "theme": _theme(),
         "css_paths": [Path(__file__).with_name("page.css"), Path(__file__).parent / "tour" / "tab.css"],
+        "js": Path(__file__).with_name("page.js").read_text(encoding="utf-8"),
         "footer_links": ["api", "gradio"],
         "max_file_size": MOST_BYTES,
-        "app_kwargs": {"middleware": [Middleware(BoundedUploads)]},
+        "app_kwargs": {"middleware": [(BoundedUploads, (), {})]},
         "state_session_capacity": MOST_SESSIONS,
         "run_history": False,
     }
@@ -88,7 +88,9 @@ def _theme() -> gr.themes.Base:
         font=[fonts.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"],
         font_mono=[fonts.LocalFont("IBM Plex Mono", weights=(400, 700)), "ui-monospace", "monospace"],
     ).set(
-        # Gradio's own, 400 and 500, are too faint: text on white, white on a button.
+        # Gradio's own are too faint: text on white, white on a button.
         body_text_color_subdued="*neutral_500",
         button_primary_background_fill="*primary_600",
+        button_cancel_background_fill=gr.themes.colors.red.c600,
+        button_cancel_background_fill_hover=gr.themes.colors.red.c700,
     )

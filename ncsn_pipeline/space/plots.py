@@ -86,7 +86,10 @@ def noise_left_figure(noise_left: Sequence[float]) -> Figure:
     """
     figure, axes = _panel(len(noise_left), "evaluation")
     axes.axhline(1, color=INK, alpha=0.55, linewidth=1.2, linestyle=(0, (4, 3)))
-    axes.plot(range(1, len(noise_left) + 1), noise_left, color=SIGMA_COLOUR, linewidth=1.6)
+    marker = "o" if len(noise_left) == 1 else None
+    axes.plot(
+        range(1, len(noise_left) + 1), noise_left, color=SIGMA_COLOUR, linewidth=1.6, marker=marker, markersize=3.4
+    )
     low, high = min(noise_left), max(noise_left)
     axes.set_yscale("log" if high > 20 else "linear")
     axes.set_ylim(min(0.5, low / 1.2) if high > 20 else 0, max(1.5, 1.1 * high))

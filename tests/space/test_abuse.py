@@ -16,7 +16,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from playwright.sync_api import expect
 
+from ncsn_pipeline.space.guard import MOST_UNREAD
 from ncsn_pipeline.space.plots import step_size_figure, themed_svg
 
 from .api import RAW, call, defaults, endpoints
@@ -30,7 +32,7 @@ SETTINGS = settings(
     suppress_health_check=list(HealthCheck),
 )
 STRANGE = [
-    *(math.nan, math.inf, -math.inf, None, True, False, -1, 2.5, 1e308, -(10**30), 10**30),
+    *(math.nan, math.inf, -math.inf, None, True, False, -1, 2.5, 1e308, -(10**30), 10**30, 10**400),
     *("", "12", "NaN", "x" * 10_000, "\0", "../../etc/passwd", "<script>alert(1)</script>"),
     *([], [1], [[]], {}, {"a": 1}, {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}),
 ]
@@ -120,23 +122,30 @@ def test_the_queue_cannot_be_passed_by(client):
     assert client.post("gradio_api/run/generate", json={"data": []}).status_code == 404
 
 
+def upload(client, *pictures):
+    files = [("files", (f"{i}.png", picture, "image/png")) for i, picture in enumerate(pictures)]
+    return client.post("gradio_api/upload", files=files)
+
+
 def test_pictures_too_large_are_refused(server, client):
-    """A file beyond the limit is not taken; one that unpacks to gigabytes is opened by no endpoint."""
-    upload = client.post("gradio_api/upload", files={"files": ("a.png", bytes(5_000_000), "image/png")})
-    assert upload.status_code == 413
+    """A file beyond the limit is not taken, nor several small ones; one that unpacks to gigabytes is not opened."""
+    assert upload(client, bytes(5_000_000)).status_code == 413
+    assert upload(client, *[bytes(1_000_000)] * 5).status_code == 413
+    unbounded = client.post("gradio_api/upload", content=iter([b"x"]), headers={"content-type": "multipart/form-data"})
+    assert unbounded.status_code == 413
     before = memory(server)
     noise = io.BytesIO()
     Image.effect_noise((1700, 1700), 99).save(noise, "bmp")
-    for picture in (bomb(), noise.getvalue(), b"no picture", b""):
-        path = client.post("gradio_api/upload", files={"files": ("a.png", picture, "image/png")}).json()[0]
-        file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        for name, endpoint in endpoints(server.url).items():
-            valid = defaults(endpoint["parameters"])
-            for place, parameter in enumerate(endpoint["parameters"]):
-                if parameter["component"] in ("Image", "Imageeditor", "ImageEditor"):
-                    sent = file if parameter["component"] == "Image" else {"background": file, "layers": [file]}
-                    answer = call(client, name, [*valid[:place], sent, *valid[place + 1 :]], PATIENCE)
-                    assert not RAW.search(answer.text), (name, answer)
+    for picture, reason in (
+        (bomb(), "too many pixels; at most 4,000,000"),
+        (noise.getvalue(), "Choose a PNG, JPEG, GIF or WebP file"),
+        (b"no picture", "no picture that can be read"),
+        (b"", "no picture that can be read"),
+    ):
+        path = upload(client, picture).json()[0]
+        answer = call(client, "/fit_picture", [{"path": path, "meta": {"_type": "gradio.FileData"}}])
+        assert answer.kind == "error" and reason in answer.text, answer
+        assert not RAW.search(answer.text)
     assert memory(server) < 1.5 * before
 
 
@@ -158,16 +167,84 @@ def test_fifty_at_once_are_served_or_told_to_wait(address, client):
 
 def test_who_leaves_frees_the_worker(client):
     """Three runs of 20,001 evaluations, each left at its first picture: the next visitor waits for none of them."""
-    parameters = endpoints(client.base_url)["/generate"]["parameters"]
-    long = {"sampler": "langevin", "steps_per_level": 100, "num_levels": 200, "num_images": 1}
-    data = [
-        long.get(each["parameter_name"], value) for each, value in zip(parameters, defaults(parameters), strict=True)
-    ]
+    data = long_run(client)
     for _ in range(3):
         assert call(client, "/generate", data, until="generating").kind == "generating"
     start = time.monotonic()
     assert short_run(client).kind == "complete"
     assert time.monotonic() - start < 20
+
+
+def long_run(client):
+    """The inputs of 20,001 evaluations of one image, far longer than a test waits."""
+    parameters = endpoints(client.base_url)["/generate"]["parameters"]
+    long = {"sampler": "langevin", "steps_per_level": 100, "num_levels": 200, "num_images": 1}
+    return [
+        long.get(each["parameter_name"], value) for each, value in zip(parameters, defaults(parameters), strict=True)
+    ]
+
+
+def post(client, name, data):
+    """Calls an endpoint and does not listen; the call's id, or None where it is refused."""
+    joined = client.post(f"gradio_api/call{name}", json={"data": data})
+    return joined.json()["event_id"] if joined.status_code == 200 else None
+
+
+def leave(client, name, event):
+    """Listens for a moment, and goes: what waits leaves the queue."""
+    with client.stream("GET", f"gradio_api/call{name}/{event}") as stream:
+        next(stream.iter_lines())
+
+
+def test_a_run_that_nobody_listens_to_ends(client):
+    event = post(client, "/generate", long_run(client))
+    start = time.monotonic()
+    assert short_run(client).kind == "complete"
+    assert time.monotonic() - start < 60
+    kept = client.get(f"gradio_api/call/generate/{event}").text
+    assert "event: error" in kept and "Nobody listens" in kept
+    assert kept.count("event: generating") <= MOST_UNREAD
+
+
+def test_answers_that_nobody_reads_are_not_made(server, client):
+    functions = client.get("config").json()["dependencies"]
+    index = next(each["id"] for each in functions if each["api_name"] == "preview_repair")
+    data = defaults(endpoints(server.url)["/preview_repair"]["parameters"])
+    for _ in range(MOST_UNREAD + 10):
+        joined = client.post("gradio_api/queue/join", json={"data": data, "fn_index": index, "session_hash": "deaf"})
+        assert joined.status_code == 200
+        event = joined.json()["event_id"]
+    found = []
+    with client.stream("GET", "gradio_api/queue/data", params={"session_hash": "deaf"}) as stream:
+        for line in stream.iter_lines():
+            if line.startswith("data: ") and (message := json.loads(line[6:]))["msg"] == "process_completed":
+                found.append(message["success"] or message["output"]["error"])
+                if message["event_id"] == event:
+                    break
+    assert found[0] is True and found.count(True) <= MOST_UNREAD
+    assert "Nobody listens" in found[-1]
+
+
+@pytest.mark.browser
+def test_a_full_queue_spoils_no_visit(browser, address, client):
+    data = long_run(client)
+    waiting = []
+    while (event := post(client, "/generate", data)) is not None:
+        waiting.append(event)
+        assert len(waiting) < 100
+    with browser.new_context() as visitor:
+        page = visitor.new_page()
+        page.goto(f"{address}?tab=generate&generate.num_levels=20")
+        expect(page.locator("#levels input[type=number]")).to_have_value("20")
+        expect(page.locator("#cost")).to_contain_text("20 network evaluations")
+        assert page.locator(".toast-body").count() == 0
+        page.get_by_role("button", name="Generate", exact=True).click()
+        expect(page.locator("#status .error")).to_contain_text("Too many visitors are waiting")
+        expect(page.get_by_role("button", name="Generate", exact=True)).to_be_enabled()
+        for event in waiting:
+            leave(client, "/generate", event)
+        page.get_by_role("button", name="Generate", exact=True).click()
+        expect(page.locator("#status")).to_contain_text("Done: 20 evaluations")
 
 
 def test_files_are_not_fetched_from_elsewhere(client):

@@ -184,7 +184,7 @@ def test_another_model_brings_its_own_controls(page, browser):
     expect(page.locator("#class-label")).to_be_hidden()
     expect(page.locator("#sigma-max input[type=number]")).to_have_value("8")
     fill(page, "levels", 5)
-    expect(page.locator("#code")).to_contain_text('from_pretrained("colour")')
+    expect(page.locator("#code")).to_contain_text('from_pretrained("./colour")')
     button(page, "Generate").click()
     wait_for_status(page, "Done: 5 evaluations")
     wait_for_query(page, "generate.model", "colour")

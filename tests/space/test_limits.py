@@ -50,7 +50,7 @@ def test_counts_are_whole(name):
 
 
 @pytest.mark.parametrize("name", [name for name, value in GOOD.items() if isinstance(value, str)])
-@pytest.mark.parametrize("value", [None, True, 3, "", "Geometric ", ["geometric"], {"a": 1}, "10"])
+@pytest.mark.parametrize("value", [None, True, 30, "", "Geometric ", ["geometric"], {"a": 1}, "10"])
 def test_what_is_no_choice_is_refused(name, value):
     with pytest.raises(SettingsError, match="must be one of"):
         check(**{name: value})
@@ -176,3 +176,13 @@ def test_the_ends_of_a_range_belong_to_it():
     assert check_choice("x", "a", ("a", "b")) == "a"
     with pytest.raises(SettingsError):
         check_number("x", math.nextafter(2, 3), 0.1, 2)
+
+
+def test_a_class_may_be_a_number():
+    assert check(class_label=3) == check(class_label="3")
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400)])
+def test_numbers_beyond_every_float_are_refused_in_words(value):
+    with pytest.raises(SettingsError, match=r"Seed must lie between 0 and 2,147,483,647; got -?inf\."):
+        check(seed=value)

@@ -93,10 +93,18 @@ class GenerateAnswers(SessionRuns):
                 report.ladder_plots(settings, chosen),
                 report.notes(settings, chosen),
                 messages.cost(settings, chosen),
-                python_snippet(settings, chosen.num_classes, chosen.name),
+                python_snippet(settings, chosen.num_classes, chosen.address),
             )
         except ValueError as error:
             return gr.skip(), messages.refusal(str(error)), messages.refusal(str(error)), gr.skip()
+
+    def cost(self, *values: Any) -> str:
+        """What a run costs, as it is known by now; `values` as of `preview`."""
+        try:
+            model, settings = self.check(*values)
+        except ValueError as error:
+            return messages.refusal(str(error))
+        return messages.cost(settings, model)
 
     def generate(
         self,
@@ -127,7 +135,7 @@ class GenerateAnswers(SessionRuns):
         yield from self.answered(request, lambda stop: self._run(*self.check(*values), stop))
 
     def _run(self, model: SpaceModel, settings: GenerateSettings, stop: threading.Event) -> Iterator[tuple[Any, ...]]:
-        snippet = python_snippet(settings, model.num_classes, model.name)
+        snippet = python_snippet(settings, model.num_classes, model.address)
         columns = row_of_classes(settings.num_images, model.num_classes) if settings.class_label == "each" else None
         run, folder = self._sampling(model, settings, stop), new_folder()
         files = FrameFiles(folder)

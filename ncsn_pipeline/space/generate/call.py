@@ -86,7 +86,7 @@ def call_arguments(settings: GenerateSettings, num_classes: int | None) -> dict[
     return arguments
 
 
-def python_snippet(settings: GenerateSettings, num_classes: int | None, model_name: str) -> str:
+def python_snippet(settings: GenerateSettings, num_classes: int | None, address: str) -> str:
     """The same call as a program; `images` holds PIL images."""
     sampler = SAMPLERS[settings.sampler]
     high, low = _number(settings.sigma_max), _number(settings.sigma_min)
@@ -115,7 +115,7 @@ def python_snippet(settings: GenerateSettings, num_classes: int | None, model_na
     arguments = "\n".join(f"    {line}," for line in lines)
     return (
         f"import torch\n{imports}\n"
-        f'pipe = NCSNPipeline.from_pretrained("{model_name}")\n'
+        f'pipe = NCSNPipeline.from_pretrained("{address}")\n'
         f"pipe.scheduler = {scheduler}\n"
         f"images = pipe(\n{arguments}\n).images\n"
     )

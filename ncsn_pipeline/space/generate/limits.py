@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..budget import check_budget
-from ..limits import GUIDANCE, IMAGES, LEVELS, SEED, SettingsError, check_choice, check_number, check_whole
+from ..limits import GUIDANCE, IMAGES, LEVELS, SEED, SettingsError, check_choice, check_class, check_number, check_whole
 from ..samplers import SAMPLERS
 
 LADDERS = ("geometric", "uniform", "karras")
@@ -93,9 +93,7 @@ def check_generate(
     step_mode = check_choice("Step size", step_mode, STEP_MODES)
     step_fraction = check_number("Step size as a fraction of its limit", step_fraction, *STEP_FRACTION)
     labels = [str(label) for label in range(num_classes or 0)]
-    class_label = check_choice(
-        "Class", class_label, ("drawn", "each", "none", *labels) if labels else ("drawn", "none")
-    )
+    class_label = check_class(class_label, ("drawn", "each", "none", *labels) if labels else ("drawn", "none"))
     guidance_scale = check_number("Guidance", guidance_scale, *GUIDANCE)
     num_images = check_whole("Number of images", num_images, *IMAGES)
     seed = check_whole("Seed", seed, *SEED)

@@ -78,6 +78,11 @@ def warnings_about(settings: GenerateSettings, model: SpaceModel) -> list[str]:
             f"The last level {float(sigmas[-1]):.3g} is far above {low:g}, the least noise that the network knows: "
             f"one denoising step from there blurs the images. {remedy}"
         )
+    elif len(sigmas) > 1 and float(sigmas[-2] / sigmas[-1]) > 10:
+        faults.append(
+            f"The last step goes from {float(sigmas[-2]):.3g} to {float(sigmas[-1]):.3g} at once, which blurs the "
+            "images as ending there would. Choose another spacing, or more levels."
+        )
     return faults
 
 

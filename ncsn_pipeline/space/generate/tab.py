@@ -7,7 +7,7 @@ import gradio as gr
 import numpy as np
 
 from .. import messages
-from ..events import PREVIEW, PRIVATE, QUIET
+from ..events import CHECKED_BY_US, PREVIEW, PRIVATE, QUIET
 from ..grid import image_grid, row_of_classes
 from ..limits import IMAGES, SettingsError, check_number
 from ..models import SpaceModels
@@ -90,7 +90,13 @@ class GenerateTab:
                 self.statistics = gr.HTML(label="Statistics", elem_id="statistics")
         with gr.Accordion("The same images in Python", open=False):
             self.code = gr.Code(
-                code, language="python", label="Python", interactive=False, buttons=["copy"], elem_id="code"
+                code,
+                language="python",
+                label="Python",
+                interactive=False,
+                wrap_lines=True,
+                buttons=["copy"],
+                elem_id="code",
             )
         self.controls = controls
         shared = {name: controls[name] for name in INPUTS if name != "model" or len(self.models.names) > 1}
@@ -149,6 +155,7 @@ class GenerateTab:
             "every kept step, plots of the run, and the files: images, animation, program.",
         )
         offer(run, self.downloads)
+        run.success(self.answers.cost, self.inputs, self.cost, **PRIVATE | CHECKED_BY_US)
         self.answers.connect_stop(
             self.stop_button, self.status, "stop", "this session's run after the current network evaluation"
         )
@@ -169,6 +176,7 @@ class GenerateTab:
                 [self.controls["class_label"], self.controls["guidance_scale"]],
                 **PRIVATE,
             ).then(self.answers.preview, self.inputs, self.previewed, api_visibility="private", **PREVIEW)
+        restored.then(self.answers.cost, self.inputs, self.cost, **PRIVATE | CHECKED_BY_US)
         page.unload(self.answers.leave)
 
     @staticmethod

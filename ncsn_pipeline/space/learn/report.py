@@ -137,15 +137,15 @@ def numbers(run: PastRun | None) -> str:
     if run.errors is not None:
         rows += [
             ("Relative Fisher divergence", run.errors.relative, "over samples; 0 perfect, 1 as bad as no score at all"),
-            ("Error, densest tenth", run.errors.highest, "squared, mean over the square's tenth with most data"),
-            ("Error, emptiest tenth", run.errors.lowest, "the same, over its tenth with the least data"),
+            ("Error, densest tenth", run.errors.highest, "the same over the tenth of the square with most data"),
+            ("Error, emptiest tenth", run.errors.lowest, "the same over the tenth with the least"),
         ]
     else:
         last = run.losses[-max(1, len(run.losses) // 10) :]
         rows.append(("Mean loss, last tenth", float(last.mean()), "and nothing that ends its fall"))
     if run.distance is not None:
         rows.append(("Samples to clean data", run.distance, "sliced Wasserstein distance, in data units"))
-    items = "".join(f"<div><dt>{name}</dt><dd>{_number(value)}</dd><p>{words}</p></div>" for name, value, words in rows)
+    items = "".join(f"<div><dt>{name}</dt><dd>{_number(value)}<p>{words}</p></dd></div>" for name, value, words in rows)
     return f'<dl class="numbers">{items}</dl>'
 
 

@@ -47,7 +47,7 @@ class Errors:
 
     Args:
         relative: E || s - s* ||² / E || s* ||² over samples, without unit.
-        lowest: mean of || s - s* ||² over the tenth of the square with the lowest density, in 1 / squared data units.
+        lowest: mean of || s - s* ||² over the tenth of the square with the lowest density, over the same E || s* ||².
         highest: the same for the highest density.
     """
 
@@ -148,9 +148,10 @@ class LearnRun:
         noised = self.settings.learned.density.noised(self.settings.sigma)
         x = noised.sample(JUDGED_SAMPLES, generator=torch.Generator().manual_seed(0))
         grid = plane_grid(self.settings.learned.extent, GRID)
-        error = squared_error(self.learned(grid), noised.score(grid))
+        true = noised.score(x)
+        error = squared_error(self.learned(grid), noised.score(grid)) / true.square().sum(1).mean()
         tenths = error_by_density_quantile(error, noised.log_prob(grid)).mean
-        relative = relative_fisher_divergence(self.learned(x), noised.score(x))
+        relative = relative_fisher_divergence(self.learned(x), true)
         return Errors(relative, float(tenths[0]), float(tenths[-1]))
 
     @torch.no_grad()

@@ -51,16 +51,16 @@ class LearnTab:
                         "Stop", variant="stop", interactive=False, elem_id="learn-stop", min_width=70
                     )
                     self.sweep_button = gr.Button("Train at six σ", elem_id="sweep", min_width=110)
-                self.note = gr.HTML(elem_id="learn-note")
+                self.note = gr.HTML(label="Refusal", elem_id="learn-note")
             with gr.Column(scale=7, min_width=300):
                 words = f"Ready. A training takes a few seconds, and at most {limits.TRAIN_SECONDS:.0f} s."
-                self.status = gr.HTML(messages.status(words), elem_id="learn-status")
-                self.loss = gr.HTML(report.loss([], settings, None, []), elem_id="loss")
-                self.numbers = gr.HTML(report.numbers(None), elem_id="numbers")
+                self.status = gr.HTML(messages.status(words), label="Status", elem_id="learn-status")
+                self.loss = gr.HTML(report.loss([], settings, None, []), label="Loss", elem_id="loss")
+                self.numbers = gr.HTML(report.numbers(None), label="Numbers", elem_id="numbers")
         gr.HTML('<h2 class="heading">True, learned, and where they differ</h2>')
-        self.panels = gr.HTML(Panels(settings).html(), elem_id="panels")
+        self.panels = gr.HTML(Panels(settings).html(), label="Fields and errors", elem_id="panels")
         gr.HTML('<h2 class="heading">The dilemma of a single noise level</h2>')
-        self.dilemma = gr.HTML(report.dilemma(settings, []), elem_id="dilemma")
+        self.dilemma = gr.HTML(report.dilemma(settings, []), label="Dilemma", elem_id="dilemma")
         self.runs = gr.State(None)
         self.inputs = [self.controls[name] for name in LEARN_INPUTS]
         shared = {name: self.controls[name] for name in LEARN_INPUTS}

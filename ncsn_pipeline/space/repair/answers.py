@@ -84,6 +84,13 @@ class RepairAnswers(SessionRuns):
             return messages.refusal(str(error)), gr.skip()
         return messages.cost(settings, self.model), self._snippet(settings)
 
+    def cost(self, *values: Any) -> str:
+        """What a run costs, as it is known by now; `values` as of `preview`."""
+        try:
+            return messages.cost(self.check(*values), self.model)
+        except ValueError as error:
+            return messages.refusal(str(error))
+
     def repair(
         self,
         canvas: str,
@@ -115,6 +122,8 @@ class RepairAnswers(SessionRuns):
         self, settings: RepairSettings, image: np.ndarray, mask: np.ndarray, stop: threading.Event
     ) -> Iterator[tuple[Any, ...]]:
         if settings.task == "edit":
+            if np.ptp(image) == 0:
+                raise ValueError("Nothing is drawn. Draw a sketch, then press Paint.")
             mask = np.ones_like(mask)
         elif not mask.any():
             raise ValueError("Nothing is marked. Mark what is to be painted anew, then press Paint.")
@@ -168,7 +177,7 @@ class RepairAnswers(SessionRuns):
         return image_grid(colours[None])
 
     def _snippet(self, settings: RepairSettings) -> str:
-        return repair_snippet(settings, self.model.name, self.model.trained_range)
+        return repair_snippet(settings, self.model.address, self.model.trained_range)
 
     def example(self, index: int) -> str:
         """The canvas with one of the shipped images, its right half marked."""

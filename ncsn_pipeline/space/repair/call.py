@@ -40,7 +40,7 @@ def repair_arguments(settings: RepairSettings, image: np.ndarray, mask: np.ndarr
     return arguments
 
 
-def repair_snippet(settings: RepairSettings, model_name: str, trained_range: tuple[float, float]) -> str:
+def repair_snippet(settings: RepairSettings, address: str, trained_range: tuple[float, float]) -> str:
     """The same call as a program; `images` holds PIL images."""
     scheduler = SAMPLERS[settings.sampler].scheduler
     low, high = trained_range[0], settings.start_sigma or trained_range[1]
@@ -66,7 +66,7 @@ def repair_snippet(settings: RepairSettings, model_name: str, trained_range: tup
     return (
         "import torch\nfrom ncsn_pipeline import NCSNInpaintPipeline, NCSNPipeline, "
         f"{scheduler}, geometric_ladder\nfrom PIL import Image\n\n"
-        f'pipe = NCSNInpaintPipeline.from_pipe(NCSNPipeline.from_pretrained("{model_name}"), scheduler={scheduler}())\n'
+        f'pipe = NCSNInpaintPipeline.from_pipe(NCSNPipeline.from_pretrained("{address}"), scheduler={scheduler}())\n'
         f"images = pipe(\n{arguments}\n).images\n"
     )
 

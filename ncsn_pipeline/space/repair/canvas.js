@@ -67,6 +67,15 @@ function stroke(to, erase) {
   draw();
 }
 
+// Where the cursor is and what is there, for those who hear the page.
+function describe() {
+  const [x, y] = cursor;
+  const there = task === "inpaint" ? (mask[y][x] ? "marked" : "kept") : `value ${image[y][x]}`;
+  const marked = mask.flat().filter(Boolean).length;
+  const sum = task === "inpaint" ? `; ${marked} of ${mask.flat().length} marked` : "";
+  find(".heard").textContent = `Row ${y + 1}, column ${x + 1}, ${there}${sum}`;
+}
+
 function send() {
   props.value = JSON.stringify({ image, mask });
 }
@@ -115,6 +124,7 @@ canvas.addEventListener("keydown", (event) => {
   } else return;
   event.preventDefault();
   draw();
+  describe();
 });
 for (const change of ["focus", "blur"]) canvas.addEventListener(change, draw);
 

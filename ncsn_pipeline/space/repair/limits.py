@@ -9,7 +9,7 @@ import numpy as np
 from ncsn_pipeline import geometric_ladder
 
 from ..budget import check_budget
-from ..limits import GUIDANCE, LEVELS, SEED, SettingsError, check_choice, check_number, check_whole
+from ..limits import GUIDANCE, LEVELS, SEED, SettingsError, check_choice, check_class, check_number, check_whole
 
 TASKS = ("inpaint", "edit")
 REPAIR_SAMPLERS = ("consistent", "langevin")
@@ -84,7 +84,7 @@ def check_repair(
     steps_per_level = check_whole("Steps per level", steps_per_level, *STEPS_PER_LEVEL)
     start_sigma = check_number("Noise to start from", start_sigma, *START_SIGMA)
     labels = [str(label) for label in range(num_classes or 0)]
-    class_label = check_choice("Class", class_label, ("none", *labels))
+    class_label = check_class(class_label, ("none", *labels))
     guidance_scale = check_number("Guidance", guidance_scale, *GUIDANCE)
     low, high = trained_range
     if task == "edit":

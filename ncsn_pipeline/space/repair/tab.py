@@ -7,7 +7,7 @@ import gradio as gr
 from PIL import Image
 
 from .. import messages
-from ..events import PREVIEW, PRIVATE, QUIET
+from ..events import CHECKED_BY_US, PREVIEW, PRIVATE, QUIET
 from ..models import SpaceModels
 from ..presets import preset_note
 from ..seeds import connect_new_seed
@@ -25,9 +25,10 @@ from .controls import (
 )
 
 FIRST = 2
+READY = "Ready."
 NOTES = {
     "inpaint": "Mark a part of the picture. The network never sees what was there: at every noise level it is shown "
-    "the kept pixels with that much noise, and paints the others to go with them.",
+    "the kept pixels with that much noise, and paints the others to go with them, as what it was trained on.",
     "edit": "Draw. Noise of the strength below is added to the sketch, and annealed away: what is finer than the noise "
     "becomes as the network knows it, what is larger stays.",
 }
@@ -65,7 +66,7 @@ class RepairTab:
                         for path in examples()
                     ]
                     self.upload_button = gr.UploadButton(
-                        "Your own", file_types=["image"], type="filepath", size="sm", min_width=90
+                        "Upload a picture", file_types=["image"], type="filepath", size="sm", min_width=90
                     )
             with gr.Column(scale=7, min_width=300):
                 with gr.Row():
@@ -75,10 +76,12 @@ class RepairTab:
                     )
                     self.seed_button = gr.Button("New seed", elem_id="repair-new-seed", min_width=80)
                 cost, code = self.answers.preview(*(DEFAULTS[name] for name in INPUTS))
-                self.cost = gr.HTML(cost, elem_id="repair-cost")
+                self.cost = gr.HTML(cost, label="Cost", elem_id="repair-cost")
                 start, given, results = self.answers.start(FIRST)
                 words = f"Ready. Below: the first guess of what is missing, at σ = {start.sigma:.3g}."
-                self.status = gr.HTML(messages.status(words, of=start.evaluations), elem_id="repair-status")
+                self.status = gr.HTML(
+                    messages.status(words, of=start.evaluations), label="Status", elem_id="repair-status"
+                )
                 with gr.Row(elem_classes="pictures"):
                     self.given = self._picture("Given", given, "repair-given", scale=1)
                     self.results = self._picture("Results", results, "repair-results", scale=3)
@@ -102,7 +105,13 @@ class RepairTab:
                     controls |= sampler_controls()
         with gr.Accordion("The same results in Python", open=False):
             self.code = gr.Code(
-                code, language="python", label="Python", interactive=False, buttons=["copy"], elem_id="repair-code"
+                code,
+                language="python",
+                label="Python",
+                interactive=False,
+                wrap_lines=True,
+                buttons=["copy"],
+                elem_id="repair-code",
             )
         self.controls = controls
         self.inputs = [controls[name] for name in INPUTS]
@@ -121,6 +130,7 @@ class RepairTab:
             **PREVIEW,
         )
         controls["task"].change(None, controls["task"], None, js=TELL_CANVAS, **PRIVATE)
+        controls["task"].input(lambda: messages.status(READY), None, self.status, **PRIVATE)
         gr.on(
             [controls[name].change for name in ("task", "sampler", "class_label")],
             self.layout,
@@ -160,6 +170,7 @@ class RepairTab:
             '{"image": rows, "mask": rows}, in the pixels of the model: bytes, and 1 where to paint.',
         )
         offer(run, self.downloads)
+        run.success(self.answers.cost, self.inputs, self.cost, **PRIVATE | CHECKED_BY_US)
         self.answers.connect_stop(
             self.stop_button,
             self.status,
@@ -169,7 +180,8 @@ class RepairTab:
 
     def connect_page(self, page: gr.Blocks) -> None:
         """What happens when the page opens and when it is left."""
-        self.view.connect(page)
+        restored = self.view.connect(page)
+        restored.then(self.answers.cost, self.inputs, self.cost, **PRIVATE | CHECKED_BY_US)
         page.unload(self.answers.leave)
 
     def layout(self, task: str, sampler: str, class_label: str) -> tuple[str, *tuple[dict[str, Any], ...]]:

@@ -115,7 +115,8 @@ def _range(name: str, value: Any, default: Any, whole: bool, below: float) -> di
     both = (*quick, *full)
     if whole:
         times = 2 if isinstance(value, tuple) else MOST_TIMES
-        low = min(both) if isinstance(value, tuple) else max(1, min(both) // 10)
+        least = 2 if name == "num_levels" else 1  # a ladder has two ends
+        low = min(both) if isinstance(value, tuple) else max(least, min(both) // 10)
         return {"low": low, "high": min(times * max(quick), below - 1)}
     low, high = float(f"{min(both) / AROUND:.2g}"), float(f"{max(both) * AROUND:.2g}")
     return {"low": low, "high": min(high, round(0.95 * below, 3))}

@@ -49,7 +49,10 @@ def shipped_view(name: str) -> tuple[str, str]:
 
 def run_view(name: str, outcome: Outcome) -> tuple[str, str]:
     """Picture and numbers of a visitor's run."""
-    return picture(name, outcome.picture, f"Your run, {outcome.seconds:.1f} s."), numbers([outcome.result])
+    said = f"Your run, {outcome.seconds:.1f} s."
+    if not all(check["holds"] for check in outcome.result["checks"]):
+        said += " With these settings the claim does not hold in full, whatever the title says: see below."
+    return picture(name, outcome.picture, said), numbers([outcome.result])
 
 
 def picture(name: str, png: bytes, caption: str) -> str:
@@ -101,7 +104,7 @@ def controls(name: str) -> str:
     more = f"<details><summary>Sizes of the computation</summary><div>{folded}</div></details>" if folded else ""
     return (
         f'<div class="tour-knobs" data-name="{name}"><p class="tour-help">The knobs start at a version that takes '
-        f"seconds; together they may ask for {MOST_WORK:g} times its work.</p><div>{shown}</div>{more}</div>"
+        f"seconds; raise them to at most {MOST_WORK:g} times its work in all.</p><div>{shown}</div>{more}</div>"
     )
 
 

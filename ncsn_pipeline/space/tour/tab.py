@@ -22,6 +22,15 @@ RESTART_KNOBS = """(name) => {
   document.querySelector("#tour-controls .tour-knobs")?.dispatchEvent(new Event("restart", { bubbles: true }));
   return [name];
 }"""
+# The picture of a run stands above its button, on a phone out of sight.
+SHOW_PICTURE = """() => {
+  const figure = document.querySelector("#tour-picture");
+  if (document.querySelector("#tour-status .done") && figure.getBoundingClientRect().top < 0) {
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    figure.scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
+  }
+  return [];
+}"""
 
 
 class TourTab:
@@ -75,7 +84,9 @@ class TourTab:
                 self.status = gr.HTML(report.progress(READY), elem_id="tour-status")
                 with gr.Accordion("The experiment's file", open=False) as self.file:
                     self.source_note = gr.HTML(report.source_note(first), elem_id="tour-file")
-                    self.source = gr.Code(language="python", label="Its text", interactive=False, elem_id="tour-source")
+                    self.source = gr.Code(
+                        language="python", label="Its text", interactive=False, wrap_lines=True, elem_id="tour-source"
+                    )
         self.view = SharedView("lecture", {"experiment": self.contents}, self.answers.check, self.status, self.answers)
 
     def _connect(self) -> None:
@@ -89,7 +100,7 @@ class TourTab:
         for button, by in ((self.previous_button, -1), (self.next_button, 1)):
             button.click(partial(self.answers.step, by=by), self.contents, self.contents, **PRIVATE)
         gr.on([self.file.expand, self.contents.change], self.answers.source, self.contents, self.source, **PRIVATE)
-        self.answers.connect_run(
+        run = self.answers.connect_run(
             self.run_button,
             self.answers.run,
             [self.contents, self.knobs],
@@ -99,6 +110,7 @@ class TourTab:
             js=READ_KNOBS,
             api_visibility="private",
         )
+        run.success(None, None, None, js=SHOW_PICTURE, **PRIVATE)
         self.answers.connect_stop(
             self.stop_button, self.status, "stop_lecture", "this session's experiment at its next call of torch"
         )
