@@ -17,13 +17,11 @@
   // A button that is pressed and then disabled hands the focus to the one beside it that takes over: Stop, or the start.
   let last = null;
   document.addEventListener("focusin", ({ target }) => (last = target));
-  const handOver = (button) => {
-    if (button !== last || !button.disabled) return;
-    requestAnimationFrame(() => {
-      if (document.activeElement !== document.body && document.activeElement !== button) return;
-      const others = Array.from(button.parentElement.querySelectorAll("button:not(:disabled)"));
-      (others.find((other) => other.matches(".stop, .primary")) ?? others[0])?.focus({ preventScroll: true });
-    });
+  const handOver = () => {
+    if (!last?.disabled || (document.activeElement !== document.body && document.activeElement !== last)) return;
+    const others = Array.from(last.parentElement.querySelectorAll("button:not(:disabled)"));
+    const next = others.find((other) => other.matches(".stop, .primary"));
+    (next ?? (last.matches(".stop, .primary") ? null : others[0]))?.focus({ preventScroll: true });
   };
   let scheduled = false;
   const improve = () => {
@@ -32,7 +30,7 @@
     announce();
   };
   new MutationObserver((mutations) => {
-    for (const { type, target } of mutations) if (type === "attributes") handOver(target);
+    if (mutations.some(({ type }) => type === "attributes")) requestAnimationFrame(handOver);
     if (!scheduled && mutations.some(({ type }) => type === "childList")) {
       scheduled = true;
       requestAnimationFrame(improve);

@@ -19,7 +19,6 @@ logger = logging.getLogger(__name__)
 
 FAILED = "Something went wrong on the server. Try again, or with other settings."
 BUSY = "Too many visitors are waiting. Try again in a minute."
-GOING_ON = "A run of yours is going on. Stop it, or wait for its end."
 STOPPING = "Stopping."
 NOTHING_TO_STOP = "Nothing of this session is running."
 MOST_STARTS = 1000  # of sessions, kept apart; a start that is never followed by its run is forgotten after that many
@@ -44,6 +43,7 @@ class SessionRuns:
 
     def __init__(self) -> None:
         self._stops: dict[str, Stop] = {}
+        self._surplus: dict[str, int] = {}  # starts that came while a run was there: they come to nothing
 
     def status(self, text: str, kind: str = "") -> str:
         """The line of status."""
@@ -65,6 +65,10 @@ class SessionRuns:
         """
         # A call without a session can be stopped by nobody else.
         session = request.session_hash
+        if session not in self._stops and (surplus := self._surplus.pop(session, 0)):
+            self._surplus |= {session: surplus - 1} if surplus > 1 else {}
+            yield self.outputs()
+            return
         stop = self._stops.setdefault(session, Stop()) if session else Stop()
         stop.waiting = False
         try:
@@ -110,7 +114,8 @@ class SessionRuns:
 
         def wait(request: gr.Request) -> list[Any]:
             # It may have to wait for another visitor's run, and can be stopped while it does.
-            self._begin_waiting(request.session_hash)
+            if not self._begins_to_wait(request.session_hash):
+                return [gr.skip()] * (1 + len(buttons))
             return [self.status("Waiting for a free worker …", "running"), *stoppable(True)]
 
         def refused(request: gr.Request) -> list[Any]:
@@ -127,19 +132,17 @@ class SessionRuns:
         run.failure(refused, None, [status, *buttons], **PRIVATE)
         return run
 
-    def _begin_waiting(self, session: str) -> None:
-        """Notes that a run of that session is to come.
-
-        Raises:
-            gr.Error: if there is one already: two could not both be stopped.
-        """
+    def _begins_to_wait(self, session: str) -> bool:
+        """Notes that a run of that session is to come; not where one is there: two could not both be stopped."""
         if session in self._stops:
-            raise gr.Error(GOING_ON, print_exception=False)
+            self._surplus[session] = self._surplus.get(session, 0) + 1
+            return False
         self._stops[session] = stop = Stop()
         stop.waiting = True
         waiting = [other for other, stop in list(self._stops.items()) if stop.waiting]
         for other in waiting[:-MOST_STARTS]:
             self._stops.pop(other, None)
+        return True
 
     def connect_stop(self, button: gr.Button, status: Component, api_name: str, ends: str) -> None:
         """Makes a button end the session's run, and gives callers without a page an endpoint that does.
@@ -171,6 +174,7 @@ class SessionRuns:
 
     def leave(self, request: gr.Request) -> None:
         """Ends the run of a visitor who has left."""
+        self._surplus.pop(request.session_hash, None)
         if (stop := self._stops.pop(request.session_hash, None)) is not None:
             stop.set()
 

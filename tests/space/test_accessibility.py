@@ -100,3 +100,69 @@ def test_the_keyboard_goes_from_tab_to_tab_and_into_the_page(page):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.closest('[id^=tour]')?.id"))
     assert {"tour-contents", "tour-picture", "tour-run"} <= reached
+
+
+def test_the_radio_buttons_of_a_question_are_one_group_with_its_name(page):
+    open_tab(page, "Generate")
+    group = page.get_by_role("group", name="Spacing of the levels")
+    group.get_by_label("Geometric").focus()
+    page.keyboard.press("ArrowRight")
+    expect(group.get_by_label("Uniform")).to_be_checked()
+    page.wait_for_function("new URL(location.href).searchParams.get('generate.ladder') === 'uniform'")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.type") != "radio"
+    slider = page.locator("#sigma-max input[type=range]")
+    slider.focus()
+    assert slider.evaluate("slider => getComputedStyle(slider).outlineStyle") == "solid"
+
+
+def test_pressing_start_hands_the_focus_to_stop_and_the_end_hands_it_back(page):
+    open_tab(page, "Generate")
+    start, stop = (
+        page.get_by_role("button", name=name, exact=True).locator("visible=true") for name in ("Generate", "Stop")
+    )
+    start.focus()
+    page.keyboard.press("Enter")
+    expect(stop).to_be_focused()
+    expect(page.locator("#status")).to_contain_text("Done")
+    expect(start).to_be_focused()
+
+
+def test_the_canvas_says_where_the_cursor_is_and_what_is_there(page):
+    open_tab(page, "Repair")
+    page.get_by_role("button", name="Clear").click()
+    page.locator("#repair-canvas canvas").focus()
+    heard = page.locator("#repair-canvas .heard")
+    page.keyboard.press("ArrowRight")
+    expect(heard).to_have_text("Row 5, column 6, kept; 0 of 64 marked")
+    page.keyboard.press("Space")
+    expect(heard).to_contain_text("Row 5, column 6, marked")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_after_runs_refusals_and_with_everything_open(page, scheme):
+    open_tab(page, "Generate")
+    page.get_by_text("The same images in Python").click()
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.locator("#status")).to_contain_text("Done")
+    found = complaints(page)
+    open_tab(page, "Repair")
+    page.get_by_role("button", name="Clear").click()
+    page.get_by_role("button", name="Paint").click()
+    expect(page.locator("#repair-status .error")).to_be_visible()
+    page.locator(".toast-close").click()
+    found += complaints(page)
+    open_tab(page, "Learn the score")
+    page.locator("#learn-steps input[type=number]").fill("50")
+    page.locator("#learn-steps input[type=number]").press("Tab")
+    page.get_by_role("button", name="Train", exact=True).click()
+    expect(page.locator("#learn-status")).to_contain_text("Done")
+    found += complaints(page)
+    open_tab(page, "Lecture")
+    page.get_by_role("button", name="The experiment's file").click()
+    expect(page.locator("#tour-source")).to_contain_text("L1.")
+    for summary in page.locator(".tour-found summary, .tour-knobs summary").all():
+        summary.click()
+    found += complaints(page)
+    assert found == []

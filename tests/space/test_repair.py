@@ -50,7 +50,7 @@ def test_what_is_no_number_in_range_is_refused(name, value):
 
 
 @pytest.mark.parametrize("name", [name for name, value in DEFAULTS.items() if isinstance(value, str)])
-@pytest.mark.parametrize("value", [None, True, 3, "", ["edit"], {"a": 1}, "10", "uniform"])
+@pytest.mark.parametrize("value", [None, True, 30, "", ["edit"], {"a": 1}, "10", "uniform"])
 def test_what_is_no_choice_is_refused(name, value):
     with pytest.raises(SettingsError, match="must be one of"):
         check(**{name: value})
@@ -136,6 +136,13 @@ def test_a_picture_of_the_model_s_size_is_taken_as_it_is_and_others_are_fitted(t
     assert len(examples()) == 10
     for example in examples():
         assert np.array_equal(fitted_picture(example, (1, 28, 28))[..., 0], np.asarray(Image.open(example)))
+
+
+def test_a_picture_of_sixteen_bits_keeps_its_greys(tmp_path):
+    ramp = np.linspace(0, 40000, 64).astype(np.uint16).reshape(8, 8)
+    Image.fromarray(ramp).save(tmp_path / "deep.png")
+    assert Image.open(tmp_path / "deep.png").mode.startswith("I")
+    assert np.array_equal(fitted_picture(tmp_path / "deep.png", SHAPE)[..., 0], (ramp // 257).astype(np.uint8))
 
 
 def png_of(width, height):
@@ -278,6 +285,25 @@ def test_a_sketch_is_drawn_and_edited_and_each_task_keeps_its_picture(page):
 
 
 @pytest.mark.browser
+def test_nothing_drawn_is_refused_and_forgotten_with_the_task(page):
+    page.get_by_label("Edit from a sketch").check()
+    expect(page.locator("#repair-start")).to_be_visible()
+    button(page, "Paint").click()
+    wait_for_status(page, "Nothing is drawn")
+    page.get_by_label("Repair what is marked").check()
+    wait_for_status(page, "Ready")
+
+
+@pytest.mark.browser
+def test_an_address_may_ask_for_an_edit_while_another_tab_is_open(page, address):
+    page.goto(f"{address}?tab=generate&repair.task=edit")
+    page.locator("#plots svg").first.wait_for()
+    page.get_by_role("tab", name="Repair").click()
+    expect(page.locator("#repair-canvas .pixel-canvas")).to_have_attribute("data-task", "edit")
+    expect(page.locator("#repair-canvas [data-tool=paint]")).to_have_text("Draw")
+
+
+@pytest.mark.browser
 def test_examples_and_uploads_come_to_the_canvas(page, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 100, (8, 8), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "mine.png")
@@ -368,6 +394,17 @@ def test_the_endpoint_gives_the_images_of_the_snippet(address, model_folder, tmp
     exec(code, names)
     expected = np.stack([np.asarray(picture)[..., None] / 255 for picture in names["images"]])
     np.testing.assert_array_equal(np.asarray(Image.open(results)), np.asarray(image_grid(expected, 4)))
+
+
+@pytest.mark.browser
+def test_a_caller_without_a_page_gets_a_canvas(address):
+    client = Client(address, verbose=False)
+    assert client.predict(4, api_name="/example_canvas") == canvas_value(
+        fitted_picture(examples()[4], SHAPE), right_half(SHAPE)
+    )
+    with pytest.raises(AppError, match="Index must lie between 0 and 9; got 10"):
+        client.predict(10, api_name="/example_canvas")
+    assert client.predict(api_name="/stop_repair") == "Nothing of this session is running."
 
 
 @pytest.mark.browser

@@ -328,7 +328,16 @@ def test_knobs_are_kept_for_each_claim_and_stand_in_the_address(page, address):
 @pytest.mark.browser
 def test_the_endpoint_runs_an_experiment(address):
     client = Client(address, verbose=False)
-    found = client.predict("mixing", FEW, api_name="/lecture")
+    claims = client.predict(api_name="/claims")
+    assert list(claims) == list(NAMES)
+    assert claims["mixing"]["claim"] == EXPERIMENTS["mixing"].CLAIM.sentence
+    assert (
+        claims["mixing"]["knobs"]["num_steps"] | {"value": 300, "low": 30, "high": 1200}
+        == (claims["mixing"]["knobs"]["num_steps"])
+    )
+    *seconds, found = client.submit("mixing", FEW, api_name="/lecture")
+    assert all(set(each) == {"seconds"} for each in seconds)
+    assert found == client.predict("mixing", FEW, api_name="/lecture")
     module, params = check_experiment("mixing", FEW)
     assert found == json.loads(json.dumps(module.run(params).as_json()))
     with pytest.raises(AppError, match="Steps must lie between"):
