@@ -7,8 +7,8 @@ A server (`python app.py`) of its own, a real browser, and the raw HTTP interfac
     page      seconds from opening the address to a page with all parts; the server warm, the browser's cache empty
     first     seconds from the click on Generate to the first picture that differs, default settings
     run       seconds from that click to "Done", and to the trajectory that can be dragged
-    abuse     every strange value in every field of every endpoint, runs that are left, fifty visitors at once; memory
-              of the server before, and after each repeat
+    abuse     every strange value in every field of every endpoint, runs that are left, answers that nobody reads, fifty
+              visitors at once; memory of the server before, and after each repeat
 
 All are medians over the rounds, with the lowest and highest.
 """
@@ -35,11 +35,12 @@ sys.path.insert(0, str(ROOT))
 
 from tests.conftest import find_browser  # noqa: E402
 from tests.space.api import call, defaults, endpoints  # noqa: E402
-from tests.space.test_abuse import PATIENCE, STRANGE, short_run  # noqa: E402
+from tests.space.test_abuse import PATIENCE, STRANGE, long_run, post, short_run  # noqa: E402
 
 BROWSER = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking".split()
 TARGETS = {"page": 5.0, "first": 2.0, "run": 8.0}
 SETTLE_SECONDS = 10
+ABANDONED, UNHEARD = 10, 150
 
 
 def start(model: str, threads: int, folder: Path) -> tuple[subprocess.Popen, str, float]:
@@ -101,7 +102,7 @@ def _absolute(page: Page, source: str) -> str:
 
 
 def abuse(address: str) -> dict[str, int]:
-    """Every strange value in every field of every endpoint, fifty visitors at once, runs that are left."""
+    """Every strange value in every field of every endpoint, runs left, calls unheard, fifty visitors at once."""
     counts: dict[str, int] = {}
     with httpx.Client(base_url=address, timeout=300) as client:
         for name, endpoint in endpoints(address).items():
@@ -110,13 +111,15 @@ def abuse(address: str) -> dict[str, int]:
                 for value in STRANGE:
                     kind = call(client, name, [*valid[:place], value, *valid[place + 1 :]], PATIENCE).kind
                     counts[kind] = counts.get(kind, 0) + 1
-        parameters = endpoints(address)["/generate"]["parameters"]
-        long = {"sampler": "langevin", "steps_per_level": 100, "num_levels": 200, "num_images": 1}
-        names = [parameter["parameter_name"] for parameter in parameters]
-        data = [long.get(name, value) for name, value in zip(names, defaults(parameters), strict=True)]
-        for _ in range(10):
-            call(client, "/generate", data, until="generating")
+        for _ in range(ABANDONED):
+            call(client, "/generate", long_run(client), until="generating")
             counts["abandoned runs"] = counts.get("abandoned runs", 0) + 1
+        field = defaults(endpoints(address)["/true_score"]["parameters"])
+        for name, data, number in (("/generate", long_run(client), 1), ("/true_score", field, UNHEARD)):
+            for _ in range(number):
+                while post(client, name, data) is None:
+                    time.sleep(0.2)  # the queue is full
+                counts["calls that nobody heard"] = counts.get("calls that nobody heard", 0) + 1
 
     def one(seed: int) -> str:
         with httpx.Client(base_url=address, timeout=300) as own:

@@ -12,6 +12,9 @@ SERIOUS = ("serious", "critical")
 HEADINGS = """() => Array.from(document.querySelectorAll("h1, h2, h3, h4, h5, h6"))
   .filter((heading) => heading.checkVisibility())
   .map((heading) => [Number(heading.tagName[1]), heading.textContent.trim()])"""
+SETTLED = """() => Promise.allSettled(document.getAnimations()
+  .filter((animation) => animation.effect.getComputedTiming().endTime < Infinity)
+  .map((animation) => animation.finished))"""
 # Controls that a screen reader has no words for.
 UNNAMED = """() => Array.from(document.querySelectorAll("[role=tabpanel] :is(button, input, select, textarea)"))
   .filter((element) => element.checkVisibility() && element.type !== "hidden")
@@ -38,7 +41,8 @@ def open_tab(page, name):
 
 
 def complaints(page):
-    """What axe finds serious, with the elements that it means."""
+    """What axe finds serious, with the elements that it means, once no colour is on its way to another."""
+    page.evaluate(SETTLED)
     found = Axe().run(page).response["violations"]
     return [
         f"{each['id']} ({each['impact']}): {each['help']}: {node['html'][:160]} | {node['failureSummary'][:200]}"
@@ -144,20 +148,23 @@ def test_the_canvas_says_where_the_cursor_is_and_what_is_there(page):
 def test_axe_finds_nothing_serious_after_runs_refusals_and_with_everything_open(page, scheme):
     open_tab(page, "Generate")
     page.get_by_text("The same images in Python").click()
-    page.get_by_role("button", name="Generate", exact=True).click()
+    page.locator("#generate").click()
     expect(page.locator("#status")).to_contain_text("Done")
+    expect(page.locator("#generate")).to_be_enabled()
     found = complaints(page)
     open_tab(page, "Repair")
     page.get_by_role("button", name="Clear").click()
-    page.get_by_role("button", name="Paint").click()
+    page.locator("#repair").click()
     expect(page.locator("#repair-status .error")).to_be_visible()
+    expect(page.locator("#repair")).to_be_enabled()
     page.locator(".toast-close").click()
     found += complaints(page)
     open_tab(page, "Learn the score")
     page.locator("#learn-steps input[type=number]").fill("50")
     page.locator("#learn-steps input[type=number]").press("Tab")
-    page.get_by_role("button", name="Train", exact=True).click()
+    page.locator("#train").click()
     expect(page.locator("#learn-status")).to_contain_text("Done")
+    expect(page.locator("#train")).to_be_enabled()
     found += complaints(page)
     open_tab(page, "Lecture")
     page.get_by_role("button", name="The experiment's file").click()

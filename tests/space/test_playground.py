@@ -254,7 +254,7 @@ def test_within_twenty_seconds_plain_is_wrong_and_annealed_is_right(page):
     found = numbers(page)
     assert float(found["plainMisplaced"]) > 0.2
     assert float(found["annealedMisplaced"]) < 0.05
-    expect(page.locator(".playground .said")).to_contain_text(re.compile(r"After \d+ steps, \d+ % of the particles"))
+    expect(page.locator(".playground .said")).to_contain_text(re.compile(r"After [\d,]+ steps, \d+ % of the particles"))
     true, plain, annealed = re.findall(r"(\d+), \d+", page.locator(".bars").get_attribute("aria-label"))
     assert int(true) == 80 and abs(int(plain) - 80) > 20 and abs(int(annealed) - 80) <= 5
     canvas = page.locator('[data-view="annealed"] canvas')

@@ -21,6 +21,7 @@ SHADES = 96
 ERROR_LIMITS = (1e-3, 1e3)
 MOST_BINS = 120
 SIZE = (3.7, 3.5)
+SIZE_WITH_BAR = (3.7, 3.88)  # the squares are of one size, and stand on one line
 
 
 def field_figure(
@@ -67,7 +68,7 @@ def error_figure(relative_error: Tensor, density: Density, extent: Extent) -> Fi
         extent: `(x_min, x_max, y_min, y_max)`, in data units.
     """
     n = math.isqrt(len(relative_error))
-    figure, axes = _plane_panel(extent)
+    figure, axes = _plane_panel(extent, SIZE_WITH_BAR)
     values = relative_error.reshape(n, n).clamp(*ERROR_LIMITS).numpy()
     image = axes.imshow(
         values, origin="lower", extent=extent, cmap=ERROR_MAP, norm=LogNorm(*ERROR_LIMITS), interpolation="nearest"
@@ -96,7 +97,7 @@ def loss_figure(
         least: the loss of the exact score; None where nothing bounds the loss from below.
         before: name and losses of an earlier run, to be held beside; left out where none of it would be in sight.
     """
-    figure = Figure(figsize=(4.7, 2.4), layout="constrained")
+    figure = Figure(figsize=(5.6, 2.5), layout="constrained")
     axes = figure.add_subplot()
     _style(axes)
     axes.set_xlim(0, num_steps)
@@ -170,8 +171,8 @@ def _binned(losses: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return middles, *(np.array([measure(part) for part in parts]) for measure in (np.mean, np.min, np.max))
 
 
-def _plane_panel(extent: Extent) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=SIZE, layout="constrained", dpi=110)
+def _plane_panel(extent: Extent, size: tuple[float, float] = SIZE) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=size, layout="constrained", dpi=110)
     axes = figure.add_subplot()
     plane(axes, extent)
     return figure, axes

@@ -1,7 +1,8 @@
 // The native inputs of the settings: they show what the settings hold, and change them.
 
 const LOG_STEPS = 400; // of a slider on a logarithmic scale
-const WORDS = { particles: (value) => value.toLocaleString("en") };
+const withCommas = (value) => value.toLocaleString("en");
+const WORDS = { particles: withCommas };
 const shortNumber = (value) => String(Number(value.toPrecision(2)));
 
 class Controls {

@@ -53,7 +53,7 @@ class Numbers {
     const { stepsTaken, totalSteps, stepsPerLevel, sigmas, finished } = chains;
     root.querySelector("progress").value = Math.min(1, stepsTaken / totalSteps);
     const texts = {
-      progress: finished ? `${totalSteps} steps, done` : `step ${stepsTaken} of ${totalSteps}`,
+      progress: finished ? `down the ladder in ${totalSteps} steps` : `step ${stepsTaken} of ${totalSteps}`,
       rate: playing && rate ? `${Math.round(rate)} frames/s` : "",
       budget: `${sigmas.length} × ${stepsPerLevel} = ${totalSteps} steps`,
     };
@@ -78,7 +78,7 @@ class Numbers {
     if (chains.plain.diverged || chains.annealed.diverged) return;
     const [plain, annealed] = [this.found.plain, this.found.annealed].map((found) => percent(found.misplaced));
     const words =
-      `After ${chains.stepsTaken} steps, ${plain} % of the particles are in the wrong mode with one level, ` +
+      `After ${withCommas(chains.stepsTaken)} steps, ${plain} % of the particles are in the wrong mode with one level, ` +
       `${annealed} % with the ladder.`;
     this.say(words, first ? "polite" : "off");
   }
