@@ -28,7 +28,7 @@ MOST_PIXELS = 4_000_000
 MOST_BYTES = 4_000_000  # of an upload
 FORM_BYTES = 10_000  # around the file
 MOST_UNREAD = 20  # messages of one session: in a run, those of some five seconds
-MOST_UNREAD_OF_ALL = 300  # a message can be a quarter of a megabyte; beyond that, those are forgotten
+MOST_UNREAD_OF_ALL = 50  # a message can be a quarter of a megabyte; beyond that, those are forgotten
 UNHEARD_SECONDS = 30.0  # that have not been read for so long
 
 

@@ -13,6 +13,8 @@ from playwright.sync_api import expect
 
 from ncsn_pipeline.space.grid import image_grid
 
+from .visitor import button, fill, wait_for_status
+
 pytestmark = pytest.mark.browser
 
 RUN = {"sigma_max": 4, "sigma_min": 0.05, "num_levels": 6, "class_label": "each", "num_images": 10, "seed": 3}
@@ -24,12 +26,6 @@ def page(page):
     page.get_by_role("tab", name="Generate").click()
     page.wait_for_selector("#plots svg")
     return page
-
-
-def fill(page, element, value):
-    box = page.locator(f"#{element} input[type=number]")
-    box.fill(str(value))
-    box.press("Tab")
 
 
 def choose(page, element, option):
@@ -46,14 +42,6 @@ def wait_for_query(page, name, value):
     page.wait_for_function(
         "([name, value]) => new URL(location.href).searchParams.get(name) === value", arg=[name, value]
     )
-
-
-def button(page, name):
-    return page.get_by_role("button", name=name, exact=True)
-
-
-def wait_for_status(page, pattern):
-    expect(page.locator("#status")).to_contain_text(re.compile(pattern))
 
 
 def test_a_visitor_draws_images_and_takes_the_code_home(page):

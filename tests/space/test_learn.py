@@ -22,6 +22,7 @@ from ncsn_pipeline.space.learn.tab import report
 from ncsn_pipeline.space.limits import SettingsError
 
 from .api import call, defaults, endpoints
+from .visitor import button, fill, wait_for_status
 
 
 def settings_of(**changed):
@@ -165,20 +166,6 @@ def page(page):
     return page
 
 
-def fill(page, element, value):
-    box = page.locator(f"#{element} input[type=number]")
-    box.fill(str(value))
-    box.press("Tab")
-
-
-def button(page, name):
-    return page.get_by_role("button", name=name, exact=True)
-
-
-def wait_for_status(page, pattern):
-    expect(page.locator("#learn-status")).to_contain_text(re.compile(pattern))
-
-
 @pytest.mark.browser
 def test_a_visitor_trains_and_sees_what_was_learned(page):
     button(page, "σ just right").click()
@@ -186,7 +173,7 @@ def test_a_visitor_trains_and_sees_what_was_learned(page):
     expect(page.locator("#panels svg").first).to_have_attribute("aria-label", re.compile("moons at sigma 0.15"))
     fill(page, "learn-steps", 100)
     button(page, "Train").click()
-    wait_for_status(page, "Done: 100 steps")
+    wait_for_status(page, "Done: 100 steps", "learn-status")
     expect(page.locator("#panels svg")).to_have_count(3)
     expect(page.locator("#loss svg")).to_have_attribute("aria-label", "Loss of 100 training steps")
     numbers = page.locator("#numbers dd").all_inner_texts()
@@ -204,13 +191,13 @@ def test_stop_frees_the_worker_at_once(page):
     fill(page, "learn-steps", 4000)
     page.get_by_label("Exact trace").check()
     button(page, "Train").click()
-    wait_for_status(page, r"Step [\d,]+ of 4,000 · loss")
+    wait_for_status(page, r"Step [\d,]+ of 4,000 · loss", "learn-status")
     button(page, "Stop").locator("visible=true").click()
-    wait_for_status(page, r"Stopped at step [\d,]+ of 4,000")
+    wait_for_status(page, r"Stopped at step [\d,]+ of 4,000", "learn-status")
     expect(page.locator("#dilemma")).to_contain_text("0 runs of this session")
     fill(page, "learn-steps", 50)
     button(page, "Train").click()
-    wait_for_status(page, "Done: 50 steps")
+    wait_for_status(page, "Done: 50 steps", "learn-status")
 
 
 @pytest.mark.browser
@@ -218,10 +205,10 @@ def test_two_starts_at_once_make_one_run_that_can_be_stopped(page):
     """Both clicks come before the server has answered the first."""
     fill(page, "learn-steps", 4000)
     page.evaluate("for (const id of ['train', 'sweep']) document.getElementById(id).click()")
-    wait_for_status(page, r"Step [\d,]+ of 4,000 · loss")
+    wait_for_status(page, r"Step [\d,]+ of 4,000 · loss", "learn-status")
     expect(button(page, "Train")).to_be_disabled()
     button(page, "Stop").locator("visible=true").click()
-    wait_for_status(page, r"Stopped at step [\d,]+ of 4,000")
+    wait_for_status(page, r"Stopped at step [\d,]+ of 4,000", "learn-status")
     expect(button(page, "Train")).to_be_enabled()
     expect(button(page, "Stop").locator("visible=true")).to_be_disabled()
 
@@ -231,7 +218,7 @@ def test_denoising_without_noise_is_refused_before_and_on_the_click(page):
     fill(page, "learn-sigma", 0)
     expect(page.locator("#learn-note .error")).to_contain_text("at σ = 0 there is none")
     button(page, "Train").click()
-    wait_for_status(page, "at σ = 0 there is none")
+    wait_for_status(page, "at σ = 0 there is none", "learn-status")
     expect(page.locator(".toast-body")).to_contain_text("choose the exact or the sliced objective")
     expect(button(page, "Train")).to_be_enabled()
     page.get_by_label("Sliced").check()

@@ -18,6 +18,8 @@ from ncsn_pipeline import (
 )
 from ncsn_pipeline.space.playground.tab import SCRIPTS, read_scripts
 
+from .visitor import button
+
 pytestmark = pytest.mark.browser
 
 SHAPES = ("gaussians", "ring", "moons", "spiral", "checkerboard", "drawing")
@@ -230,10 +232,6 @@ def test_strokes_become_few_even_components(javascript):
 def numbers(page):
     """The data attributes of the section."""
     return page.locator(".playground").evaluate("element => ({ ...element.dataset })")
-
-
-def button(page, name):
-    return page.get_by_role("button", name=name, exact=True)
 
 
 def wait_until_finished(page, seconds=60):

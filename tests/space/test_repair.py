@@ -22,6 +22,8 @@ from ncsn_pipeline.space.repair.controls import DEFAULTS
 from ncsn_pipeline.space.repair.limits import check_canvas, check_repair
 from ncsn_pipeline.space.repair.tab import FIRST
 
+from .visitor import button, fill, wait_for_status
+
 SHAPE = (1, 8, 8)
 
 
@@ -178,20 +180,6 @@ def test_what_is_no_picture_and_a_bomb_are_refused(tmp_path, monkeypatch, conten
 # What a visitor sees
 
 
-def button(page, name):
-    return page.get_by_role("button", name=name, exact=True)
-
-
-def fill(page, element, value):
-    box = page.locator(f"#{element} input[type=number]")
-    box.fill(str(value))
-    box.press("Tab")
-
-
-def wait_for_status(page, pattern):
-    expect(page.locator("#repair-status")).to_contain_text(re.compile(pattern))
-
-
 def slow_down(page, factor):
     """As if the browser ran on a processor that is so many times slower; a cheap phone is about 6."""
     page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": factor})
@@ -241,7 +229,7 @@ def test_a_visitor_marks_with_the_mouse_and_the_kept_pixels_survive(page):
     fill(page, "repair-steps", 2)
     expect(page.locator("#repair-cost")).to_contain_text("11 network evaluations of 8 images")
     button(page, "Paint").click()
-    wait_for_status(page, "Done: 11 evaluations")
+    wait_for_status(page, "Done: 11 evaluations", "repair-status")
     for element in ("repair-given", "repair-results"):
         shown = page.locator(f"#{element} img")
         assert shown.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
@@ -266,7 +254,7 @@ def test_a_sketch_is_drawn_and_edited_and_each_task_keeps_its_picture(page):
     fill(page, "repair-levels", 5)
     expect(page.locator("#repair-cost")).to_contain_text("5 network evaluations")
     button(page, "Paint").click()
-    wait_for_status(page, "Done: 5 evaluations")
+    wait_for_status(page, "Done: 5 evaluations", "repair-status")
     expect(page.locator("#repair-download")).to_be_enabled()
     expect(page.locator("#repair-download-mask")).to_be_disabled()
     sketch = downloaded(page, "repair-download-image").astype(int)
@@ -278,7 +266,7 @@ def test_a_sketch_is_drawn_and_edited_and_each_task_keeps_its_picture(page):
     page.get_by_label("Repair what is marked").check()
     expect(page.locator("#repair-start")).to_be_hidden()
     button(page, "Paint").click()
-    wait_for_status(page, "Done: 17 evaluations")
+    wait_for_status(page, "Done: 17 evaluations", "repair-status")
     expect(page.locator("#repair-download-mask")).to_be_enabled()
     image = downloaded(page, "repair-download-image")
     assert np.array_equal(image, fitted_picture(examples()[FIRST], SHAPE)[..., 0])
@@ -289,9 +277,9 @@ def test_nothing_drawn_is_refused_and_forgotten_with_the_task(page):
     page.get_by_label("Edit from a sketch").check()
     expect(page.locator("#repair-start")).to_be_visible()
     button(page, "Paint").click()
-    wait_for_status(page, "Nothing is drawn")
+    wait_for_status(page, "Nothing is drawn", "repair-status")
     page.get_by_label("Repair what is marked").check()
-    wait_for_status(page, "Ready")
+    wait_for_status(page, "Ready", "repair-status")
 
 
 @pytest.mark.browser
@@ -320,7 +308,7 @@ def test_examples_and_uploads_come_to_the_canvas(page, tmp_path):
         )
         before = page.locator("#repair-canvas canvas").evaluate("canvas => canvas.toDataURL()")
         button(page, "Paint").click()
-        wait_for_status(page, f"Done: {4 * (levels - 1) + 1} evaluations")
+        wait_for_status(page, f"Done: {4 * (levels - 1) + 1} evaluations", "repair-status")
         expect(page.locator("#repair-download-image")).to_be_enabled()
         assert np.array_equal(downloaded(page, "repair-download-image"), expected)
 
@@ -335,14 +323,14 @@ def test_stop_in_a_slow_browser_and_a_refusal(page):
     expect(page.locator("#repair-cost")).to_contain_text("3,981 network evaluations of 10 images")
     slow_down(page, 10)
     button(page, "Paint").click()
-    wait_for_status(page, r"evaluation [\d,]+ of 3,981")
+    wait_for_status(page, r"evaluation [\d,]+ of 3,981", "repair-status")
     page.locator("#repair-stop").click()
-    wait_for_status(page, r"Stopped at evaluation [\d,]+ of 3,981")
+    wait_for_status(page, r"Stopped at evaluation [\d,]+ of 3,981", "repair-status")
     slow_down(page, 1)
     expect(button(page, "Paint")).to_be_enabled()
     button(page, "Clear").click()
     button(page, "Paint").click()
-    wait_for_status(page, "Nothing is marked")
+    wait_for_status(page, "Nothing is marked", "repair-status")
     expect(button(page, "Paint")).to_be_enabled()
 
 
@@ -359,7 +347,7 @@ def test_a_phone_is_wide_enough_and_the_keyboard_paints(page):
         page.keyboard.press(key)
     button(page, "Paint").focus()
     page.keyboard.press("Enter")
-    wait_for_status(page, "Done: 5 evaluations")
+    wait_for_status(page, "Done: 5 evaluations", "repair-status")
     expect(page.locator("#repair-download-mask")).to_be_enabled()
     mask = downloaded(page, "repair-download-mask") > 0
     assert np.argwhere(mask).tolist() == [[2, 3], [3, 3]]

@@ -1,0 +1,22 @@
+"""What a visitor does with the page, and waits for."""
+
+import re
+
+from playwright.sync_api import expect
+
+
+def button(page, name):
+    """The button with exactly these words."""
+    return page.get_by_role("button", name=name, exact=True)
+
+
+def fill(page, element, value):
+    """Types a number into the box beside a slider, and leaves it."""
+    box = page.locator(f"#{element} input[type=number]")
+    box.fill(str(value))
+    box.press("Tab")
+
+
+def wait_for_status(page, pattern, element="status"):
+    """Waits until the line of status says so."""
+    expect(page.locator(f"#{element}")).to_contain_text(re.compile(pattern))
