@@ -24,8 +24,8 @@ DEFAULTS = {
 SAMPLER_NAMES = [("Consistent annealed", "consistent"), ("Annealed Langevin", "langevin")]
 # What the steps of a level are to each sampler.
 STEPS_OF_CONSISTENT = (
-    "Each level's step is taken this often, back up by as much noise between: at 1, new strokes meet kept ones only by "
-    "chance."
+    "How often each level's step is taken, its noise put back in between. Taken once, new strokes meet kept ones only "
+    "by chance."
 )
 STEPS_OF_LANGEVIN = "Of Langevin dynamics, at every noise level."
 

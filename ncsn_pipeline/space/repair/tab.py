@@ -28,7 +28,8 @@ FIRST = 2
 READY = "Ready."
 NOTES = {
     "inpaint": "Mark a part of the picture. The network never sees what was there: at every noise level it is shown "
-    "the kept pixels with that much noise, and paints the others to go with them, as what it was trained on.",
+    "the kept pixels with that much noise, and paints the others to go with them. It knows only what it was "
+    "trained on.",
     "edit": "Draw. Noise of the strength below is added to the sketch, and annealed away: what is finer than the noise "
     "becomes as the network knows it, what is larger stays.",
 }
