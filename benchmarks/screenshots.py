@@ -1,6 +1,6 @@
 """Pictures of every tab of the page, for the README and to look at after a change.
 
-    python benchmarks/screenshots.py [--output .github/assets]
+    python benchmarks/screenshots.py [--tabs generate ...] [--output .github/assets]
 
 `python app.py` with the shipped model in a real browser, 1280 and 390 pixels wide, light and dark: each tab after it
 has done its main job, the whole height of it.
@@ -53,29 +53,32 @@ def lecture(page: Page) -> None:
 
 
 def about(page: Page) -> None:
-    """The text, its equations drawn."""
+    """The text, its equations drawn, its programs measured."""
     page.locator("#about-equations .katex").first.wait_for()
     page.locator("#about-client .cm-content").wait_for()
+    for key in ("End", "Home"):  # the editor measures what has been in sight, and guesses the height of the rest
+        page.keyboard.press(key)
+        page.wait_for_timeout(500)
 
 
-TABS: dict[str, tuple[str, Callable[[Page], None]]] = {
-    "playground": ("Playground", playground),
-    "generate": ("Generate", generate),
-    "repair": ("Repair", repair),
-    "learn": ("Learn the score", learn),
-    "lecture": ("Lecture", lecture),
-    "about": ("About / API", about),
+TABS: dict[str, Callable[[Page], None]] = {
+    "playground": playground,
+    "generate": generate,
+    "repair": repair,
+    "learn": learn,
+    "lecture": lecture,
+    "about": about,
 }
 
 
-def take(browser: Browser, address: str, width: int, scheme: str, folder: Path) -> None:
-    """Every tab in one size and one scheme of colours."""
+def take(browser: Browser, address: str, width: int, scheme: str, tabs: list[str], folder: Path) -> None:
+    """Tabs in one size and one scheme of colours."""
     scale = 1 if width > 800 else 1.5
-    for key, (_, work) in TABS.items():
+    for key in tabs:
         page = browser.new_page(viewport=SIZES[width], color_scheme=scheme, device_scale_factor=scale)
         page.set_default_timeout(180_000)
         page.goto(f"{address}?tab={key}")
-        work(page)
+        TABS[key](page)
         page.wait_for_timeout(500)  # for what fades in
         picture = Image.open(io.BytesIO(page.screenshot(full_page=True)))
         picture.convert("RGB").save(folder / f"{key}-{width}-{scheme}.webp", quality=80, method=6)
@@ -86,6 +89,7 @@ def main() -> None:
     """Takes the pictures and saves them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=ROOT / ".github" / "assets")
+    parser.add_argument("--tabs", nargs="+", choices=TABS, default=list(TABS))
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -95,7 +99,7 @@ def main() -> None:
                 browser = playwright.chromium.launch(executable_path=find_browser(), args=BROWSER)
                 for width in SIZES:
                     for scheme in ("light", "dark"):
-                        take(browser, address, width, scheme, arguments.output)
+                        take(browser, address, width, scheme, arguments.tabs, arguments.output)
                 browser.close()
         finally:
             process.terminate()

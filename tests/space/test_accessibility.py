@@ -119,6 +119,8 @@ def test_the_radio_buttons_of_a_question_are_one_group_with_its_name(page):
     slider = page.locator("#sigma-max input[type=range]")
     slider.focus()
     assert slider.evaluate("slider => getComputedStyle(slider).outlineStyle") == "solid"
+    page.locator("#class-label input").focus()
+    assert page.locator("#class-label .container > .wrap").evaluate("e => getComputedStyle(e).outlineStyle") == "solid"
 
 
 def test_pressing_start_hands_the_focus_to_stop_and_the_end_hands_it_back(page):

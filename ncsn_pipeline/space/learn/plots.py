@@ -97,7 +97,7 @@ def loss_figure(
         least: the loss of the exact score; None where nothing bounds the loss from below.
         before: name and losses of an earlier run, to be held beside; left out where none of it would be in sight.
     """
-    figure = Figure(figsize=(5.6, 2.5), layout="constrained")
+    figure = Figure(figsize=(5.0, 2.4), layout="constrained")
     axes = figure.add_subplot()
     _style(axes)
     axes.set_xlim(0, num_steps)
