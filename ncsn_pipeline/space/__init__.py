@@ -21,6 +21,7 @@ sharing            settings in the page's address
 grid, pictures     images as one picture, as files
 plots, messages    figures; what is said of a run
 presets, seeds     settings worth looking at, a button each; the same run again, or another
+programs           the Python of a run, to take along
 """
 
 from .page import build_page, launch_options

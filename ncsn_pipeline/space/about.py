@@ -8,6 +8,7 @@ import gradio as gr
 from .events import PRIVATE
 from .limits import BUDGET, DEADLINE_SECONDS, IMAGES
 from .model import SpaceModel
+from .programs import code_view
 from .tour.answers import DEADLINE_SECONDS as TOUR_SECONDS
 
 WHAT = """
@@ -156,35 +157,22 @@ class AboutTab:
                 "## From Python\n\nThis page is a server, and its functions have names; on a wide screen, "
                 "the link *Use via API* at the bottom lists them all."
             )
-            self.client = gr.Code(
+            self.client = code_view(
                 client_snippet(self.space or LOCAL_ADDRESS),
-                language="python",
-                label="Through this page, with gradio_client",
-                interactive=False,
-                wrap_lines=True,
+                "Through this page, with gradio_client",
+                "about-client",
                 show_line_numbers=False,
-                elem_id="about-client",
             )
             gr.Markdown("The model runs anywhere, in the folder that holds it or by its id on the Hub:")
-            self.diffusers = gr.Code(
+            self.diffusers = code_view(
                 diffusers_snippet(model.address, self.space),
-                language="python",
-                label="On your own machine, with diffusers",
-                interactive=False,
-                wrap_lines=True,
+                "On your own machine, with diffusers",
+                "about-diffusers",
                 show_line_numbers=False,
-                elem_id="about-diffusers",
             )
             gr.Markdown(LIMITS)
             gr.Markdown(SOURCES)
-            self.citation = gr.Code(
-                CITATION,
-                language=None,
-                label="Citation (BibTeX)",
-                interactive=False,
-                wrap_lines=True,
-                show_line_numbers=False,
-            )
+            self.citation = code_view(CITATION, "Citation (BibTeX)", language=None, show_line_numbers=False)
 
     def connect_page(self, page: gr.Blocks) -> None:
         """The snippet names the address that the visitor has come to."""

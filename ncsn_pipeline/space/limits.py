@@ -71,6 +71,7 @@ def check_class(value: Any, choices: tuple[str, ...]) -> str:
     Raises:
         SettingsError: for anything else.
     """
+    # Python writes out no number of more than some thousand digits.
     given = str(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**6 else value
     return check_choice("Class", given, choices)
 

@@ -5,6 +5,7 @@ A tab's answers derive from `SessionRuns` and give `answered` the work of a run.
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -43,7 +44,7 @@ class SessionRuns:
 
     def __init__(self) -> None:
         self._stops: dict[str, Stop] = {}
-        self._surplus: dict[str, int] = {}  # starts that came while a run was there: they come to nothing
+        self._surplus: Counter[str] = Counter()  # starts that came while a run was there: they come to nothing
 
     def status(self, text: str, kind: str = "") -> str:
         """The line of status."""
@@ -65,8 +66,7 @@ class SessionRuns:
         """
         # A call without a session can be stopped by nobody else.
         session = request.session_hash
-        if session not in self._stops and (surplus := self._surplus.pop(session, 0)):
-            self._surplus |= {session: surplus - 1} if surplus > 1 else {}
+        if session not in self._stops and self._is_surplus(session):
             yield self.outputs()
             return
         stop = self._stops.setdefault(session, Stop()) if session else Stop()
@@ -109,39 +109,49 @@ class SessionRuns:
             **event: keywords of the event, as `api_name`.
         """
 
-        def stoppable(running: bool) -> list[dict[str, Any]]:
+        def stoppable(request: gr.Request) -> list[dict[str, Any]]:
+            running = request.session_hash in self._stops
             return [gr.update(interactive=(other is buttons[-1]) == running) for other in buttons]
 
         def wait(request: gr.Request) -> list[Any]:
             # It may have to wait for another visitor's run, and can be stopped while it does.
             if not self._begins_to_wait(request.session_hash):
                 return [gr.skip()] * (1 + len(buttons))
-            return [self.status("Waiting for a free worker …", "running"), *stoppable(True)]
+            return [self.status("Waiting for a free worker …", "running"), *stoppable(request)]
 
-        def refused(request: gr.Request) -> list[Any]:
-            stop = self._stops.get(request.session_hash)
-            if stop is None or not stop.waiting:
-                return [gr.skip(), *stoppable(False)]
-            self._stops.pop(request.session_hash, None)
-            return [self.status(BUSY, "error"), *stoppable(False)]
+        def failed(request: gr.Request) -> list[Any]:
+            session = request.session_hash
+            stop = self._stops.get(session)
+            # A run that failed is gone; one that the queue did not take still waits, unless it was one too many.
+            if stop is None or self._is_surplus(session) or not stop.waiting:
+                return [gr.skip(), *stoppable(request)]
+            self._stops.pop(session, None)
+            return [self.status(BUSY, "error"), *stoppable(request)]
 
         run = button.click(wait, None, [status, *buttons], **PRIVATE).success(
             work, inputs, outputs, concurrency_id="torch", concurrency_limit=1, **CHECKED_BY_US, **event
         )
-        run.success(lambda: stoppable(False), None, buttons, **PRIVATE)
-        run.failure(refused, None, [status, *buttons], **PRIVATE)
+        run.success(stoppable, None, buttons, **PRIVATE)
+        run.failure(failed, None, [status, *buttons], **PRIVATE)
         return run
 
     def _begins_to_wait(self, session: str) -> bool:
         """Notes that a run of that session is to come; not where one is there: two could not both be stopped."""
         if session in self._stops:
-            self._surplus[session] = self._surplus.get(session, 0) + 1
+            self._surplus[session] += 1
             return False
         self._stops[session] = stop = Stop()
         stop.waiting = True
         waiting = [other for other, stop in list(self._stops.items()) if stop.waiting]
         for other in waiting[:-MOST_STARTS]:
             self._stops.pop(other, None)
+        return True
+
+    def _is_surplus(self, session: str | None) -> bool:
+        """Whether a start of that session is one too many; each is told once."""
+        if not self._surplus[session]:
+            return False
+        self._surplus[session] -= 1
         return True
 
     def connect_stop(self, button: gr.Button, status: Component, api_name: str, ends: str) -> None:

@@ -12,6 +12,7 @@ from ..grid import image_grid, row_of_classes
 from ..limits import IMAGES, SettingsError, check_number
 from ..models import SpaceModels
 from ..presets import preset_note
+from ..programs import code_view
 from ..seeds import connect_new_seed
 from ..sessions import offer
 from ..sharing import SharedView
@@ -89,15 +90,7 @@ class GenerateTab:
             with gr.Column(scale=7, min_width=300):
                 self.statistics = gr.HTML(label="Statistics", elem_id="statistics")
         with gr.Accordion("The same images in Python", open=False):
-            self.code = gr.Code(
-                code,
-                language="python",
-                label="Python",
-                interactive=False,
-                wrap_lines=True,
-                buttons=["copy"],
-                elem_id="code",
-            )
+            self.code = code_view(code, "Python", "code", buttons=["copy"])
         self.controls = controls
         shared = {name: controls[name] for name in INPUTS if name != "model" or len(self.models.names) > 1}
         self.view = SharedView("generate", shared, self._check_shared, self.status, self.answers)

@@ -10,6 +10,7 @@ from .. import messages
 from ..events import CHECKED_BY_US, PREVIEW, PRIVATE, QUIET
 from ..models import SpaceModels
 from ..presets import preset_note
+from ..programs import code_view
 from ..seeds import connect_new_seed
 from ..sessions import offer
 from ..sharing import SharedView
@@ -105,15 +106,7 @@ class RepairTab:
                 with gr.Group():
                     controls |= sampler_controls()
         with gr.Accordion("The same results in Python", open=False):
-            self.code = gr.Code(
-                code,
-                language="python",
-                label="Python",
-                interactive=False,
-                wrap_lines=True,
-                buttons=["copy"],
-                elem_id="repair-code",
-            )
+            self.code = code_view(code, "Python", "repair-code", buttons=["copy"])
         self.controls = controls
         self.inputs = [controls[name] for name in INPUTS]
         shared = {name: controls[name] for name in INPUTS}

@@ -6,6 +6,7 @@ from pathlib import Path
 import gradio as gr
 
 from ..events import PRIVATE
+from ..programs import code_view
 from ..sharing import SharedView
 from . import report
 from .answers import READY, TourAnswers
@@ -84,9 +85,7 @@ class TourTab:
                 self.status = gr.HTML(report.progress(READY), elem_id="tour-status")
                 with gr.Accordion("The experiment's file", open=False) as self.file:
                     self.source_note = gr.HTML(report.source_note(first), elem_id="tour-file")
-                    self.source = gr.Code(
-                        language="python", label="Its text", interactive=False, wrap_lines=True, elem_id="tour-source"
-                    )
+                    self.source = code_view(None, "Its text", "tour-source")
         self.view = SharedView("lecture", {"experiment": self.contents}, self.answers.check, self.status, self.answers)
 
     def _connect(self) -> None:
