@@ -1,5 +1,6 @@
 # make app       start the Space on this machine
-# make test      lint, formatting and every test
+# make test      lint, formatting and every test that asserts something, in a few minutes
+# make check     what takes long: storms, many ends of processes, comparisons, every test under 100 other seeds
 # make lint      ruff only          make format   let ruff rewrite the files
 # make clean     remove what these commands made
 #
@@ -15,9 +16,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 APP_READY := $(VENV)/.requirements-installed
 DEV_READY := $(VENV)/.requirements-dev-installed
 
+# The folders whose tests draw random numbers of their own.
+RANDOM_TESTS := $(addprefix tests/,densities diagnostics networks noise_levels sampling score_matching)
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help app test lint format clean browser
+.PHONY: help app test check lint format clean browser
 
 help:
 	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
@@ -29,6 +33,10 @@ test: $(DEV_READY) browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -n auto --dist loadgroup $(PYTEST_ARGS)
+
+check: $(DEV_READY) browser
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m check $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --seeds 100 -m "not slow and not check" $(RANDOM_TESTS) $(PYTEST_ARGS)
 
 lint: $(DEV_READY)
 	$(BIN)/ruff check .

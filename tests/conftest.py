@@ -1,8 +1,9 @@
-"""What every test relies on: fixed seeds, one thread, no telemetry, and where the repository is."""
+"""What every test relies on: fixed seeds, one thread, a time limit, no telemetry, and where the repository is."""
 
 import os
 import random
 import shutil
+import uuid
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,6 +21,8 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.g
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+
+from tests.processes import MARK, end_marked  # noqa: E402
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
@@ -43,12 +46,54 @@ def pytest_collection_modifyitems(items):
         item.add_marker(pytest.mark.xdist_group(PAGE if name.startswith(PAGE) else name))
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--seeds", type=int, default=0,
+        help="run every test under so many other seeds, also where it seeds a generator itself, instead of its own",
+    )  # fmt: skip
+
+
+def pytest_generate_tests(metafunc):
+    """`--seeds N`: each test N times, under other random numbers each time."""
+    count = metafunc.config.getoption("--seeds")
+    if count and metafunc.definition.get_closest_marker("fixed_seed") is None:
+        metafunc.parametrize("seeded", range(1, count + 1), indirect=True, ids=lambda number: f"seed {number}")
+
+
 @pytest.fixture(autouse=True)
-def seeded():
-    """Each test starts from the same random state, whatever ran before it."""
-    random.seed(0)
-    np.random.seed(0)
+def seeded(request, monkeypatch):
+    """Each test starts from the same random state, whatever ran before it; with `--seeds`, from another one."""
+    number = getattr(request, "param", 0)
+    if number:
+        shift_seeds(monkeypatch, number)
+    random.seed(number)
+    np.random.seed(number)
     torch.manual_seed(0)
+
+
+def shift_seeds(monkeypatch, number):
+    """Whoever seeds a generator now, in a test or in the package, gets other numbers than before."""
+    manual_seed, default_rng = torch.manual_seed, np.random.default_rng
+
+    def shifted(seed):
+        return (int(seed) + 1_000_003 * number) % 2**63
+
+    class ShiftedGenerator(torch.Generator):
+        def manual_seed(self, seed):
+            return super().manual_seed(shifted(seed))
+
+    monkeypatch.setattr(torch, "Generator", ShiftedGenerator)
+    monkeypatch.setattr(torch, "manual_seed", lambda seed: manual_seed(shifted(seed)))
+    monkeypatch.setattr(np.random, "default_rng", lambda seed=None: default_rng([seed or 0, number]))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_running():
+    """Whatever the tests of this process started has ended with them."""
+    mark = uuid.uuid4().hex
+    os.environ[MARK] = mark
+    yield
+    end_marked(mark)
 
 
 @pytest.fixture(scope="session")
