@@ -21,6 +21,8 @@ from ncsn_pipeline.space.tour.stops import NAMES, STOPS, themes
 from ncsn_pipeline.space.tour.tab import report
 from ncsn_pipeline.space.work import watched
 
+from .ranges import STRANGE, assert_range, refusal, taken
+
 FEW = {"num_particles": 300, "num_steps": 40}
 
 
@@ -61,12 +63,29 @@ def test_the_knobs_start_at_the_quick_version_and_leave_out_data_sources(name):
     assert check_experiment(name, as_typed)[1] == params
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_no_strange_value_passes_any_knob(name):
-    for knob in knobs_of(EXPERIMENTS[name]):
-        for value in (math.nan, math.inf, None, True, {}, "x", [], [None], knob.low - 1, knob.high * 2 + 1, "1e999"):
-            with pytest.raises(SettingsError, match=re.escape(knob.label)):
-                check_experiment(name, {knob.name: value})
+def test_no_knob_takes_what_lies_beyond_its_ends():
+    """The ends themselves it takes; those of a whole knob are whole numbers."""
+    knobs = [knob for name in NAMES for knob in knobs_of(EXPERIMENTS[name])]
+    for knob in knobs:
+        low, high = (int(end) if knob.whole else float(end) for end in (knob.low, knob.high))
+        if knob.most:
+            for end in (low, high):
+                assert knob.check([end]) == knob.check(f"{end!r}") == (end,), knob
+            assert knob.check([low] * knob.most) == (low,) * knob.most, knob
+            assert refusal(knob.check, [low] * (knob.most + 1)), knob
+            assert refusal(knob.check, [low, high + 1]), knob
+        else:
+            assert_range(knob.check, knob.label, low, high)
+    assert len(knobs) > 100
+
+
+def test_no_strange_value_passes_a_knob():
+    """One of each kind: a whole number, another number, and several of either."""
+    knobs = [knob for name in NAMES for knob in knobs_of(EXPERIMENTS[name])]
+    kinds = {(knob.whole, bool(knob.most)): knob for knob in knobs if knob.name != "seed"}
+    strange = [*(value for value in STRANGE if value not in ("12", [1])), "x", [], "1e999", "nan", [math.nan], ["x"]]
+    assert [(kind, value) for kind, knob in kinds.items() for value in taken(knob.check, strange)] == []
+    assert len(kinds) == 4
 
 
 @pytest.mark.parametrize(
