@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from ncsn_pipeline import AnnealedLangevinScheduler, NCSNPipeline, ScoreUNet
+from ncsn_pipeline.space.playground.tab import SCRIPTS, read_scripts
 
 ARGUMENTS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -178,3 +179,14 @@ def page(visitor, address, viewport, scheme):
     hosts = {urlsplit(url).hostname for url in requested if not url.startswith(("data:", "blob:"))}
     assert hosts == {"127.0.0.1"}
     assert complaints == [] and not complaints.page_is_left
+
+
+@pytest.fixture(scope="session")
+def javascript(browser):
+    """Calls a JavaScript function, with the playground's code around it, on an argument; without the page."""
+    blank = browser.new_page()
+    scripts = read_scripts(*SCRIPTS)
+    yield lambda function, argument=None: blank.evaluate(
+        f'(argument) => {{ "use strict";\n{scripts}\nreturn ({function})(argument); }}', argument
+    )
+    blank.close()

@@ -16,28 +16,13 @@ from ncsn_pipeline import (
     langevin_dynamics,
     mode_weights,
 )
-from ncsn_pipeline.space.playground.tab import SCRIPTS, read_scripts
 
 from .visitor import button
 
 pytestmark = pytest.mark.browser
 
 SHAPES = ("gaussians", "ring", "moons", "spiral", "checkerboard", "drawing")
-ARITHMETIC = SCRIPTS[: SCRIPTS.index("scene") + 1]
-
-
 # The arithmetic, in a browser without the page
-
-
-@pytest.fixture(scope="module")
-def javascript(browser):
-    """Calls a JavaScript function, with the playground's arithmetic around it, on an argument."""
-    blank = browser.new_page()
-    scripts = read_scripts(*ARITHMETIC)
-    yield lambda function, argument=None: blank.evaluate(
-        f'(argument) => {{ "use strict";\n{scripts}\nreturn ({function})(argument); }}', argument
-    )
-    blank.close()
 
 
 def mixture_of(javascript, shape):
