@@ -55,8 +55,8 @@ def step_size_for_variance(sigmas: Sequence[float] | Tensor, steps_per_level: in
     with gamma, so on a ladder that is not geometric the level after the widest gap decides.
 
     Down the levels the excess accumulates, as each is entered with what the one above left over: with T = 1 the
-    variance at the end of a long ladder comes to 2 sigma_L², whatever gamma is.  More steps per level bring it down, and
-    so does a larger epsilon, up to twice or more this one.
+    variance at the end of a long ladder comes to 2 sigma_L², whatever gamma is.  More steps per level, or a larger
+    epsilon, bring it down.
 
     Args:
         sigmas: the ladder, shape `(L,)`, positive and strictly decreasing, in data units.  A single level has no gap to
