@@ -48,7 +48,8 @@ def run_plots(recording: Recording) -> str:
     )
     return (
         '<div class="ladder"><figure><figcaption>Noise found in <i>x</i>: <i>σ‖s‖/√D</i></figcaption>'
-        f"{left}<p>1: as much as its level names. Above: steps too large, or too few.</p></figure>"
+        f"{left}<p>In equilibrium 1, or less where the noise hides something of the images. "
+        "Above: steps too large, or too few.</p></figure>"
         f"<figure><figcaption>Standard deviation of <i>x</i></figcaption>{right}"
         "<p>In equilibrium it follows the dashed line, <i>s</i> that of the images.</p></figure></div>"
     )
