@@ -43,7 +43,8 @@ def sliced_wasserstein(
 ) -> float:
     """The sliced Wasserstein distance between two sets of samples, exact for them but for the finite number of slices.
 
-    Two sets of one density are not at 0: sampling alone puts n points in one dimension about 1 / sqrt(n) apart.
+    Two sets of one density are not at 0: two sets of n points of a Gaussian are, by sampling alone, on average
+    1.8 of its deviations / sqrt(n) apart (p = 1; 1.76 for n = 100, 1.82 in the limit).
 
     Args:
         x: samples, shape `(n, *D)`, finite, in data units.

@@ -1,8 +1,9 @@
 """How far a score is from the true one: everywhere, and by where the points lie.
 
-A score model s is judged by the Fisher divergence to the true score s* (Hyvärinen 2005, eq. 2, without its 1/2),
+A score model s is judged by the Fisher divergence to the true score s* (Hyvärinen 2005, eq. 2), or by the same relative
+to that of the zero score,
 
-    F = E_p || s(x) - s*(x) ||²,        F / E_p || s*(x) ||²,
+    F = 1/2 E_p || s(x) - s*(x) ||²,        F / F_0 = E_p || s(x) - s*(x) ||² / E_p || s*(x) ||²,
 
 of which the second has no unit: 0 is perfect and 1 is what the zero score reaches.  The expectation hides *where* the
 error is, so the squared error of each point can be averaged over bins of anything: of the density, of the distance
@@ -60,7 +61,7 @@ def squared_error(score: Tensor, true_score: Tensor) -> Tensor:
 
 
 def relative_fisher_divergence(score: Tensor, true_score: Tensor) -> float:
-    """`E || s - s* ||² / E || s* ||²` over the samples at which both were taken.
+    """The Fisher divergence over that of the zero score, `E || s - s* ||² / E || s* ||²`, by samples of both scores.
 
     Args:
         score: s, shape `(B, *D)`, at samples of the density to judge by.

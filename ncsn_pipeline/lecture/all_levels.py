@@ -48,7 +48,7 @@ def learn_scores(
     learning_rate: float,
     generator: torch.Generator,
 ) -> NoisyScoreFn:
-    """Trains a network by denoising score matching, on fresh samples and noise levels at every step.
+    """Trains a network by denoising score matching with EDM's weight, on fresh samples and levels at every step.
 
     Args:
         network: `(sample, sigma) -> .sample`, with `sigma_data` in its config; it is changed.

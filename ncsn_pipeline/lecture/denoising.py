@@ -58,7 +58,7 @@ class DenoisingResult(Result):
         clean_error: of the learned score against the clean one, at clean samples.
         floor: c, the loss of the exact score, in 1 / squared data units.
         loss: of the learned score.
-        deviations: of the loss from Fisher divergence / 2 + c, in standard errors; learned, exact and clean score.
+        deviations: of the loss from Fisher divergence + c, in standard errors; learned, exact and clean score.
         slope: of the true noise over the predicted noise, learned score.
         exact_slope: the same for the exact score, 1 in expectation.
         exact_slope_error: its standard error.
@@ -128,7 +128,7 @@ def run(params: DenoisingParams) -> DenoisingResult:
         params=params,
         checks=[
             Check("relative error against the noised score", relative_error, "<=", 0.03),
-            Check("loss - Fisher divergence / 2 - c, in standard errors", max(deviations), "<=", 3),
+            Check("loss - Fisher divergence - c, in standard errors", max(deviations), "<=", 3),
             Check(
                 "slope of true over predicted noise - 1, exact score, in standard errors",
                 abs(exact_slope - 1) / exact_slope_error,

@@ -235,7 +235,7 @@ def figure(result: ImplicitResult) -> Figure:
     for name, (network, offset) in named.items():
         plots.direct_label(left, result.explicit[network], result.implicit[network], name, "learned", offset)
     plots.panel_title(left, "implicit loss")
-    left.set(xlabel="explicit loss, half the Fisher divergence", xlim=(-0.04 * ends[1], ends[1]))
+    left.set(xlabel="explicit loss, the Fisher divergence", xlim=(-0.04 * ends[1], ends[1]))
     left.margins(y=0.08)
 
     plots.line(right, result.dimensions, result.operations, "true", dashed=True, label="operations")

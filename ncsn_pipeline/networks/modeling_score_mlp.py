@@ -9,7 +9,8 @@ made of a raw network F in one of three ways.  With x' = x - data_mean and sd = 
 
 "edm" is Karras et al. 2022, eq. 7 and table 1, through Tweedie's formula: its first term is the exact score of a
 noised Gaussian with the data's mean and deviation, and F learns what is not Gaussian.  "inverse_sigma" is technique 3
-of Song & Ermon 2020 (NCSNv2): the score of a noised density falls as 1 / sigma, and that much need not be learned.
+of Song & Ermon 2020 (NCSNv2): where sigma is much larger than the data's spread, the score falls as 1 / sigma, and that
+much need not be learned.  Far below it, the score of a density hardly depends on sigma, and F must cancel the factor.
 "none" is a free vector field.  The last two standardise x by two constants, which do nothing at sd = 1 and mean 0.
 
 F is a stack of linear layers and activations.  c_noise = ln(sigma) / 4 enters as cosines and sines, from which a linear

@@ -23,7 +23,7 @@ from .sigma_distributions import (
     SigmaDistribution,
 )
 from .sliced_loss import multi_level_sliced_score_matching
-from .step_size import step_size_for_variance, variance_ratio
+from .step_size import end_variance_ratio, step_size_for_end_variance, step_size_for_variance, variance_ratio
 from .suggest import NoiseLevelSuggestion, suggest_noise_levels
 
 __all__ = [
@@ -39,11 +39,13 @@ __all__ = [
     "sigma_squared_weight",
     "NoiseLevelSuggestion",
     "diagnose_noise_levels",
+    "end_variance_ratio",
     "geometric_ladder",
     "karras_ladder",
     "largest_pairwise_distance",
     "num_levels_for_overlap",
     "overlap_probability",
+    "step_size_for_end_variance",
     "step_size_for_variance",
     "suggest_noise_levels",
     "uniform_ladder",

@@ -5,7 +5,10 @@ The checks are those of NCSNv2 (Song & Ermon 2020), for annealed Langevin dynami
     sigma_1 >= extent of the data                                  technique 1: every mode within reach of every other
     C(sigma_{i-1} / sigma_i) >= 0.5 for every i                    technique 2: each level finds the next
     0 < eps < 2 sigma_L²                                           technique 4: the chain does not diverge
-    s_T² / sigma_i² near 1                                         technique 4: each level ends with its own variance
+    v_L <= 1.5                                                     the last level ends with its own variance
+
+Technique 4 judges one level that is entered with its own variance.  Here the last level's v_L is judged, which holds
+what every level before it left over (:mod:`.step_size`).
 """
 
 import math
@@ -15,9 +18,9 @@ import torch
 from torch import Tensor
 
 from .overlap import num_levels_for_ratio, overlap_probability, ratio_for_overlap, usable_ratio
-from .step_size import check_steps_per_level, step_size_for_variance, variance_ratio
+from .step_size import check_steps_per_level, end_variance_ratio, step_size_for_end_variance
 
-WORST_VARIANCE_RATIO = 1.5
+WORST_END_VARIANCE_RATIO = 1.5
 
 
 def diagnose_noise_levels(
@@ -111,29 +114,25 @@ def _steps(levels: Tensor, steps_per_level: int, step_size: float) -> list[str]:
         check_steps_per_level(steps_per_level)
     except ValueError as error:
         return [str(error)]
-    best, best_ratio = step_size_for_variance(levels, steps_per_level)
-    limit = 2 * float(levels[-1]) ** 2
+    best, best_ratio = step_size_for_end_variance(levels, steps_per_level)
+    variance = float(levels[-1]) ** 2
     if not (math.isfinite(step_size) and step_size > 0):
         return [f"The step size must be a finite positive number; it is {step_size}. Use {best:.2g}."]
-    if step_size >= limit:
+    if step_size >= 2 * variance:
         return [
-            f"The step size {step_size:.2g} is not below 2 sigma_L² = {limit:.2g}: Langevin dynamics diverges. "
+            f"The step size {step_size:.2g} is not below 2 sigma_L² = {2 * variance:.2g}: Langevin dynamics diverges. "
             f"Use {best:.2g}."
         ]
-    if len(levels) < 2:
-        return []
-    gap = float((levels[:-1] / levels[1:]).max())
-    if best_ratio > WORST_VARIANCE_RATIO:
+    if best_ratio > WORST_END_VARIANCE_RATIO:
         return [
-            f"{steps_per_level} step(s) a level are too few: after the widest gap, a factor of {gap:.3g}, "
-            f"even the best step size {best:.2g} leaves {best_ratio:.2f} times the level's variance. "
-            "Use more steps a level or more levels."
+            f"{steps_per_level} step(s) per level are too few: even the best step size {best:.2g} ends with "
+            f"{best_ratio:.2f} times the variance sigma_L² of the last level. Use more steps per level or more levels."
         ]
-    actual = variance_ratio(gap, step_size / float(levels[-1]) ** 2, steps_per_level)
-    if actual > WORST_VARIANCE_RATIO:
+    actual = end_variance_ratio(levels, step_size / variance, steps_per_level)
+    if actual > WORST_END_VARIANCE_RATIO:
         size = "small" if step_size < best else "large"
         return [
-            f"The step size {step_size:.2g} is too {size}: the worst level ends with {actual:.2f} times its variance. "
-            f"Use {best:.2g}, which gives {best_ratio:.2f}."
+            f"The step size {step_size:.2g} is too {size}: the last level ends with {actual:.3g} times its variance "
+            f"sigma_L². Use {best:.2g}, which gives {best_ratio:.3g}."
         ]
     return []

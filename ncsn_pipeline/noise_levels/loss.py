@@ -8,8 +8,11 @@ and
 summed over dimensions (Song & Ermon 2019, eq. 5 and 6).  Its minimiser at every sigma is the score of the data density
 convolved with N(0, sigma² I); lambda only shares out the network's attention among the levels:
 
-    lambda(sigma) = sigma²                            all levels of one magnitude (Song & Ermon 2019, section 4.2)
+    lambda(sigma) = sigma²                            the zero score loses D/2 at every level (Song & Ermon 2019, 4.2)
     lambda(sigma) = sigma² (sigma² + sd²) / sd²       EDM: unit weight on the raw network of a preconditioned model.
+
+With sigma² the levels are alike for the zero score only.  What the exact score leaves falls with sigma: for N(0, I) it
+is D/2 / (1 + sigma²), which is 0.998, 0.500 and 0.038 times D/2 at sigma = 0.05, 1 and 5.
 
 EDM states its weight, (sigma² + sd²) / (sigma sd)², for the squared error of the denoiser D = x + sigma² s, which is
 sigma⁴ times the squared error of the score (Karras et al. 2022, table 1).
@@ -28,7 +31,7 @@ WeightFn = Callable[[Tensor], Tensor]
 
 
 def sigma_squared_weight(sigma: Tensor) -> Tensor:
-    """lambda(sigma) = sigma²: the magnitude of each level's loss is about the same."""
+    """lambda(sigma) = sigma²: the zero score has the same loss, D/2, at every level."""
     return sigma**2
 
 

@@ -1,12 +1,14 @@
 """Technique 2: how many levels the ladder needs.
 
 In D dimensions the norm of a point of N(0, sigma² I) is close to N(sqrt(D) sigma, sigma² / 2): a thin shell.  A chain
-that comes from level sigma_{i-1} = gamma sigma_i finds level i only if the two shells overlap.  The probability that a
-point of level i lies within three standard deviations of the shell of level i - 1 is (Song & Ermon 2020, technique 2)
+that comes from level sigma_{i-1} = gamma sigma_i finds level i only if the two shells overlap.  By this normal
+approximation, the probability that a point of level i lies within three standard deviations of the shell of level i - 1
+is (Song & Ermon 2020, technique 2)
 
     C(gamma) = Phi(sqrt(2D) (gamma - 1) + 3 gamma) - Phi(sqrt(2D) (gamma - 1) - 3 gamma)
 
-with Phi the standard normal distribution function; it is 0.997 at gamma = 1.  The ratio that makes it 0.5 gives
+with Phi the standard normal distribution function; it is 0.997 at gamma = 1.  Norms are chi distributed: where C is
+0.5, the probability is 0.443 in 11 dimensions, 0.476 in 64, 0.493 in 784.  The ratio that makes C 0.5 gives
 
     L = 1 + ln(sigma_1 / sigma_L) / ln(gamma)
 
@@ -35,7 +37,8 @@ def overlap_probability(ratio: float, dimension: int) -> float:
         dimension: D, the number of values of one data point, at least 1.
 
     Returns:
-        The probability that a point of the narrower level lies within three deviations of the wider one's shell.
+        The probability that a point of the narrower level lies within three deviations of the wider one's shell, by
+        the normal approximation of norms: too large by 0.06 in 11 dimensions, by 0.007 in 784, where it is 0.5.
 
     Raises:
         ValueError: for a ratio below 1 or a dimension below 1.

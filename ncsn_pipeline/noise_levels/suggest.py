@@ -2,9 +2,10 @@
 
     sigma_1   largest distance between two data points            technique 1, :mod:`.distance`
     L         neighbouring levels overlap with probability 0.5    technique 2, :mod:`.overlap`
-    eps       each level ends with its own variance               technique 4, :mod:`.step_size`
+    eps       each level, entered with its own variance, ends
+              closest to it                                       technique 4, :mod:`.step_size`
 
-sigma_L, the noise that may stay in a sample before the last denoising, and T, the steps a level, are choices; the
+sigma_L, the noise that may stay in a sample before the last denoising, and T, the steps per level, are choices; the
 published ones are 0.01 for data in [0, 1], and 5.  Source: Song & Ermon 2020 (NCSNv2), section 3.
 """
 
@@ -18,7 +19,12 @@ from torch import Tensor
 from .distance import EXACT_UP_TO, largest_pairwise_distance, pairwise_distance_quantiles
 from .ladder import geometric_ladder
 from .overlap import num_levels_for_overlap, num_levels_for_ratio, overlap_probability, usable_ratio
-from .step_size import check_steps_per_level, step_size_for_variance
+from .step_size import (
+    check_steps_per_level,
+    end_variance_ratio,
+    step_size_for_end_variance,
+    step_size_for_variance,
+)
 
 __all__ = [
     "NoiseLevelSuggestion",
@@ -45,7 +51,10 @@ class NoiseLevelSuggestion:
         num_levels: L.
         steps_per_level: T.
         step_size: eps, the step at the last level, in squared data units; `alpha_i = eps sigma_i² / sigma_L²`.
-        variance_ratio: s_T² / sigma_i², what a level ends with over what it should; above 1.
+        variance_ratio: s_T² / sigma_i², what a level that is entered with its own variance ends with; above 1.
+        end_variance_ratio: v_L, what the whole schedule ends with over sigma_L², by `step_size`; larger than the above.
+        end_step_size: the step with the smallest v_L, in the same place as `step_size`.
+        least_end_variance_ratio: v_L by `end_step_size`.
         sigmas: the geometric ladder, shape `(L,)`, float32, decreasing.
         reasons: the name of each value above to a sentence that says where it comes from.
     """
@@ -60,6 +69,9 @@ class NoiseLevelSuggestion:
     steps_per_level: int
     step_size: float
     variance_ratio: float
+    end_variance_ratio: float
+    end_step_size: float
+    least_end_variance_ratio: float
     sigmas: Tensor
     reasons: dict[str, str] = field(default_factory=dict)
 
@@ -78,7 +90,8 @@ class NoiseLevelSuggestion:
         lines = [f"Noise levels for {self.num_points:,} points in {self.dimension:,} dimensions", ""]
         for name, reason in self.reasons.items():
             value = getattr(self, name)
-            start = f"{name:<18} {value:>10,d}  " if isinstance(value, int) else f"{name:<18} {value:>10.4g}  "
+            number = f"{value:,d}" if isinstance(value, int) else f"{value:.4g}"
+            start = f"{name:<24} {number:>10}  "
             lines += textwrap.wrap(reason, 118, initial_indent=start, subsequent_indent=" " * len(start))
         return "\n".join(lines)
 
@@ -129,11 +142,13 @@ def suggest_noise_levels(
     num_levels = num_levels_for_ratio(ratio, sigma_max, sigma_min)
     sigmas = geometric_ladder(sigma_max, sigma_min, num_levels)
     step_size, variance_ratio = step_size_for_variance(sigmas.double(), steps_per_level)
+    end_ratio = end_variance_ratio(sigmas.double(), step_size / float(sigmas[-1]) ** 2, steps_per_level)
+    end_step_size, least_end_ratio = step_size_for_end_variance(sigmas.double(), steps_per_level)
     gamma = (sigma_max / sigma_min) ** (1 / (num_levels - 1))
     counted = f"a random {EXACT_UP_TO:,} of the {num_points:,} points" if num_points > EXACT_UP_TO else "all points"
     span = float(data.max()) - float(data.min())
     found = fallback or f"Technique 2: levels a factor of {ratio:.4g} apart overlap with probability {overlap:g}."
-    budget = "More steps a level bring it down." if variance_ratio > 1.1 else "Close enough."
+    budget = "More steps per level bring it down." if least_end_ratio > 1.25 else "Close enough."
     return NoiseLevelSuggestion(
         num_points=num_points,
         dimension=dimension,
@@ -145,6 +160,9 @@ def suggest_noise_levels(
         steps_per_level=steps_per_level,
         step_size=step_size,
         variance_ratio=variance_ratio,
+        end_variance_ratio=end_ratio,
+        end_step_size=end_step_size,
+        least_end_variance_ratio=least_end_ratio,
         sigmas=sigmas,
         reasons={
             "sigma_max_largest": f"Technique 1: the largest distance between two data points, over {counted}.",
@@ -156,9 +174,12 @@ def suggest_noise_levels(
             "num_levels": f"{found} Rounded: a factor of {gamma:.4g}, "
             f"overlap {overlap_probability(gamma, dimension):.3f}.",
             "steps_per_level": f"Chosen. A sample costs L T + 1 = {num_levels * steps_per_level + 1:,} evaluations.",
-            "step_size": f"Technique 4: {step_size / sigma_min**2:.3g} of sigma_min², "
-            "the step that brings the variance ratio closest to 1.",
-            "variance_ratio": "What each level ends with over its own variance, for data at one point; "
-            f"it stays above 1. {budget}",
+            "step_size": f"Technique 4: {step_size / sigma_min**2:.3g} of sigma_min², the best step for one level "
+            "that is entered with its own variance.",
+            "variance_ratio": "What such a level ends with over its own variance, for data at one point.",
+            "end_variance_ratio": "What the last level ends with by step_size: each level hands its excess on.",
+            "end_step_size": f"In place of step_size: {end_step_size / sigma_min**2:.3g} of sigma_min², the best step "
+            "for the whole schedule.",
+            "least_end_variance_ratio": f"What the last level ends with by end_step_size. {budget}",
         },
     )

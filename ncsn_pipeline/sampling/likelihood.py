@@ -60,7 +60,11 @@ class Likelihood:
 
     @property
     def bits_per_dim(self) -> float:
-        """`nats / (D ln 2)`, of the density in data units.  8-bit images scaled to [0, 1]: add log2(256) = 8."""
+        """`nats / (D ln 2)`, of the density in data units.
+
+        For the bits of 8-bit images whose 256 grey levels fill [data_min, data_max] in bins of equal width, add
+        log2(256 / (data_max - data_min)): 8 for [0, 1], 7 for [-1, 1].
+        """
         return self.nats / (self.dimension * math.log(2))
 
     @property
@@ -97,7 +101,7 @@ def log_likelihood(
         method: `"dopri5"`, Runge-Kutta 5(4) with steps chosen for `rtol` and `atol` over a batch as a whole; or
             `"heun"`, second order, `num_steps` equal steps in ln sigma, two evaluations each.
         num_steps: steps of `"heun"`, at least 1.  The error falls as its square; 100 steps over a factor of 400 in
-            sigma leave about 1e-3 nats a dimension.
+            sigma leave 1.3e-3 to 2.6e-3 nats per dimension on Gaussians of deviation 1 to 0.1.
         rtol: relative tolerance of `"dopri5"`, > 0.
         atol: absolute tolerance of `"dopri5"`, > 0.
         divergence: `"exact"`, D backward passes an evaluation; or `"hutchinson"`, `num_probes`, unbiased.

@@ -43,16 +43,20 @@ def langevin_step(x: Tensor, score: Tensor, alpha: float, noise: Tensor) -> Tens
 
 
 def step_size_for_variance(sigmas: Sequence[float] | Tensor, steps_per_level: int) -> tuple[float, float]:
-    """The step size epsilon with which each level ends closest to its own variance.
+    """The step size epsilon with which a level that is entered with its own variance ends closest to it.
 
     With all data at one point the score of level i is -x / sigma_i², and T steps with u = epsilon / sigma_L², a = 1 -
     u, bring the variance from the level above, (gamma sigma_i)², gamma = sigma_{i-1} / sigma_i, to s_T²:
 
         s_T² / sigma_i² = a^(2T) (gamma² - b) + b,        b = 2 u / (1 - a²) = 2 / (2 - u)
 
-    (Song & Ermon 2020, proposition 4).  It is a weighted mean of gamma², where the level starts, and b, where its chain
+    (Song & Ermon 2020, technique 4).  It is a weighted mean of gamma², where the level starts, and b, where its chain
     settles; both exceed 1, hence so does the ratio, and technique 4 chooses the epsilon that makes it least.  It grows
     with gamma, so on a ladder that is not geometric the level after the widest gap decides.
+
+    Down the levels the excess accumulates, as each is entered with what the one above left over: with T = 1 the
+    variance at the end of a long ladder comes to 2 sigma_L², whatever gamma is.  More steps per level, or a larger
+    epsilon, bring it down.
 
     Args:
         sigmas: the ladder, shape `(L,)`, positive and strictly decreasing, in data units.  A single level has no gap to
@@ -60,7 +64,8 @@ def step_size_for_variance(sigmas: Sequence[float] | Tensor, steps_per_level: in
         steps_per_level: T, at least 1.
 
     Returns:
-        epsilon, in squared data units and within (0, 2 sigma_L²), and s_T² / sigma_i² at the worst level.
+        epsilon, in squared data units and within (0, 2 sigma_L²), and s_T² / sigma_i² at the level after the widest
+        gap, entered with the variance of the level above.
 
     Raises:
         ValueError: for an invalid ladder or number of steps.
@@ -130,7 +135,7 @@ class AnnealedLangevinScheduler(SchedulerMixin, ConfigMixin):
             before describe; they are then taken from it.
         steps_per_level: T >= 1.
         step_size: epsilon, the step at the last level, within (0, 2 sigma_L²), in squared data units; `None` chooses it
-            by the variance it leaves, see :func:`step_size_for_variance`.
+            by the variance it leaves at one level, see :func:`step_size_for_variance`.
         denoise: whether to end with the denoising step, which needs one evaluation more.
         initial: the start, `"normal"` for N(0, sigma_1²) or `"uniform"` for U[data_min, data_max], as in the code of
             Song & Ermon (2019).

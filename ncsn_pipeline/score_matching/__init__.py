@@ -5,9 +5,9 @@ A score function s is as good as its Fisher divergence from the data's own score
     J(s) = E 1/2 || s(x) - s*(x) ||²,        x from the data.
 
 Read :mod:`.explicit` first, the divergence itself, which needs s*.  The others have the same gradient without knowing
-it: :mod:`.implicit` (integration by parts: exact, one derivative a dimension), :mod:`.sliced` (random projections:
-unbiased, one derivative a projection), :mod:`.finite_difference` (no derivative, a bias of second order) and
-:mod:`.denoising` (no derivative and no bias, but for the score of the noised data).  Each takes a score function and
+it: :mod:`.implicit` (integration by parts: exact, one derivative per dimension), :mod:`.sliced` (random projections:
+unbiased, one derivative per projection), :mod:`.finite_difference` (no derivative, a bias of second order) and
+:mod:`.denoising` (no derivatives and unbiased, but for the score of the noised data).  Each takes a score function and
 samples and returns one value a sample, which only a training loop averages.
 """
 

@@ -9,9 +9,11 @@ Given x_tilde, the mean of -z / sigma is the score of the noised density p_sigma
 
     E l(x) = E 1/2 || s(x_tilde) - grad log p_sigma(x_tilde) ||² + a constant,
 
-which takes no derivative and no bias, but has p_sigma's score for its minimiser, not p's.  The constant grows as D / (2
-sigma²), which is why one loss over many levels weights them (:mod:`ncsn_pipeline.noise_levels.loss`).  Read backwards,
-the same identity denoises (Tweedie's formula):
+which needs no derivatives and is unbiased, but has p_sigma's score for its minimiser, not p's.  The constant is
+1/2 (D / sigma² - E || grad log p_sigma ||²).  As sigma falls it comes to m / (2 sigma²), where m is the dimension of
+what the data fill: D for a density in D dimensions, less on a surface, 0 for single points.  Levels of so different a
+loss are weighted before one network learns them all (:mod:`ncsn_pipeline.noise_levels.loss`).  Read backwards, the same
+identity denoises (Tweedie's formula):
 
     E[x | x_tilde] = x_tilde + sigma² grad log p_sigma(x_tilde).
 """

@@ -2,8 +2,8 @@
 
     l(x) = 1/2 || s(x) - s*(x) ||²        (Hyvärinen 2005, eq. 2)
 
-What every other estimator estimates up to a constant, possible where the true score s* is known: for a density in
-closed form.
+Possible where the true score s* is known: for a density in closed form.  The other estimators have the same mean up to
+a constant, finite differences up to an error of second order besides, denoising for the noised density.
 """
 
 from torch import Tensor

@@ -28,7 +28,10 @@ $$s_\theta(x, \sigma) \approx \nabla_x \log p_\sigma(x), \qquad p_\sigma = p * \
 
 **Denoising score matching** learns it from clean images $x$ and noise $z$ alone, at every level at once:
 
-$$\mathbb E\; \tfrac12\, \bigl\| s_\theta(x + \sigma z, \sigma) + \tfrac{z}{\sigma} \bigr\|^2\, \sigma^2$$
+$$\mathbb E\; \tfrac12\, \bigl\| s_\theta(x + \sigma z, \sigma) + \tfrac{z}{\sigma} \bigr\|^2\, \lambda(\sigma)$$
+
+The weight $\lambda$ shares out the network's attention among the levels: $\sigma^2$ in the first paper,
+$\sigma^2 (\sigma^2 + \sigma_\text{data}^2) / \sigma_\text{data}^2$ in EDM.
 
 **Tweedie's formula** makes a denoiser of it, the mean of all clean images that could have become $x$:
 
@@ -39,7 +42,7 @@ $$\mathbb E[x_0 \mid x] = x + \sigma^2 s_\theta(x, \sigma)$$
 $$\begin{gathered}x \leftarrow x + \alpha_i\, s_\theta(x, \sigma_i) + \sqrt{2\alpha_i}\, z,
 \\ \alpha_i = \epsilon\, \frac{\sigma_i^2}{\sigma_L^2}\end{gathered}$$
 
-**Consistent annealed sampling** takes one step at each level, and adds just the noise that the next one names:
+**Consistent annealed sampling** takes one step at each level, and adds what noise is missing at the next one:
 
 $$\begin{gathered}x \leftarrow x + \eta\, \sigma_i^2\, s_\theta(x, \sigma_i) + \sigma_{i+1} \beta z,
 \\ \beta = \sqrt{1 - \Bigl(\frac{1 - \eta}{\gamma}\Bigr)^2},

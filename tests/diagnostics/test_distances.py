@@ -2,11 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import wasserstein_distance
+from scipy.integrate import quad
+from scipy.special import ndtr
+from scipy.stats import binom, wasserstein_distance
 
 from ncsn_pipeline.diagnostics import distances, maximum_mean_discrepancy, sliced_wasserstein
 
@@ -69,6 +72,26 @@ def test_it_is_a_distance(seed, p, scale):
     assert between(scale * x + 1, scale * y + 1) == pytest.approx(scale * between(x, y), rel=1e-9)
     shorter = sliced_wasserstein(x, y, num_projections=20, p=1, generator=seeded(seed))
     assert shorter <= between(x, y) + 1e-12
+
+
+def test_two_sets_of_one_gaussian_are_apart_by_chance():
+    """E SW_1 = int E |X - Y| / n, X and Y the counts below t: 1.76 deviations / sqrt(n) at n = 100.
+
+    Where counts are normal, at large n, it is 2 / sqrt(pi) int sqrt(F (1 - F)) = 1.82.
+    """
+    integral, _ = quad(lambda t: math.sqrt(ndtr(t) * ndtr(-t)), -12, 12)
+    assert 2 / math.sqrt(math.pi) * integral == pytest.approx(1.82, abs=5e-3)
+    n, dimension, repeats, std = 100, 64, 60, 0.3
+    counts, t = np.arange(n + 1), np.linspace(-5, 5, 101)
+    below = binom.pmf(counts, n, ndtr(t)[:, None])
+    apart_at_t = np.einsum("ti,ij,tj->t", below, np.abs(counts[:, None] - counts), below) / n
+    factor = math.sqrt(n) * np.trapezoid(apart_at_t, t)
+    assert factor == pytest.approx(1.76, abs=5e-3)
+    pairs = (std * normal(2, n, dimension) for _ in range(repeats))
+    apart = torch.tensor([sliced_wasserstein(x, y, num_projections=64) for x, y in pairs], dtype=torch.float64)
+    standard_error = apart.std().item() / math.sqrt(repeats)
+    assert apart.mean().item() == pytest.approx(factor * std / math.sqrt(n), abs=4.5 * standard_error)
+    assert 4.5 * standard_error < 0.05 * factor * std / math.sqrt(n)
 
 
 def test_images_and_generators():

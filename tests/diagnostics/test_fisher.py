@@ -15,6 +15,7 @@ from ncsn_pipeline.diagnostics import (
     relative_fisher_divergence,
     squared_error,
 )
+from ncsn_pipeline.score_matching import explicit_score_matching
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (1, 4, 4)])
@@ -33,6 +34,15 @@ def test_relative_divergence_of_a_wrong_variance():
     for v in (0.5, 1.0, 4.0):
         assert relative_fisher_divergence(-x / v, -x) == pytest.approx((1 - 1 / v) ** 2, abs=1e-7)
     assert relative_fisher_divergence(torch.zeros_like(x), -x) == 1
+
+
+def test_divergence_is_half_the_mean_squared_error_everywhere():
+    """What explicit score matching averages is F = 1/2 E ||s - s*||²; relative to the zero score's it is the ratio."""
+    score, true_score = torch.randn(2, 50, 3, dtype=torch.float64)
+    divergence = explicit_score_matching(lambda x: score, true_score, true_score).mean()
+    of_zero = explicit_score_matching(torch.zeros_like, true_score, true_score).mean()
+    torch.testing.assert_close(divergence, squared_error(score, true_score).mean() / 2)
+    assert relative_fisher_divergence(score, true_score) == pytest.approx((divergence / of_zero).item(), rel=1e-12)
 
 
 @settings(deadline=None, max_examples=25, derandomize=True)

@@ -41,6 +41,20 @@ def test_inverse_sigma_divides_one_field_by_sigma():
         torch.testing.assert_close(network(x, sigma).sample, field / sigma)
 
 
+def test_scores_fall_as_one_over_sigma_where_sigma_is_much_larger_than_the_data_and_only_there():
+    """sqrt(E ||s||²) of N(0, c²) in D dimensions is sqrt(D / (c² + sigma²)), of slope -sigma² / (c² + sigma²)."""
+    c, dimension = 0.3, 3
+    network = ScoreMLP(in_features=dimension, sigma_data=c).double()  # untrained: the score of the noised Gaussian
+    for share, slope in ((0.1, -0.0099), (1.0, -0.5), (10.0, -0.9901)):
+        sigmas = [share * c * factor for factor in (0.999, 1.001)]
+        # The score is linear, and this point has the mean square norm.
+        norms = [
+            network(torch.full((1, dimension), math.hypot(c, sigma), dtype=torch.float64), sigma).sample.norm().item()
+            for sigma in sigmas
+        ]
+        assert math.log(norms[1] / norms[0]) / math.log(sigmas[1] / sigmas[0]) == pytest.approx(slope, abs=1e-3)
+
+
 @pytest.mark.parametrize("conditioned", [True, False])
 def test_none_is_the_raw_network_which_sees_sigma_only_where_conditioned(conditioned):
     network = small(preconditioning="none", sigma_conditioned=conditioned, sigma_data=1.0, data_mean=0.0).double()

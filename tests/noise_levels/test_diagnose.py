@@ -1,12 +1,16 @@
 import math
 
 import pytest
+import torch
+from scipy.optimize import brentq
 
 from ncsn_pipeline.noise_levels import (
     diagnose_noise_levels,
+    end_variance_ratio,
     geometric_ladder,
     karras_ladder,
     num_levels_for_overlap,
+    step_size_for_end_variance,
     step_size_for_variance,
 )
 
@@ -53,11 +57,36 @@ def test_the_extent_is_not_checked_without_being_given():
     assert len(diagnose_noise_levels(sigmas, 5, step_size, 784, data_extent=1.01)) == 1
 
 
+@pytest.mark.parametrize("step_size, ends_with", [(1e-7, "2.85e+06"), (1e-30, "2.5e+07")])
+def test_a_step_that_is_far_too_small_is_named_with_what_it_leaves(step_size, ends_with):
+    """CIFAR-10's levels.  Each level but the first is entered with what the one above left over."""
+    sigmas = geometric_ladder(50, 0.01, 232, dtype=torch.float64)
+    faults = diagnose_noise_levels(sigmas, 5, step_size, CIFAR10)
+    assert len(faults) == 1 and "too small" in faults[0]
+    assert f"ends with {ends_with} times" in faults[0]
+    best, ratio = step_size_for_end_variance(sigmas, 5)
+    assert f"Use {best:.2g}, which gives {ratio:.3g}" in faults[0]
+    assert diagnose_noise_levels(sigmas, 5, best, CIFAR10) == []
+
+
+@pytest.mark.parametrize("end_variance, has_fault", [(1.49, False), (1.51, True)])
+def test_one_and_a_half_times_the_last_variance_is_the_limit(end_variance, has_fault):
+    """On the side of too large a step, where two levels and one step each end with what is solved for here."""
+    gamma = 1.1
+
+    def excess(u):
+        return end_variance_ratio([gamma, 1.0], u, 1) - end_variance
+
+    faults = diagnose_noise_levels([gamma, 1.0], 1, brentq(excess, 0.3, 1.9), 784)
+    assert [fault for fault in faults if "too large" in fault] == faults
+    assert bool(faults) == has_fault
+
+
 @pytest.mark.parametrize("relative_step, diverges", [(1.99, False), (2.0, True), (5.0, True)])
 def test_a_diverging_step_is_named_with_a_better_one(relative_step, diverges):
     sigmas = geometric_ladder(50, 1.0, 200)
     faults = diagnose_noise_levels(sigmas, 5, relative_step, 784)
-    best, _ = step_size_for_variance(sigmas, 5)
+    best, _ = step_size_for_end_variance(sigmas, 5)
     assert len(faults) == 1
     assert ("diverges" in faults[0]) == diverges
     assert f"Use {best:.2g}" in faults[0]
@@ -65,12 +94,14 @@ def test_a_diverging_step_is_named_with_a_better_one(relative_step, diverges):
 
 def test_steps_of_the_wrong_size_and_too_few_steps_are_told_apart():
     sigmas = [4.0, 2.0, 1.0]  # two dimensions: gamma = 2 is what technique 2 falls back to
-    best, _ = step_size_for_variance(sigmas, 10)
+    best, ratio = step_size_for_end_variance(sigmas, 1)
+    assert ratio > 1.5
+    too_few = diagnose_noise_levels(sigmas, 1, best, 2)
+    assert len(too_few) == 1 and "too few" in too_few[0] and f"{ratio:.2f} times" in too_few[0]
+    best, _ = step_size_for_end_variance(sigmas, 10)
     assert diagnose_noise_levels(sigmas, 10, best, 2) == []
     assert "too small" in diagnose_noise_levels(sigmas, 10, best / 20, 2)[0]
     assert "too large" in diagnose_noise_levels(sigmas, 10, 1.5, 2)[0]
-    too_few = diagnose_noise_levels(sigmas, 1, 0.75, 2)
-    assert len(too_few) == 1 and "too few" in too_few[0] and "1.75 times" in too_few[0]
 
 
 @pytest.mark.parametrize("step_size", [0.0, -1.0, math.nan, math.inf])
@@ -115,6 +146,15 @@ def test_a_ladder_for_odes_is_too_wide_for_langevin():
 
 def test_one_level_has_no_gaps():
     assert diagnose_noise_levels([1.0], 5, 0.1, 784) == []
+
+
+@pytest.mark.parametrize("steps", [1, 5, 100])
+def test_one_level_can_have_too_large_a_step_and_never_too_small_a_one(steps):
+    faults = diagnose_noise_levels([0.1], steps, 1.9 * 0.1**2, 784)
+    assert len(faults) == 1 and "too large" in faults[0]
+    best, _ = step_size_for_end_variance([0.1], steps)
+    assert f"Use {best:.2g}" in faults[0]
+    assert diagnose_noise_levels([0.1], steps, best, 784) == diagnose_noise_levels([0.1], steps, 1e-30, 784) == []
 
 
 @pytest.mark.parametrize("arguments", [{"data_extent": math.nan}, {"data_extent": 0.0}, {"overlap": 1.0}])

@@ -69,7 +69,19 @@ def test_sigma_squared_weight_makes_levels_alike_for_a_zero_score():
     noise = torch.randn(1, 10).expand(3, 10)
     zero = lambda x, s: torch.zeros_like(x)  # noqa: E731
     loss = multi_level_denoising_score_matching(zero, x, sigma, weight=sigma_squared_weight, noise=noise)
-    torch.testing.assert_close(loss, loss[:1].expand(3))
+    torch.testing.assert_close(loss, noise.square().sum(1) / 2)
+
+
+@pytest.mark.parametrize(("sigma", "share"), [(0.05, 0.998), (1.0, 0.500), (5.0, 0.038)])
+def test_sigma_squared_weight_does_not_make_levels_alike_for_the_exact_score(sigma, share):
+    """N(0, I) in D dimensions: D/2 / (1 + sigma²), by all signs of (x, z), as the loss is quadratic in both."""
+    dimension = 3
+    signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.float64)] * (2 * dimension))
+    x, noise = signs.split(dimension, dim=1)
+    sigmas = torch.full((len(x),), sigma, dtype=torch.float64)
+    loss = multi_level_denoising_score_matching(gaussian_score, x, sigmas, noise=noise).mean().item()
+    assert loss / (dimension / 2) == pytest.approx(1 / (1 + sigma**2), rel=1e-9)
+    assert loss / (dimension / 2) == pytest.approx(share, abs=5e-4)
 
 
 def test_generator_decides_the_noise():

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy.stats import chi
 
 from ncsn_pipeline.noise_levels import num_levels_for_overlap, overlap_probability
 from ncsn_pipeline.noise_levels.overlap import ratio_for_overlap
@@ -59,6 +60,16 @@ def test_probability_is_that_of_simulated_shells():
     assert 0.1 < expected < 0.9
     tolerance = 4 * math.sqrt(expected * (1 - expected) / n) + 1 / math.sqrt(dimension)
     assert inside == pytest.approx(expected, abs=tolerance)
+
+
+@pytest.mark.parametrize(("dimension", "probability"), [(11, 0.443), (64, 0.476), (784, 0.493)])
+def test_probability_is_a_normal_approximation(dimension, probability):
+    """The norm of N(0, I) is chi distributed: the true share within three deviations of the shell, at C = 0.5."""
+    gamma = ratio_for_overlap(dimension)
+    centre, deviation = math.sqrt(dimension) * gamma, gamma / math.sqrt(2)
+    low, high = chi(dimension).cdf([centre - 3 * deviation, centre + 3 * deviation])
+    assert high - low == pytest.approx(probability, abs=5e-4)
+    assert overlap_probability(gamma, dimension) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 4])

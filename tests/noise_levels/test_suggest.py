@@ -8,9 +8,11 @@ import torch
 
 from ncsn_pipeline.noise_levels import (
     diagnose_noise_levels,
+    end_variance_ratio,
     geometric_ladder,
     largest_pairwise_distance,
     num_levels_for_overlap,
+    step_size_for_end_variance,
     step_size_for_variance,
     suggest_noise_levels,
 )
@@ -30,6 +32,9 @@ def test_is_the_three_techniques_in_a_row():
     assert found.num_levels == num_levels_for_overlap(64, found.sigma_max, 0.02)
     assert torch.equal(found.sigmas, geometric_ladder(found.sigma_max, 0.02, found.num_levels))
     assert (found.step_size, found.variance_ratio) == step_size_for_variance(found.sigmas, 3)
+    relative_step = found.step_size / float(found.sigmas[-1]) ** 2
+    assert found.end_variance_ratio == end_variance_ratio(found.sigmas, relative_step, 3)
+    assert (found.end_step_size, found.least_end_variance_ratio) == step_size_for_end_variance(found.sigmas, 3)
     assert found.num_evaluations == found.num_levels * 3 + 1
 
 
@@ -50,6 +55,16 @@ def test_what_is_suggested_has_no_fault(shape, scale):
         )
         == []
     )
+
+
+@pytest.mark.parametrize("steps, advice", [(1, "More steps per level"), (5, "Close enough")])
+def test_the_end_is_judged_and_not_one_level(steps, advice):
+    """At one step per level technique 4 promises 1.15 and ends with 2.00; no step ends below 1.38."""
+    found = suggest_noise_levels(torch.tensor([[0.0], [1.0]]).expand(2, 784) / 28, steps_per_level=steps)
+    assert found.variance_ratio < 1.15 and found.num_levels == 59
+    assert advice in found.reasons["least_end_variance_ratio"]
+    assert found.end_variance_ratio == pytest.approx({1: 2.000, 5: 1.146}[steps], abs=6e-4)
+    assert found.least_end_variance_ratio == pytest.approx({1: 1.383, 5: 1.128}[steps], abs=6e-4)
 
 
 def test_few_dimensions_are_told_in_words_and_not_as_a_warning():

@@ -1,5 +1,6 @@
 """Consistent annealed sampling: the reference vectors, the noise it leaves, and what is refused."""
 
+import itertools
 import math
 from pathlib import Path
 
@@ -51,6 +52,42 @@ def test_whole_chain_gives_the_mean_and_variance_of_a_gaussian():
     assert x.var().item() == pytest.approx(expected_variance, abs=4 * expected_variance * math.sqrt(2 / n))
     assert expected_mean == pytest.approx(mean, abs=0.02)
     assert expected_variance == pytest.approx(std**2, rel=0.03)
+
+
+def exact_variances(scheduler, variance, data_variance):
+    """The variance before each level and after the last, for N(0, c²) and its exact score, without sampling.
+
+    A step is linear in x and in its noise; two samples, x = 0 and x = 1, with known noise measure the coefficients.
+    """
+    generator, start = torch.Generator(), torch.tensor([0.0, 1.0], dtype=torch.float64)
+    zero, one = torch.randn(2, dtype=torch.float64, generator=generator.manual_seed(0)).tolist()
+    variances = [variance]
+    for sigma in scheduler.timesteps.double():
+        score = -start / (data_variance + sigma**2)
+        x = scheduler.step(score, sigma, start, generator.manual_seed(0)).prev_sample.tolist()
+        added = x[0] / zero
+        variances.append((x[1] - added * one) ** 2 * variances[-1] + added**2)
+    return variances
+
+
+@pytest.mark.parametrize("eta", [None, 0.6, 1.0])
+@pytest.mark.parametrize("data_variance", [0.0, 0.3, 4.0])
+def test_each_level_loses_some_of_the_variance_of_data_that_are_no_point(eta, data_variance):
+    """From c² + sigma_i² to c² + sigma_{i+1}² - eta² sigma_i² c² / (c² + sigma_i²)."""
+    sigmas = [3.0, 1.9, 1.0, 0.5]
+    for sigma, following in itertools.pairwise(sigmas):
+        scheduler = ConsistentAnnealedScheduler(sigmas=[sigma, following], eta=eta)
+        part = 1 - (following / sigma) ** 2 if eta is None else eta
+        loss = part**2 * sigma**2 * data_variance / (data_variance + sigma**2)
+        _, after, _ = exact_variances(scheduler, data_variance + sigma**2, data_variance)
+        # The scores here are those of the timesteps, which are float32.
+        assert after == pytest.approx(data_variance + following**2 - loss, rel=1e-6)
+
+
+@pytest.mark.parametrize(("levels", "variance"), [(50, 0.871), (232, 0.971), (1000, 0.993)])
+def test_a_unit_gaussian_ends_narrower_the_fewer_the_levels(levels, variance):
+    scheduler = ConsistentAnnealedScheduler(levels, sigma_min=0.01, sigma_max=10)
+    assert exact_variances(scheduler, 101.0, 1.0)[-1] == pytest.approx(variance, abs=5e-4)
 
 
 @pytest.mark.parametrize("evaluations", [1, 2, 49, 1000])

@@ -2,8 +2,10 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 
 from ncsn_pipeline.densities import GaussianMixture, exact_score_function
 from ncsn_pipeline.sampling import log_likelihood
@@ -101,6 +103,36 @@ def test_heun_converges_with_order_two():
         errors.append((result.log_prob - gaussian_log_prob(x)).abs().mean().item())
     orders = [math.log2(errors[i] / errors[i + 1]) for i in range(2)]
     assert orders == pytest.approx([2, 2], abs=0.15)
+
+
+@pytest.mark.parametrize(("std", "error"), [(1.0, 1.3e-3), (0.1, 2.6e-3)])
+def test_a_hundred_steps_of_heun_err_by_the_stated_nats_per_dimension(std, error):
+    """On N(0, std²) over a factor of 400 in sigma, averaged over the density: x² is its variance."""
+    x = torch.full((1, 1), math.hypot(std, LOW), dtype=torch.float64)
+    options = {"sigma_min": LOW, "sigma_max": HIGH, "prior_std": math.hypot(std, HIGH), "method": "heun"}
+    result = log_likelihood(lambda x, sigma: -x / (std**2 + sigma**2), x, **options, num_steps=100)
+    expected = 0.5 * math.log(2 * math.pi * math.e * (std**2 + LOW**2))
+    assert abs(result.nats - expected) == pytest.approx(error, abs=5e-5)
+
+
+@pytest.mark.parametrize(("data_min", "data_max"), [(0.0, 1.0), (-1.0, 1.0)])
+def test_bits_of_8_bit_images(data_min, data_max):
+    """Of N(100, 40²) in grey levels, which is as good as constant over a level: the entropy of the rounded level."""
+    width = (data_max - data_min) / 256
+    mean, std, sigma_min = data_min + 100 * width, 40 * width, 0.1 * width
+    # The mean of x² over the density, in one point, as log p is quadratic.
+    x = torch.full((1, 1), mean + math.hypot(std, sigma_min), dtype=torch.float64)
+    found = log_likelihood(
+        lambda x, sigma: (mean - x) / (std**2 + sigma**2),
+        x,
+        sigma_min=sigma_min,
+        sigma_max=400 * width,
+        prior_mean=mean,
+        prior_std=math.hypot(std, 400 * width),
+    )
+    probabilities = np.diff(norm(100, 40).cdf(np.arange(-150, 351) + 0.5))
+    entropy = -(probabilities * np.log2(probabilities)).sum()
+    assert found.bits_per_dim + math.log2(256 / (data_max - data_min)) == pytest.approx(entropy, abs=1e-3)
 
 
 def test_dopri5_follows_its_tolerance():

@@ -40,6 +40,23 @@ def test_divergence_from_the_noised_score_up_to_a_constant(sigma, make_network, 
         )
 
 
+@pytest.mark.parametrize("filled", [0, 1, 2, 3])
+@pytest.mark.parametrize("sigma", [1e-3, 0.5, 2.0])
+def test_the_loss_of_the_exact_score_counts_the_dimensions_that_the_data_fill(filled, sigma):
+    """N(0, c²) in m of three dimensions, 0 in the rest: m c² / (2 sigma² (c² + sigma²)), so m / (2 sigma²) at last.
+
+    The loss is quadratic in x and z, of which all signs of (x, z) have the right second moments.
+    """
+    c = 0.8
+    signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.float64)] * 6)
+    fills = (torch.arange(3) < filled).double()
+    x, z = c * fills * signs[:, :3], signs[:, 3:]
+    loss = denoising_score_matching(lambda x: -x / (c**2 * fills + sigma**2), x, sigma, noise=z).mean().item()
+    assert loss == pytest.approx(filled * c**2 / (2 * sigma**2 * (c**2 + sigma**2)), rel=1e-9, abs=1e-9)
+    if sigma == 1e-3:
+        assert 2 * sigma**2 * loss == pytest.approx(filled, abs=1e-5)
+
+
 def test_minimiser_is_the_noised_score_and_not_the_clean_one(mixture):
     """On samples of the mixture: the loss at the noised score is below that of the clean one, by the divergence."""
     n, sigma = 100_000, 0.6

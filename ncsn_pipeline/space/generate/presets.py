@@ -11,8 +11,8 @@ def presets(default: dict[str, str | float]) -> list[Preset]:
     return [
         Preset(
             "50 evaluations",
-            "Consistent annealed sampling, one evaluation a level: each step removes some of the noise and puts back "
-            "exactly what the next level asks for.",
+            "Consistent annealed sampling, one evaluation per level: each step removes some of the noise and puts back "
+            "what the next level asks for.",
             good,
         ),
         Preset(

@@ -2,7 +2,8 @@
 
 import html
 
-from ncsn_pipeline import diagnose_noise_levels, step_size_for_variance
+from ncsn_pipeline import diagnose_noise_levels
+from ncsn_pipeline.noise_levels import end_variance_ratio, step_size_for_end_variance
 
 from ..model import SpaceModel
 from ..plots import deviation_figure, noise_left_figure, noise_level_figure, step_size_figure, themed_svg
@@ -47,7 +48,8 @@ def run_plots(recording: Recording) -> str:
     )
     return (
         '<div class="ladder"><figure><figcaption>Noise found in <i>x</i>: <i>σ‖s‖/√D</i></figcaption>'
-        f"{left}<p>1: as much as its level names. Above: steps too large, or too few.</p></figure>"
+        f"{left}<p>In equilibrium 1, or less where the noise hides something of the images. "
+        "Above: steps too large, or too few.</p></figure>"
         f"<figure><figcaption>Standard deviation of <i>x</i></figcaption>{right}"
         "<p>In equilibrium it follows the dashed line, <i>s</i> that of the images.</p></figure></div>"
     )
@@ -65,7 +67,7 @@ def warnings_about(settings: GenerateSettings, model: SpaceModel) -> list[str]:
     else:
         # Gaps and step sizes are annealed Langevin dynamics' concern; the first level is everybody's.
         first = sigmas[:1]
-        step_size = step_size_for_variance(first, 1)[0]
+        step_size = step_size_for_end_variance(first, 1)[0]
         faults = diagnose_noise_levels(first, 1, step_size, model.dimension, data_extent=high)
     if float(sigmas[0]) > 1.01 * high or float(sigmas[-1]) < 0.99 * low:
         faults.append(
@@ -89,14 +91,24 @@ def warnings_about(settings: GenerateSettings, model: SpaceModel) -> list[str]:
 def notes(settings: GenerateSettings, model: SpaceModel) -> str:
     """The warnings, or what is good about the settings."""
     faults = warnings_about(settings, model)
-    said = ""
-    if settings.sampler == "langevin":
-        sigmas = ladder_of(settings)
-        epsilon = step_size_of(settings, sigmas)
-        fraction = epsilon / (2 * float(sigmas[-1]) ** 2)
-        said = f"ε = {epsilon:.3g}, which is {fraction:.3g} of the limit 2σ² of the last level."
+    said = step_size_note(settings) if settings.sampler == "langevin" else ""
     if not faults:
         praise = "The ladder starts at noise that covers the data and ends at the least that the network knows."
         return f'<div class="notes good"><p>✓ {praise}</p>{f"<p>{said}</p>" if said else ""}</div>'
     items = "".join(f"<li>{html.escape(fault)}</li>" for fault in faults)
     return f'<div class="notes warn"><ul>{items}</ul>{f"<p>{said}</p>" if said else ""}</div>'
+
+
+def step_size_note(settings: GenerateSettings) -> str:
+    """The step size of annealed Langevin dynamics, and the noise variance with which it ends."""
+    sigmas = ladder_of(settings)
+    epsilon, steps, variance = step_size_of(settings, sigmas), settings.steps_per_level, float(sigmas[-1]) ** 2
+    said = f"ε = {epsilon:.3g}, which is {epsilon / (2 * variance):.3g} of the limit 2σ² of the last level."
+    if not epsilon < 2 * variance:
+        return said
+    ends_with = end_variance_ratio(sigmas, epsilon / variance, steps)
+    said += f" With all data at one point, the variance of the noise ends at {ends_with:.3g} σ²"
+    if len(sigmas) == 1:
+        return f"{said}."
+    best, least = step_size_for_end_variance(sigmas, steps)
+    return f"{said}; the least is {least:.3g} σ², at ε = {best:.3g}."

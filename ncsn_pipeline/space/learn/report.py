@@ -124,7 +124,7 @@ def loss(losses: Sequence[float], settings: LearnSettings, least: float | None, 
     elif least is None:
         words = "Nothing bounds this loss from below: on clean data of this kind it falls, ever more bumpily."
     else:
-        words = "The gap to the dashed line is half the Fisher divergence: what there is still to learn."
+        words = "The gap to the dashed line is the Fisher divergence: what there is still to learn."
     svg = _svg(figure, f"Loss of {len(losses)} training steps")
     return f'<div class="loss"><figure><figcaption>Loss</figcaption>{svg}<p>{words}</p></figure></div>'
 

@@ -95,8 +95,9 @@ STOPS = {
     "one-network": Stop(
         ONE_NETWORK,
         "One network for all levels",
-        r"\min_s\, \tfrac1L \sum_i \sigma_i^2\, "
-        r"\mathbb E\bigl\|s(x + \sigma_i z, \sigma_i) + \tfrac{z}{\sigma_i}\bigr\|^2",
+        r"\min_s\, \tfrac1L \sum_i \lambda_i\, "
+        r"\mathbb E\bigl\|s(x + \sigma_i z, \sigma_i) + \tfrac{z}{\sigma_i}\bigr\|^2, \quad"
+        r" \lambda_i = \sigma_i^2\, \frac{\sigma_i^2 + \sigma_\text{data}^2}{\sigma_\text{data}^2}",
     ),
     "conservative": Stop(ONE_NETWORK, "Once around a loop", r"\oint s \cdot dx = 0 \;\text{ where }\; s = -\nabla E"),
 }

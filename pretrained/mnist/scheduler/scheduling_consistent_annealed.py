@@ -1,13 +1,21 @@
 """Consistent annealed sampling as a diffusers scheduler.
 
 Annealed Langevin dynamics leaves more noise in the samples than its level names.  Consistent annealed sampling
-(Jolicoeur-Martineau et al. 2021, algorithm 2) puts back exactly as much as the next level asks for.  With
+(Jolicoeur-Martineau et al. 2021, algorithm 2) puts back as much as the next level asks for.  With
 gamma = sigma_{i+1} / sigma_i < 1,
 
     x <- x + eta sigma_i² s(x, sigma_i)          removes the part eta of the noise
     x <- x + sigma_{i+1} beta z,                 z ~ N(0, I),    beta = sqrt(1 - ((1 - eta) / gamma)²)
 
 because x = x_0 + sigma_i n has (1 - eta) sigma_i of n left after the first line, and variances add up to sigma_{i+1}².
+That is exact for data at one point.  For N(0, c²) the score takes some of the data's spread for noise, and each level
+loses the variance
+
+    eta² sigma_i² c² / (c² + sigma_i²),
+
+which more levels, with a smaller eta, make less of: on a geometric ladder from 10 to 0.01, N(0, 1) ends with the
+variance 0.871 after 50 levels, 0.971 after 232, 0.993 after 1,000.
+
 The last level removes all of its noise: x + sigma_L² s(x, sigma_L), without the second line.  One evaluation a level.
 beta is real for 1 - gamma <= eta <= 1 + gamma; eta = 1 - gamma² (beta² = 1 - gamma²) is the posterior of x at the next
 level given x and the denoised estimate, and a good default.

@@ -1,0 +1,76 @@
+"""What the Generate tab says about settings before they run, in the sentences that a visitor reads."""
+
+import re
+
+import pytest
+
+from ncsn_pipeline import step_size_for_variance
+from ncsn_pipeline.noise_levels import end_variance_ratio, step_size_for_end_variance
+from ncsn_pipeline.space.generate import report
+from ncsn_pipeline.space.generate.call import ladder_of, step_size_of
+from ncsn_pipeline.space.generate.limits import check_generate
+from ncsn_pipeline.space.model import SpaceModel
+
+LANGEVIN = {
+    "sampler": "langevin",
+    "ladder": "geometric",
+    "sigma_max": 12,
+    "sigma_min": 0.01,
+    "num_levels": 100,
+    "steps_per_level": 5,
+    "step_mode": "automatic",
+    "step_fraction": 0.1,
+    "class_label": "none",
+    "guidance_scale": 1,
+    "num_images": 1,
+    "seed": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def model(model_folder):
+    return SpaceModel.load(str(model_folder))
+
+
+def settings(**changed):
+    return check_generate(**LANGEVIN | changed, num_classes=10)
+
+
+def test_a_step_that_is_too_small_is_warned_about(model):
+    faults = report.warnings_about(settings(step_mode="fraction", step_fraction=0.001), model)
+    assert len(faults) == 1 and "too small" in faults[0]
+    assert report.warnings_about(settings(), model) == []
+
+
+def test_technique_4_at_one_step_per_level_is_warned_about_with_the_better_step(model):
+    chosen = settings(steps_per_level=1)
+    best, least = step_size_for_end_variance(ladder_of(chosen), 1)
+    fault = next(fault for fault in report.warnings_about(chosen, model) if "too small" in fault)
+    assert f"Use {best:.2g}, which gives {least:.3g}" in fault
+
+
+@pytest.mark.parametrize("sampler", ["consistent", "heun"])
+def test_other_samplers_have_no_step_size_to_warn_about(model, sampler):
+    chosen = settings(sampler=sampler, num_levels=20)
+    assert report.warnings_about(chosen, model) == []
+    assert "ε" not in report.notes(chosen, model)
+
+
+@pytest.mark.parametrize("steps", [1, 5])
+def test_the_note_tells_the_variance_at_the_end_and_the_least(model, steps):
+    chosen = settings(steps_per_level=steps)
+    sigmas = ladder_of(chosen)
+    epsilon = step_size_of(chosen, sigmas)
+    assert epsilon == step_size_for_variance(sigmas, steps)[0]
+    best, least = step_size_for_end_variance(sigmas, steps)
+    ends_with = end_variance_ratio(sigmas, epsilon / float(sigmas[-1]) ** 2, steps)
+    said = re.search(r"ends at (\S+) σ²; the least is (\S+) σ², at ε = (\S+)\.<", report.notes(chosen, model)).groups()
+    assert [float(number) for number in said] == pytest.approx([ends_with, least, best], rel=5e-3)
+    assert ends_with > least
+
+
+def test_one_level_and_a_diverging_step_have_notes_of_their_own(model):
+    one = report.notes(settings(num_levels=1, sigma_max=0.5), model)
+    assert re.search(r"ends at \S+ σ²\.<", one)
+    diverging = report.notes(settings(step_mode="fraction", step_fraction=1.5), model)
+    assert "diverges" in diverging and "1.5 of the limit" in diverging and "ends at" not in diverging
