@@ -65,6 +65,15 @@ def test_any_size_and_channel_count(size, channels):
     assert score.isfinite().all()
 
 
+def test_odd_sizes_are_padded_by_their_edges_and_cropped_to_the_same_pixels():
+    """9 x 11 pixels become 12 x 12: one row before and two after, no column before and one after."""
+    network = trained_looking(ScoreUNet(sample_size=9, block_out_channels=(8, 8, 16))).double()
+    x = torch.randn(2, 1, 9, 11, dtype=torch.float64)
+    padded = torch.cat([x[:, :, :1], x, x[:, :, -1:], x[:, :, -1:]], 2)
+    padded = torch.cat([padded, padded[..., -1:]], 3)
+    torch.testing.assert_close(network(x, 0.7).sample, network(padded, 0.7).sample[:, :, 1:10, :11])
+
+
 @pytest.mark.slow
 def test_largest_size():
     network = ScoreUNet(sample_size=256, in_channels=3, block_out_channels=(8, 8, 8, 16, 16))

@@ -124,7 +124,7 @@ def test_hutchinson_is_unbiased_and_more_probes_vary_less(mixture):
         values = log_likelihood(
             score, x.expand(n, -1), **settings, divergence="hutchinson", num_probes=probes, generator=generator
         ).log_prob
-        assert values.mean().item() == pytest.approx(exact, abs=4 * (values.std() / math.sqrt(n)).item())
+        assert values.mean().item() == pytest.approx(exact, abs=5 * (values.std() / math.sqrt(n)).item())
         variances[probes] = values.var().item()
     assert variances[1] > 1e-3
     assert variances[1] / variances[4] == pytest.approx(4, rel=0.25)
