@@ -134,6 +134,14 @@ def test_langevin_at_one_level_around_one_point():
     assert found.score_norm[7].item() == pytest.approx(scores[7].norm(dim=1).mean().item(), rel=1e-12)
 
 
+def test_level_statistics_take_the_slowest_dimension_and_the_variance_of_the_data():
+    samples = torch.stack([ar1(phi, 300, 2) for phi in (0.0, 0.8, 0.4)], dim=2)
+    found = level_statistics(samples, -samples, sigma=0.5, alpha=0.1, data_variance=3.75)
+    assert found.autocorrelation_time == autocorrelation_time(samples[:, :, 1])
+    ratios = [x.var(0).mean().item() / 4 for x in samples]
+    assert found.variance_ratio.tolist() == pytest.approx(ratios, rel=1e-12)
+
+
 def test_variance_ratio_takes_the_data_into_account():
     x = torch.tensor([[-1.0, -2.0], [1.0, 2.0]])
     assert variance_ratio(x, sigma=1.0) == pytest.approx(5.0)

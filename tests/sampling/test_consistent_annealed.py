@@ -72,22 +72,34 @@ SCHEDULERS = [
 
 
 @pytest.mark.parametrize("make", SCHEDULERS)
-def test_a_run_can_begin_at_a_later_evaluation(make):
+def test_a_run_can_begin_at_a_later_evaluation_and_ends_after_the_last(make):
     scheduler = make()
     scheduler.set_begin_index(1)
-    denoised = scheduler.step(torch.ones(2), 2.0, torch.zeros(2)).pred_original_sample
-    assert denoised.tolist() == [4, 4]
-    assert scheduler.step_index == 2
+    for sigma in scheduler.timesteps[1:].tolist():
+        denoised = scheduler.step(torch.ones(2), sigma, torch.zeros(2)).pred_original_sample
+        assert denoised.tolist() == [sigma**2] * 2
+    with pytest.raises(RuntimeError, match=f"All {len(scheduler.timesteps)} steps of this run were taken"):
+        scheduler.step(torch.ones(2), 1.0, torch.zeros(2))
 
 
 @pytest.mark.parametrize("make", SCHEDULERS)
 def test_a_new_layout_begins_at_its_first_evaluation(make):
     scheduler = make()
-    scheduler.set_begin_index(2)
+    scheduler.set_begin_index(1)
+    scheduler.step(torch.ones(2), 2.0, torch.zeros(2))
     scheduler.set_timesteps()
-    assert scheduler.begin_index is None
+    assert (scheduler.begin_index, scheduler.step_index) == (None, None)
     denoised = scheduler.step(torch.ones(2), 3.0, torch.zeros(2)).pred_original_sample
     assert denoised.tolist() == [9, 9]
+
+
+@pytest.mark.parametrize("make", SCHEDULERS)
+def test_noise_is_added_by_each_samples_own_sigma(make):
+    x, noise = torch.randn(2, 3, 1, 2, 2)
+    sigma = torch.tensor([0.5, 1.0, 2.0])
+    expected = torch.stack([x[i] + sigma[i] * noise[i] for i in range(3)])
+    torch.testing.assert_close(make().add_noise(x, noise, sigma), expected)
+    torch.testing.assert_close(make().add_noise(x, noise, sigma[:1]), x + 0.5 * noise)
 
 
 def test_whole_chain_gives_the_mean_and_variance_of_a_gaussian():
@@ -122,6 +134,8 @@ def test_ladder_survives_saving_and_a_swap_of_schedulers(tmp_path):
     assert (len(swapped.sigmas), swapped.config.sigma_min, swapped.config.sigma_max) == (7, 0.02, 3)
     numbers = ConsistentAnnealedScheduler.from_config(AnnealedLangevinScheduler(sigmas=[3, 2, 0.5]).config)
     assert numbers.timesteps.tolist() == [3, 2, 0.5]
+    numbers.set_timesteps(5)  # halfway between two levels is their geometric mean
+    assert numbers.timesteps.tolist() == pytest.approx([3, 6**0.5, 2, 1, 0.5])
 
 
 @pytest.mark.parametrize(

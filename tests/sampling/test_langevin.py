@@ -144,6 +144,18 @@ def test_adjusted_chain_keeps_the_exact_variance_and_the_plain_chain_does_not(re
     assert_variance(final(plain), biased)
 
 
+def test_adjusted_chain_keeps_the_density_of_each_level():
+    """Started in that of the first level, it stays there, however large the step; then it comes to that of the second."""
+    x = math.sqrt(26) * torch.randn(40_000, 1, dtype=torch.float64, generator=seeded(1))
+    states = list(
+        metropolis_adjusted_annealed_langevin(
+            Gaussian(1.0), x, sigmas=[5.0, 2.0], steps_per_level=10, step_size=4.0, generator=seeded()
+        )
+    )
+    assert_variance(states[9].sample, 26)
+    assert_variance(states[-1].sample, 5)
+
+
 def test_adjusted_chain_keeps_a_skewed_density():
     """The Gumbel density exp(-x - exp(-x)), of mean 0.5772, variance pi²/6 and third central moment 2.4041."""
 

@@ -165,6 +165,12 @@ def test_batches_and_a_mean_for_each_point_change_nothing():
         assert parts.nfe == whole.nfe
 
 
+def test_number_of_evaluations_is_the_most_that_a_batch_took():
+    x = torch.tensor([[MEAN + 50.0], [MEAN]], dtype=torch.float64)  # the second does not move
+    hard, easy = (log_likelihood(gaussian_score, one, **GAUSSIAN).nfe for one in x.split(1))
+    assert log_likelihood(gaussian_score, x, **GAUSSIAN, batch_size=1).nfe == hard > easy
+
+
 def test_gradients_of_parameters_are_left_alone():
     scale = torch.ones(1, dtype=torch.float64, requires_grad=True)
     x = torch.randn(3, 2, dtype=torch.float64)
