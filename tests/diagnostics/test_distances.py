@@ -97,6 +97,7 @@ def test_the_definition_whatever_the_blocks(monkeypatch):
     centred = (kernel - row[:, None] - row + kernel.sum() / ((n - 1) * (n - 2))).fill_diagonal_(0)
     variance = 2 * centred.square().sum() / (n * (n - 3)) * (1 / 42 + 1 / 20 + 2 / 35)
     assert whole.null_standard_deviation == pytest.approx(variance.sqrt().item(), rel=1e-10)
+    assert maximum_mean_discrepancy(x, y).bandwidth == pytest.approx(torch.pdist(z).median().item(), rel=1e-12)
     monkeypatch.setattr(distances, "_BLOCK_ELEMENTS", 30)
     assert maximum_mean_discrepancy(x, y, bandwidth=h).value == pytest.approx(whole.value, rel=1e-10)
 

@@ -145,7 +145,7 @@ def test_adjusted_chain_keeps_the_exact_variance_and_the_plain_chain_does_not(re
 
 
 def test_adjusted_chain_keeps_the_density_of_each_level():
-    """Started in that of the first level, it stays there, however large the step; then it comes to that of the second."""
+    """Started in that of the first level, it stays there at any step; then it comes to that of the second."""
     x = math.sqrt(26) * torch.randn(40_000, 1, dtype=torch.float64, generator=seeded(1))
     states = list(
         metropolis_adjusted_annealed_langevin(
