@@ -1,9 +1,12 @@
 """The score network: its preconditioning, sizes, classes, and what is refused."""
 
+import math
+
 import pytest
 import torch
 
 from ncsn_pipeline import ScoreUNet, as_score_function
+from ncsn_pipeline.networks.modeling_score_unet import LogSigmaFeatures
 
 
 def small(**changes):
@@ -34,6 +37,14 @@ def test_preconditioning_is_edms():
     raw = network._residual((x - 0.2) / total, sigma, None)
     denoiser = sd**2 / total**2 * (x - 0.2) + per_image * sd / total * raw + 0.2
     torch.testing.assert_close(x + per_image**2 * network(x, sigma).sample, denoiser)
+
+
+def test_sigma_enters_by_cosines_and_sines_of_a_quarter_of_its_logarithm():
+    """Sixteen frequencies a constant ratio apart, from 1/8 to 8 cycles per unit of ln(sigma) / 4."""
+    sigma = torch.tensor([0.02, 1.0, 7.0], dtype=torch.float64)
+    angles = 2 * math.pi / 4 * sigma.log()[:, None] * (64.0 ** (torch.arange(16, dtype=torch.float64) / 15) / 8)
+    expected = torch.cat([angles.cos(), angles.sin()], 1)
+    torch.testing.assert_close(LogSigmaFeatures(32)(sigma), expected, rtol=0, atol=1e-9)
 
 
 def test_float32_is_accurate_at_small_sigma():
