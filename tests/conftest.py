@@ -60,31 +60,57 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("seeded", range(1, count + 1), indirect=True, ids=lambda number: f"seed {number}")
 
 
+# Tests that drew nothing under one seed: other seeds change nothing for them.
+drew_nothing = set()
+
+
 @pytest.fixture(autouse=True)
 def seeded(request, monkeypatch):
     """Each test starts from the same random state, whatever ran before it; with `--seeds`, from another one."""
     number = getattr(request, "param", 0)
-    if number:
-        shift_seeds(monkeypatch, number)
     random.seed(number)
     np.random.seed(number)
     torch.manual_seed(0)
+    if not number:
+        yield
+        return
+    test = request.node.nodeid.replace(f"[seed {number}", "[seed")
+    if test in drew_nothing:
+        pytest.skip("draws no random numbers")
+    seeds = []
+    shift_seeds(monkeypatch, number, seeds)
+    torch.manual_seed(0)
+    seeds.clear()
+    before = random_state()
+    yield
+    if not seeds and random_state() == before:
+        drew_nothing.add(test)
 
 
-def shift_seeds(monkeypatch, number):
-    """Whoever seeds a generator now, in a test or in the package, gets other numbers than before."""
+def random_state():
+    """What the generators that every library shares would draw next, in a form that can be compared."""
+    return random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()
+
+
+def shift_seeds(monkeypatch, number, seeds):
+    """Whoever seeds a generator now, in a test or in the package, gets other numbers than before; it is noted down."""
     manual_seed, default_rng = torch.manual_seed, np.random.default_rng
 
     def shifted(seed):
+        seeds.append(seed)
         return (int(seed) + 1_000_003 * number) % 2**63
 
     class ShiftedGenerator(torch.Generator):
         def manual_seed(self, seed):
             return super().manual_seed(shifted(seed))
 
+    def shifted_rng(seed=None):
+        seeds.append(seed)
+        return default_rng([seed or 0, number])
+
     monkeypatch.setattr(torch, "Generator", ShiftedGenerator)
     monkeypatch.setattr(torch, "manual_seed", lambda seed: manual_seed(shifted(seed)))
-    monkeypatch.setattr(np.random, "default_rng", lambda seed=None: default_rng([seed or 0, number]))
+    monkeypatch.setattr(np.random, "default_rng", shifted_rng)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -62,9 +62,9 @@ def test_mean_and_covariance_are_those_of_samples():
     mixture, n = random_mixture(3).noised(0.5), 50_000
     x = mixture.sample(n)
     centred = x - mixture.mean
-    assert (centred.mean(0).abs() < 4 * x.std(0) / math.sqrt(n)).all()
+    assert (centred.mean(0).abs() < 5 * x.std(0) / math.sqrt(n)).all()
     products = centred[:, :, None] * centred[:, None, :]
-    assert ((products.mean(0) - mixture.covariance).abs() < 4 * products.std(0) / math.sqrt(n)).all()
+    assert ((products.mean(0) - mixture.covariance).abs() < 5 * products.std(0) / math.sqrt(n)).all()
 
 
 def test_responsibilities_stay_exact_where_every_component_underflows():

@@ -1,5 +1,6 @@
 """Distances between sets of samples: closed forms for Gaussians, and no difference where there is none."""
 
+import itertools
 import math
 
 import numpy as np
@@ -39,11 +40,11 @@ def test_shifted_sets(dimension):
     length = c.norm().item()
     squared = sliced_wasserstein(x, x + c, p=2, num_projections=slices) ** 2
     variance = length**4 * (3 / (dimension * (dimension + 2)) - 1 / dimension**2)
-    assert squared == pytest.approx(length**2 / dimension, abs=4 * math.sqrt(variance / slices) + 1e-12)
+    assert squared == pytest.approx(length**2 / dimension, abs=5 * math.sqrt(variance / slices) + 1e-12)
     first = length * math.exp(math.lgamma(dimension / 2) - math.lgamma((dimension + 1) / 2)) / math.sqrt(math.pi)
     variance = length**2 / dimension - first**2
     found = sliced_wasserstein(x, x + c, p=1, num_projections=slices)
-    assert found == pytest.approx(first, abs=4 * math.sqrt(max(variance, 0) / slices) + 1e-12)
+    assert found == pytest.approx(first, abs=5 * math.sqrt(max(variance, 0) / slices) + 1e-12)
 
 
 def test_gaussians_of_two_widths():
@@ -51,7 +52,7 @@ def test_gaussians_of_two_widths():
     n, s = 40_000, 2.0
     x, y = normal(n, 3), s * normal(n, 3)
     # The mean of |x| has the standard error sqrt((1 - 2/pi) / n) times the width; both sets scatter.
-    tolerance = 4 * math.sqrt((1 + s**2) / n)
+    tolerance = 5 * math.sqrt((1 + s**2) / n)
     assert sliced_wasserstein(x, y, p=2, num_projections=16) == pytest.approx(s - 1, abs=tolerance)
     assert sliced_wasserstein(x, y, p=1, num_projections=16) == pytest.approx(math.sqrt(2 / math.pi), abs=tolerance)
 
@@ -119,18 +120,21 @@ def test_the_definition_whatever_the_blocks(monkeypatch):
     centred = (kernel - row[:, None] - row + kernel.sum() / ((n - 1) * (n - 2))).fill_diagonal_(0)
     variance = 2 * centred.square().sum() / (n * (n - 3)) * (1 / 42 + 1 / 20 + 2 / 35)
     assert whole.null_standard_deviation == pytest.approx(variance.sqrt().item(), rel=1e-10)
+    assert maximum_mean_discrepancy(x, y).bandwidth == pytest.approx(torch.pdist(z).median().item(), rel=1e-12)
     monkeypatch.setattr(distances, "_BLOCK_ELEMENTS", 30)
     assert maximum_mean_discrepancy(x, y, bandwidth=h).value == pytest.approx(whole.value, rel=1e-10)
 
 
-def test_one_density_gives_zero_with_the_stated_scatter():
-    repeats = [maximum_mean_discrepancy(normal(30, 2), normal(20, 2), bandwidth=1.0) for _ in range(600)]
-    values = torch.tensor([repeat.value for repeat in repeats], dtype=torch.float64)
-    assert values.mean().item() == pytest.approx(0, abs=4 * values.std().item() / math.sqrt(600))
-    variances = torch.tensor([repeat.null_standard_deviation**2 for repeat in repeats], dtype=torch.float64)
-    tolerance = 4 * torch.hypot(values.square().std(), variances.std()).item() / math.sqrt(600)
-    assert values.square().mean().item() == pytest.approx(variances.mean().item(), abs=tolerance)
-    assert tolerance < 0.3 * variances.mean().item()
+@pytest.mark.parametrize(("n", "m"), [(4, 3), (2, 5), (5, 3)])
+def test_over_all_ways_to_share_the_samples_out_the_mean_is_0_and_the_variance_as_stated(n, m):
+    """Exact: which of the pooled samples are x and which y is chance where both have one density."""
+    pooled, everyone = normal(n + m, 2), set(range(n + m))
+    shares = [(list(x), list(everyone - set(x))) for x in itertools.combinations(range(n + m), n)]
+    found = [maximum_mean_discrepancy(pooled[x], pooled[y], bandwidth=1.0) for x, y in shares]
+    values = torch.tensor([each.value for each in found], dtype=torch.float64)
+    assert values.mean().item() == pytest.approx(0, abs=1e-14)
+    for each in found:
+        assert each.null_standard_deviation**2 == pytest.approx(values.square().mean().item(), rel=1e-10)
 
 
 def test_shifted_gaussians():
@@ -141,7 +145,7 @@ def test_shifted_gaussians():
     values = torch.tensor(
         [maximum_mean_discrepancy(normal(40, d), normal(60, d) + c, bandwidth=h).value for _ in range(300)]
     )
-    assert values.mean().item() == pytest.approx(expected, abs=4 * values.std().item() / math.sqrt(300))
+    assert values.mean().item() == pytest.approx(expected, abs=5 * values.std().item() / math.sqrt(300))
 
 
 @settings(deadline=None, max_examples=25, derandomize=True)

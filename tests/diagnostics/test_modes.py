@@ -25,12 +25,20 @@ def test_weights_are_shares():
     assert weights.standard_errors.tolist() == pytest.approx([math.sqrt(0.1875 / 4)] * 2)
 
 
+def test_variance_and_its_standard_error_by_hand():
+    """Mean squares of four points 2, 1, 1, 2: their sum over n - 1 = 3, their deviation 1 / sqrt(3) over sqrt(4)."""
+    x = torch.tensor([[2.0, 0.0], [-1.0, 1.0], [1.0, -1.0], [-2.0, 0.0]]) + torch.tensor([7.0, 4.0])
+    found = mode_variances(x, torch.tensor([[7.0, 4.0], [-7.0, -4.0]]))
+    assert found.variances[0].item() == pytest.approx(2, rel=1e-12)
+    assert found.standard_errors[0].item() == pytest.approx(1 / math.sqrt(12), rel=1e-12)
+
+
 def test_weights_and_their_errors_on_a_mixture():
     repeats = [mode_weights(two_modes(500), MEANS) for _ in range(400)]
     found = torch.stack([repeat.weights[0] for repeat in repeats])
     claimed = torch.stack([repeat.standard_errors[0] for repeat in repeats]).mean()
-    assert found.mean().item() == pytest.approx(0.8, abs=4 * math.sqrt(0.16 / 500 / 400))
-    assert found.std().item() == pytest.approx(claimed.item(), rel=4 / math.sqrt(2 * 400))
+    assert found.mean().item() == pytest.approx(0.8, abs=5 * math.sqrt(0.16 / 500 / 400))
+    assert found.std().item() == pytest.approx(claimed.item(), rel=5 / math.sqrt(2 * 400))
 
 
 def test_variances_and_their_errors_on_a_mixture():
@@ -38,7 +46,7 @@ def test_variances_and_their_errors_on_a_mixture():
     found = torch.stack([repeat.variances for repeat in repeats])
     claimed = torch.stack([repeat.standard_errors for repeat in repeats]).mean(0)
     for k in range(2):
-        assert found[:, k].mean().item() == pytest.approx(SPREAD[k].item() ** 2, abs=4 * found[:, k].std().item() / 20)
+        assert found[:, k].mean().item() == pytest.approx(SPREAD[k].item() ** 2, abs=5 * found[:, k].std().item() / 20)
         assert found[:, k].std().item() == pytest.approx(claimed[k].item(), rel=5 / math.sqrt(2 * 400))
 
 

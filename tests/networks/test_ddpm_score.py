@@ -66,8 +66,9 @@ def test_change_of_variables(prediction_type, schedule):
     # The embedding of t is made in float32, in which t itself has six digits.
     size = expected.abs().amax((1, 2, 3), keepdim=True)
     torch.testing.assert_close(model(x, sigma).sample / size, expected / size, rtol=0, atol=1e-5)
-    alone = torch.cat([model(x[i : i + 1], sigma[i]).sample for i in range(20)])
-    torch.testing.assert_close(alone / size, expected / size, rtol=0, atol=1e-5)
+    for i in (0, 9, 10):  # the ends and one between
+        alone = model(x[i : i + 1], sigma[i]).sample[0]
+        torch.testing.assert_close(alone / size[i], expected[i] / size[i], rtol=0, atol=1e-5)
 
 
 class GaussianUNet(UNet2DModel):

@@ -74,6 +74,15 @@ def test_around_an_untrained_network_it_is_the_gaussian_itself(network, shape):
     torch.testing.assert_close(model.energy(x, sigma), (x - 0.3).square().flatten(1).sum(1) / (2 * variance))
 
 
+def test_score_of_a_class_is_the_gradient_of_its_energy():
+    model, labels = EnergyModel(unet(num_class_embeds=3)), torch.tensor([0, 2])
+    x = torch.randn(2, 1, 8, 8, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(model.energy(x, 0.5, labels).sum(), x)
+    with torch.no_grad():
+        torch.testing.assert_close(model(x, 0.5, labels).sample, -gradient)
+        assert (model(x, 0.5).sample + gradient).abs().max() > 1e-3
+
+
 def test_every_mode_of_autograd_gives_the_same_score():
     model = EnergyModel(mlp())
     x = torch.randn(5, 4, dtype=torch.float64)
@@ -83,7 +92,7 @@ def test_every_mode_of_autograd_gives_the_same_score():
         leaf = model(x.clone().requires_grad_(), 0.5).sample
     attached = model((x.requires_grad_() * 1), 0.5).sample
     for score in (quiet, leaf, attached):
-        assert torch.equal(score, expected)
+        torch.testing.assert_close(score, expected, rtol=1e-12, atol=1e-12)
     assert (quiet.requires_grad, leaf.requires_grad, expected.requires_grad, attached.requires_grad) == (
         False,
         False,

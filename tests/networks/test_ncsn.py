@@ -70,6 +70,7 @@ def small(kind=NCSNv2Model, **changes):
 # The authors' numbers
 
 
+@pytest.mark.fixed_seed
 @pytest.mark.parametrize(
     ("name", "ema"), [*((name, False) for name in NAMES), *((name, True) for name in NAMES if "v2" in name)]
 )
@@ -84,6 +85,7 @@ def test_scores_are_the_authors(name, ema):
         assert ((one - other).abs().max() / other.abs().max()).item() < 1e-5
 
 
+@pytest.mark.fixed_seed
 @pytest.mark.parametrize("denoise", [False, True])
 @torch.no_grad()
 def test_langevin_trajectory_is_the_authors(denoise):

@@ -7,6 +7,7 @@ import torch
 
 from ncsn_pipeline import as_score_function, edm_weight, multi_level_denoising_score_matching
 from ncsn_pipeline.networks import ScoreMLP
+from ncsn_pipeline.networks.modeling_score_mlp import _log_sigma_features
 
 
 def small(**changes):
@@ -69,11 +70,19 @@ def test_raw_network_is_num_layers_hidden_layers_of_hidden_features():
     assert small(preconditioning="none", out_features=1)(torch.randn(5, 3), 1.0).sample.shape == (5, 1)
 
 
+def test_sigma_enters_by_cosines_and_sines_of_a_quarter_of_its_logarithm():
+    """Sixteen frequencies a constant ratio apart, from 1/8 to 8 cycles per unit of ln(sigma) / 4."""
+    sigma = torch.tensor([0.02, 1.0, 7.0], dtype=torch.float64)
+    angles = 2 * math.pi / 4 * sigma.log()[:, None] * (64.0 ** (torch.arange(16, dtype=torch.float64) / 15) / 8)
+    expected = torch.cat([angles.cos(), angles.sin()], 1)
+    torch.testing.assert_close(_log_sigma_features(sigma[:, None]), expected, rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize("activation", ["silu", "softplus"])
 @pytest.mark.parametrize("preconditioning", ["edm", "inverse_sigma", "none"])
 def test_one_sigma_for_all_is_each_with_its_own(preconditioning, activation):
-    network = small(preconditioning=preconditioning, activation=activation)
-    x, sigma = torch.randn(4, 3), torch.tensor([0.01, 0.5, 0.5, 20.0])
+    network = small(preconditioning=preconditioning, activation=activation).double()
+    x, sigma = torch.randn(4, 3, dtype=torch.float64), torch.tensor([0.01, 0.5, 0.5, 20.0], dtype=torch.float64)
     alone = torch.cat([network(x[i : i + 1], float(sigma[i]), return_dict=False)[0] for i in range(4)])
     torch.testing.assert_close(network(x, sigma).sample, alone)
     torch.testing.assert_close(as_score_function(network)(x, torch.tensor(0.5)), network(x, torch.full((4,), 0.5))[0])

@@ -1,9 +1,12 @@
 """The score network: its preconditioning, sizes, classes, and what is refused."""
 
+import math
+
 import pytest
 import torch
 
 from ncsn_pipeline import ScoreUNet, as_score_function
+from ncsn_pipeline.networks.modeling_score_unet import LogSigmaFeatures
 
 
 def small(**changes):
@@ -36,6 +39,14 @@ def test_preconditioning_is_edms():
     torch.testing.assert_close(x + per_image**2 * network(x, sigma).sample, denoiser)
 
 
+def test_sigma_enters_by_cosines_and_sines_of_a_quarter_of_its_logarithm():
+    """Sixteen frequencies a constant ratio apart, from 1/8 to 8 cycles per unit of ln(sigma) / 4."""
+    sigma = torch.tensor([0.02, 1.0, 7.0], dtype=torch.float64)
+    angles = 2 * math.pi / 4 * sigma.log()[:, None] * (64.0 ** (torch.arange(16, dtype=torch.float64) / 15) / 8)
+    expected = torch.cat([angles.cos(), angles.sin()], 1)
+    torch.testing.assert_close(LogSigmaFeatures(32)(sigma), expected, rtol=0, atol=1e-9)
+
+
 def test_float32_is_accurate_at_small_sigma():
     network = trained_looking(small())
     x = torch.rand(2, 1, 8, 8)
@@ -63,6 +74,15 @@ def test_any_size_and_channel_count(size, channels):
     score = network(x, torch.tensor([0.1, 1.0])).sample
     assert score.shape == x.shape
     assert score.isfinite().all()
+
+
+def test_odd_sizes_are_padded_by_their_edges_and_cropped_to_the_same_pixels():
+    """9 x 11 pixels become 12 x 12: one row before and two after, no column before and one after."""
+    network = trained_looking(ScoreUNet(sample_size=9, block_out_channels=(8, 8, 16))).double()
+    x = torch.randn(2, 1, 9, 11, dtype=torch.float64)
+    padded = torch.cat([x[:, :, :1], x, x[:, :, -1:], x[:, :, -1:]], 2)
+    padded = torch.cat([padded, padded[..., -1:]], 3)
+    torch.testing.assert_close(network(x, 0.7).sample, network(padded, 0.7).sample[:, :, 1:10, :11])
 
 
 @pytest.mark.slow

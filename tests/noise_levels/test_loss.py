@@ -46,7 +46,7 @@ def test_score_of_the_noised_density_is_the_minimiser(sigma):
     for scale in (0.8, 1.2):
         difference = losses(scale) - losses(1.0)
         expected = 0.5 * (scale - 1) ** 2 / (1 + sigma**2) * sigma**2
-        assert difference.mean().item() == pytest.approx(expected, abs=4 * (difference.std() / math.sqrt(n)).item())
+        assert difference.mean().item() == pytest.approx(expected, abs=5 * (difference.std() / math.sqrt(n)).item())
         assert difference.mean() > 0
 
 
@@ -97,7 +97,7 @@ def test_generator_decides_the_noise():
 
 
 def within(values, expected, deviation):
-    assert values.mean().item() == pytest.approx(expected, abs=4 * deviation / math.sqrt(len(values)))
+    assert values.mean().item() == pytest.approx(expected, abs=5 * deviation / math.sqrt(len(values)))
 
 
 def test_distributions_of_sigma():
@@ -109,7 +109,10 @@ def test_distributions_of_sigma():
     span = math.log(1000)
     uniform = LogUniformSigmas(0.01, 10.0)(n, generator)
     assert 0.01 <= uniform.min() and uniform.max() <= 10
-    within(uniform.log(), math.log(0.01) + span / 2, span / math.sqrt(12))
+    centred = uniform.log() - (math.log(0.01) + span / 2)
+    within(centred, 0, span / math.sqrt(12))
+    # A uniform variable's square has the variance span^4 / 180.
+    within(centred.square(), span**2 / 12, span**2 / math.sqrt(180))
 
     normal = LogNormalSigmas(-1.2, 1.2, 1e-6, 1e6)(n, generator)
     within(normal.log(), -1.2, 1.2)

@@ -67,5 +67,5 @@ def test_drawn_noise_and_projections_are_unbiased_at_the_exact_score():
     assert losses.shape == (2 * n,)
     for level, part in zip((0.3, 2.0), losses.split(n), strict=True):
         expected = -3 * level**2 / (2 * (1 + level**2))
-        assert part.mean().item() == pytest.approx(expected, abs=4 * part.std().item() / math.sqrt(n))
+        assert part.mean().item() == pytest.approx(expected, abs=5 * part.std().item() / math.sqrt(n))
         assert part.std() > 1e-2

@@ -93,7 +93,7 @@ def test_samples_follow_the_exact_flow(name, settings):
         assert errors[100] < 0.003
     # 4096 pixels from the flow of latents with their own sampling error
     assert abs(samples.mean() - 0.4) < 0.15 * (4 / 64 + 0.4 / SIGMA_MAX)
-    assert abs(samples.std() / 0.15 - 1) < 4 / math.sqrt(2 * 4096) + (0.03 if "Euler" in name else 0.01)
+    assert abs(samples.std() / 0.15 - 1) < 5 / math.sqrt(2 * 4096) + (0.03 if "Euler" in name else 0.01)
 
 
 @pytest.mark.parametrize(("name", "settings"), STOCHASTIC)
@@ -102,8 +102,8 @@ def test_stochastic_samples_have_the_right_mean_and_variance(name, settings):
     swap(pipeline, name, **settings)
     draw = lambda seed: last_samples(pipeline, 256, generator=seeded(seed), num_inference_steps=100)  # noqa: E731
     samples = draw(0)
-    assert abs(samples.mean() - 0.4) < 0.15 * 4 / math.sqrt(samples.numel())
-    assert abs(samples.std() / 0.15 - 1) < 4 / math.sqrt(2 * samples.numel()) + 0.01
+    assert abs(samples.mean() - 0.4) < 0.15 * 5 / math.sqrt(samples.numel())
+    assert abs(samples.std() / 0.15 - 1) < 5 / math.sqrt(2 * samples.numel()) + 0.01
     assert torch.equal(samples, draw(0))
     assert not torch.equal(samples, draw(1))
 

@@ -156,7 +156,7 @@ def test_hutchinson_is_unbiased_and_more_probes_vary_less(mixture):
         values = log_likelihood(
             score, x.expand(n, -1), **settings, divergence="hutchinson", num_probes=probes, generator=generator
         ).log_prob
-        assert values.mean().item() == pytest.approx(exact, abs=4 * (values.std() / math.sqrt(n)).item())
+        assert values.mean().item() == pytest.approx(exact, abs=5 * (values.std() / math.sqrt(n)).item())
         variances[probes] = values.var().item()
     assert variances[1] > 1e-3
     assert variances[1] / variances[4] == pytest.approx(4, rel=0.25)
@@ -195,6 +195,12 @@ def test_batches_and_a_mean_for_each_point_change_nothing():
         parts = log_likelihood(gaussian_score, x, **(settings | {"prior_mean": prior_mean, "batch_size": 3}))
         torch.testing.assert_close(parts.log_prob, whole.log_prob, rtol=0, atol=1e-6)
         assert parts.nfe == whole.nfe
+
+
+def test_number_of_evaluations_is_the_most_that_a_batch_took():
+    x = torch.tensor([[MEAN + 50.0], [MEAN]], dtype=torch.float64)  # the second does not move
+    hard, easy = (log_likelihood(gaussian_score, one, **GAUSSIAN).nfe for one in x.split(1))
+    assert log_likelihood(gaussian_score, x, **GAUSSIAN, batch_size=1).nfe == hard > easy
 
 
 def test_gradients_of_parameters_are_left_alone():

@@ -67,7 +67,7 @@ def test_minimiser_is_the_noised_score_and_not_the_clean_one(mixture):
     divergence = explicit_score_matching(mixture.score, x + sigma * noise, noised.score)
     assert divergence.mean() > 0.1
     difference = excess - divergence  # has mean 0
-    assert difference.mean().abs().item() <= 4 * difference.std().item() / math.sqrt(n)
+    assert difference.mean().abs().item() <= 5 * difference.std().item() / math.sqrt(n)
 
 
 def test_minimiser_over_a_data_set_is_the_empirical_score():
@@ -81,7 +81,7 @@ def test_minimiser_over_a_data_set_is_the_empirical_score():
         excess = denoising_score_matching(lambda _, wrong=wrong: wrong, x, sigma, noise=noise) - best
         expected = 0.5 * (wrong - score).square().sum(1).mean().item()
         assert expected > 0.005
-        assert excess.mean().item() == pytest.approx(expected, abs=4 * excess.std().item() / math.sqrt(n))
+        assert excess.mean().item() == pytest.approx(expected, abs=5 * excess.std().item() / math.sqrt(n))
 
 
 @pytest.mark.parametrize("shape", [(1,), (3,), (1, 2, 2)])
@@ -136,7 +136,7 @@ def test_denoised_and_true_samples_agree_in_the_mean(mixture):
     error = denoise(noised, mixture.noised(sigma).score(noised), sigma) - x
     for function in (torch.ones_like, torch.sin, lambda y: y, torch.sign):
         product = error * function(noised)
-        assert (product.mean(0).abs() <= 4 * product.std(0) / math.sqrt(n)).all()
+        assert (product.mean(0).abs() <= 5 * product.std(0) / math.sqrt(n)).all()
 
 
 @pytest.mark.parametrize("sigma", [0.5, torch.tensor(0.5, dtype=torch.float64)])

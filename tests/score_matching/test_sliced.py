@@ -45,7 +45,7 @@ def test_mean_over_all_projections_is_the_implicit_loss(distribution, variance_r
 @pytest.mark.parametrize("variance_reduced", [True, False])
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_unbiased_with_drawn_projections(distribution, variance_reduced, make_network, gradient_of):
-    """One sample, many projections: the mean within 4 standard errors, and the gradient's along one direction too."""
+    """One sample, many projections: the mean within five standard errors, and so the gradient along one direction."""
     n = 20_000
     network, x = make_network(3), torch.randn(1, 3, dtype=torch.float64)
     options = {"distribution": distribution, "variance_reduced": variance_reduced}
@@ -53,7 +53,7 @@ def test_unbiased_with_drawn_projections(distribution, variance_reduced, make_ne
     losses = sliced_score_matching(network, x.expand(n, -1), **options)
     standard_error = losses.std().item() / math.sqrt(n)
     assert losses.std() > 1e-3
-    assert losses.mean().item() == pytest.approx(implicit.item(), abs=4 * standard_error)
+    assert losses.mean().item() == pytest.approx(implicit.item(), abs=5 * standard_error)
 
     exact = gradient_of(implicit.sum(), network)
     batch = x.expand(400, -1)
@@ -61,7 +61,7 @@ def test_unbiased_with_drawn_projections(distribution, variance_reduced, make_ne
         [gradient_of(sliced_score_matching(network, batch, **options).mean(), network) for _ in range(50)]
     )
     along = parts @ (exact / exact.norm())
-    assert along.mean().item() == pytest.approx(exact.norm().item(), abs=4 * along.std().item() / math.sqrt(50))
+    assert along.mean().item() == pytest.approx(exact.norm().item(), abs=5 * along.std().item() / math.sqrt(50))
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
@@ -75,7 +75,7 @@ def test_drawn_projections_have_the_moments_that_unbiasedness_needs(distribution
         products = v[:, sample, :, None] * v[:, sample, None, :]
         for values, expected in ((v[:, sample], torch.zeros(6)), (products, torch.eye(6)), (v[:, 0] * v[:, 1], 0.0)):
             standard_error = values.std(0) / math.sqrt(n)
-            assert ((values.mean(0) - expected).abs() <= 4.5 * standard_error + 1e-12).all()
+            assert ((values.mean(0) - expected).abs() <= 5 * standard_error + 1e-12).all()
     if distribution == "rademacher":
         assert v.unique().tolist() == [-1, 1]
     if distribution == "sphere":
@@ -96,7 +96,7 @@ def test_variance_of_the_quadratic_form_is_the_closed_one(distribution):
     }[distribution]
     x = torch.zeros(n, dimension, dtype=torch.float64)
     squares = (sliced_score_matching(lambda x: x @ a.T, x, distribution=distribution) - trace) ** 2
-    assert squares.mean().item() == pytest.approx(expected, abs=4 * squares.std().item() / math.sqrt(n))
+    assert squares.mean().item() == pytest.approx(expected, abs=5 * squares.std().item() / math.sqrt(n))
 
 
 @pytest.mark.parametrize("dimension", [1, 4, 16])
@@ -107,7 +107,7 @@ def test_variance_at_the_true_score_of_a_gaussian(dimension):
     for variance_reduced, expected in ((True, dimension / 2), (False, dimension**2 / 2)):
         loss = sliced_score_matching(lambda x: -x, x, variance_reduced=variance_reduced)
         squares = (loss + dimension / 2) ** 2  # the mean of both is -D/2
-        assert squares.mean().item() == pytest.approx(expected, abs=4 * squares.std().item() / math.sqrt(n))
+        assert squares.mean().item() == pytest.approx(expected, abs=5 * squares.std().item() / math.sqrt(n))
 
 
 def test_more_projections_are_averaged(make_network):
