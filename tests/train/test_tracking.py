@@ -170,6 +170,16 @@ def test_pixel_distance_of_a_scale_is_that_of_the_standard_deviations():
     assert distance(centre + 0.5 * (images - centre)) == pytest.approx(0.25 * variance, rel=1e-6)
 
 
+def test_pixel_distance_looks_along_the_widest_spread_about_the_mean():
+    """Not along the mean itself, which is far from zero."""
+    direction = torch.randn(16, dtype=torch.float64)
+    direction -= direction.mean()
+    direction /= direction.norm()
+    images = 5 + (0.1 * torch.randn(50, 1, dtype=torch.float64) * direction).reshape(50, 1, 4, 4)
+    components = PixelDistance(images, 2).components
+    torch.testing.assert_close(components.abs(), direction.abs()[:, None])
+
+
 def test_quality_is_that_of_samples_and_of_held_out_images():
     """Measured against the training images, along half as many directions as there are samples."""
     data, held_out = load_images("digits"), load_images("digits", split="test")
