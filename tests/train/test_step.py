@@ -3,6 +3,7 @@
 Every setting of the optimiser differs from its default, so that none is ignored without notice.
 """
 
+import dataclasses
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -217,3 +218,17 @@ def test_grid_is_drawn_from_the_saved_pipeline(both):
     found = np.asarray(Image.open(Path(both.output, "samples", "step-0000004.png")).convert("L")).astype(int)
     assert expected.std() > 20
     assert np.abs(found - expected).max() <= 1
+
+
+@pytest.mark.parametrize("both", ["everything"], indirect=True)
+def test_resumed_run_averages_by_its_own_decay(both, tmp_path):
+    """With a decay of 0, the average is the weights after the last update."""
+    resumed = {"resume_from_checkpoint": str(both.output / "checkpoint-4"), "output_dir": str(tmp_path / "run")}
+    config = dataclasses.replace(both.config, **resumed, max_train_steps=5, ema_decay=0.0, num_sample_images=1)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    training.train(config)
+    weights = load_file(tmp_path / "run" / "checkpoint-5" / "model.safetensors")
+    saved = load_file(tmp_path / "run" / "unet" / "diffusion_pytorch_model.safetensors")
+    assert weights.keys() == saved.keys()
+    for name, weight in weights.items():
+        torch.testing.assert_close(saved[name], weight, rtol=0, atol=1e-6)
