@@ -77,6 +77,9 @@ def test_batches_see_every_image_once_an_epoch(train_digits):
     labels = torch.cat([labels for _, labels in epoch])
     assert labels.bincount().tolist() == train_digits.labels.bincount().tolist()
     assert epoch[0][0].shape == (100, 1, 28, 28) and epoch[0][0].dtype == torch.float32
+    # What is left over at the end of an epoch makes no smaller batch.
+    uneven = batches(train_digits, 400, torch.Generator().manual_seed(0))
+    assert [len(next(uneven)[1]) for _ in range(8)] == [400] * 8
 
 
 def test_the_script_learns_and_writes_a_folder_that_loads(tmp_path, repo_root, train_digits, test_digits):
