@@ -63,4 +63,4 @@ def _plain(value: Any) -> Any:
         return value if value >= 0 else None
     if isinstance(value, str):
         return value.strip() or None
-    return None if value is None else repr(value)
+    return None if value is None else (repr(value),)  # neither a number nor a word: no class

@@ -10,9 +10,10 @@ import torch
 from diffusers import DiffusionPipeline
 from safetensors.torch import load_file
 
-from ncsn_pipeline import NCSNPipeline
+from ncsn_pipeline import NCSNPipeline, geometric_ladder
 from ncsn_pipeline.convert import convert_checkpoint
 from ncsn_pipeline.convert.__main__ import main
+from ncsn_pipeline.convert.matching import noise_levels
 
 NAMES = ["ncsn_28", "ncsnv2_28", "ncsnv2_32", "ncsnv2_deeper_64", "ncsnv2_deepest_64"]
 
@@ -95,6 +96,30 @@ def test_the_card_says_what_this_is(checkpoints, place):
     for words in ("license: unknown", f"`{name}.pth`, SHA-256 `{digest}`", "3x64x64", "4, from 30 to 0.05", "327,979"):
         assert words in card
     assert str(checkpoints.path(name).parent) not in card
+
+
+def test_the_card_says_how_it_samples(checkpoints, place):
+    path, known = checkpoints.path("ncsn_28"), checkpoints.published["ncsn_28"]
+    convert_checkpoint(path, place / "paper", **known)
+    given = known | {"architecture": "ncsnv2", "sigma_max": None, "sigma_min": None}
+    asked = {"step_size": 0.004, "steps_per_level": 7, "denoise": False, "ema": False}
+    convert_checkpoint(checkpoints.path("ncsnv2_28"), place / "given", **given, **asked)
+    paper, own = ((place / name / "README.md").read_text() for name in ("paper", "given"))
+    assert "| 100 Langevin steps a level, without denoising: 1,000 network evaluations |" in paper
+    assert "at the last level, by technique 4 of NCSNv2 (the NCSN paper: 2e-05) |" in paper
+    assert "| taken | the weights as they were trained |" in own
+    assert "| 7 Langevin steps a level, without denoising: 35 network evaluations |" in own
+    assert "| 0.004 at the last level, as given |" in own
+
+
+def test_noise_levels_agree_to_what_float32_holds():
+    stored = geometric_ladder(50.0, 0.01, 232, dtype=torch.float64).float()
+    found = noise_levels(stored, None, sigma_max=50.0 * (1 + 5e-6), sigma_min=0.01, num_levels=232)
+    assert (found[0], found[-1], len(found)) == (50, 0.01, 232)
+    for wrong in ({"sigma_max": 50.001}, {"sigma_min": 0.0100003}, {"num_levels": 231}):
+        given = {"sigma_max": None, "sigma_min": None, "num_levels": None} | wrong
+        with pytest.raises(ValueError, match="but the checkpoint was trained with"):
+            noise_levels(stored, None, **given)
 
 
 # Other ways to save the same weights

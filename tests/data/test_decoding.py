@@ -71,6 +71,8 @@ GOOD = {
     "half transparent": (encoded(Image.new("RGBA", (6, 4), (*RED, 128)), "PNG"), (255, 127, 127)),
     "grey, half transparent": (encoded(Image.new("LA", (6, 4), (0, 128)), "PNG"), [127]),
     "16 bits": (encoded(sixteen(32768), "PNG"), [128]),
+    "16 bits, upper eight": (encoded(sixteen(2 * 256 + 255), "PNG"), [2]),
+    "32 bits within 16": (encoded(Image.fromarray(np.full((4, 6), 65535, dtype=np.int32)), "TIFF"), [255]),
     "16 bits, tiff": (encoded(sixteen(65535), "TIFF"), [255]),
     "16 bits, big-endian": (encoded(sixteen(32768, ">"), "TIFF"), [128]),
     "16 bits, portable": (b"P5\n6 4\n65535\n" + struct.pack(">H", 32768) * 24, [128]),
@@ -162,6 +164,17 @@ def test_a_large_jpeg_is_reduced_to_what_a_plain_resize_gives():
     assert np.abs(difference).mean() < 1.5
 
 
+@pytest.mark.parametrize("turned", [False, True], ids=["wide", "tall"])
+def test_the_longer_side_is_cropped_at_the_centre(turned):
+    """Of three stripes, 6, 8 and 6 pixels wide, the middle one is left; of two halves, the edge in the middle."""
+    stripes = np.repeat(np.array([0, 100, 255], dtype=np.uint8), [6, 8, 6])[None].repeat(8, axis=0)
+    halves = np.repeat(np.array([0, 200], dtype=np.uint8), 10)[None].repeat(8, axis=0)
+    for pixels, expected in ((stripes, [100] * 8), (halves, [0] * 4 + [200] * 4)):
+        content = encoded(Image.fromarray(pixels.T.copy() if turned else pixels), "PNG")
+        found = decoded(content, resolution=8)[0]
+        assert (found.T if turned else found).tolist() == [expected] * 8
+
+
 WHOLE = [
     encoded(Image.effect_noise((24, 16), 60), "PNG"),
     encoded(Image.effect_noise((24, 16), 60), "JPEG"),
@@ -208,3 +221,15 @@ def test_names_are_short_and_the_count_is_right(caplog, tmp_path):
     skipped.seen = 13
     with pytest.raises(ValueError, match="7 of 13 images of 'somewhere' cannot be used: 0.png is empty"):
         skipped.check()
+
+
+def test_a_long_reading_warns_after_1_10_and_100_bad_pictures(caplog):
+    skipped = SkippedImages("somewhere")
+    for i in range(150):
+        skipped.seen += 2
+        skipped.add(f"{i}.png", "is empty")
+        skipped.warn_at_first()
+    assert [message.split(" of ")[0] for message in caplog.messages] == ["Skipped 1", "Skipped 10", "Skipped 100"]
+    skipped.warn()
+    skipped.warn()
+    assert [message.split(" of ")[0] for message in caplog.messages[3:]] == ["Skipped 150"]

@@ -1,5 +1,7 @@
 """Images from every kind of source, as bytes and as floats, and what is refused."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from datasets import Image as ImageFeature
 from PIL import Image
 
 from ncsn_pipeline.data import ImageData, load_images, load_train_and_held_out, to_range
+from ncsn_pipeline.data.labels import class_number, plain_classes
 
 
 @pytest.fixture
@@ -78,8 +81,23 @@ def test_part_without_a_test_split_is_held_out_at_random_but_the_same(folder):
     assert (len(train), len(held_out)) == (6, 2)
     again = load_train_and_held_out(str(folder), held_out_fraction=0.25, seed=3)[1]
     assert torch.equal(held_out.images, again.images)
+    others = [load_train_and_held_out(str(folder), held_out_fraction=0.25, seed=seed)[1].images for seed in range(4, 9)]
+    assert not all(torch.equal(held_out.images, other) for other in others)
     together = torch.cat([train.images, held_out.images]).flatten(1)
     assert len(together.unique(dim=0)) == 8
+
+
+@pytest.mark.parametrize(("fraction", "number"), [(0.0, 1), (0.05, 1), (0.3, 2), (0.9, 7)])
+def test_at_least_one_image_is_held_out(folder, fraction, number):
+    train, held_out = load_train_and_held_out(str(folder), held_out_fraction=fraction)
+    assert (len(train), len(held_out)) == (8 - number, number)
+
+
+def test_the_test_split_is_held_out_before_any_other(tmp_path):
+    for split, value in (("validation", 2), ("test", 1)):
+        write_parquet(tmp_path, [Image.new("L", (8, 8), value)] * 2, [0, 1], **{split: [0, 1]})
+        assert load_train_and_held_out(str(tmp_path))[1].images.unique().tolist() == [value]
+    assert torch.equal(load_train_and_held_out("digits")[1].images, load_images("digits", split="test").images)
 
 
 def write_parquet(folder, pictures, labels, **splits):
@@ -212,6 +230,21 @@ def test_a_few_missing_labels_cost_their_images_and_many_the_labels(tmp_path, ca
     assert "number 1 has no label" in warnings_of(caplog)[0]
     many = load_images(write_parquet(tmp_path / "many", pictures, [5, None, -1, None]))
     assert (many.labels, many.label_names, len(many)) == (None, None, 4)
+
+
+def test_half_of_the_labels_are_enough(tmp_path):
+    pictures = [Image.new("L", (8, 8), i) for i in range(4)]
+    half = load_images(write_parquet(tmp_path / "half", pictures, [5, None, 9, -1]))
+    assert (half.labels.tolist(), half.label_names) == ([0, 1], ("5", "9"))
+
+
+def test_one_class_has_many_spellings_and_numbers_beyond_the_declared_ones_none():
+    assert plain_classes([[True, False, 1, 0.0, 3.0, math.nan, None, -1]]) == [0, 1, 3]
+    assert plain_classes([[" dog", "cat "], ["dog", "", "  "]]) == ["cat", "dog"]
+    for nothing in ([], [[]], [[None, -2]], [[1, "a"]], [[0.5]], [[[1], [2]]]):
+        assert plain_classes(nothing) is None
+    declared = {number: number for number in range(3)}
+    assert [class_number(value, declared) for value in (0, 2, 2.0, True, 3, -1, None)] == [0, 2, 2, 1, None, None, None]
 
 
 def test_what_changed_on_disk_is_read_anew(folder):

@@ -7,7 +7,10 @@ import pytest
 from huggingface_hub import ModelCard
 
 from ncsn_pipeline import ScoreUNet, write_card
+from ncsn_pipeline.hub.card import named_card
+from ncsn_pipeline.hub.card_tables import training_rows
 from ncsn_pipeline.hub.contents import pipeline_files, publishable
+from ncsn_pipeline.hub.facts import read_facts
 
 TRAINING = {
     "command": "accelerate launch train/train.py --dataset_name digits --hub_token hf_abc",
@@ -87,6 +90,80 @@ def test_the_training_run(folder):
     assert "karras2022elucidating" in text
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.6, "1 s"),
+        (119.4, "119 s"),
+        (120, "2 min"),
+        (7140, "119 min"),
+        (7199, "2 h 00 min"),
+        (36_310, "10 h 05 min"),
+    ],
+)
+def test_durations_are_in_seconds_minutes_and_hours(seconds, text, folder):
+    put(folder, training={"seconds": seconds})
+    assert training_rows(read_facts(folder))["time"] == text
+
+
+def test_the_settings_of_a_training_run(folder):
+    """The range of noise levels is the network's own."""
+    settings = {
+        "learning_rate": 0.002,
+        "lr_warmup_steps": 1500,
+        "lr_decay_steps": 400,
+        "use_ema": True,
+        "ema_decay": 0.999,
+        "mixed_precision": "bf16",
+        "sigma_distribution": "mixture",
+        "sigma_log_mean": -1.5,
+        "sigma_log_std": 1.3,
+        "sigma_lognormal_fraction": 0.7,
+        "sigma_min": 0.5,
+        "sigma_max": 7.0,
+        "loss_weight": "sigma_squared",
+        "data_min": -1.0,
+        "data_max": 1.0,
+        "class_dropout": 0.15,
+    }
+    put(folder, train_config=settings, training={"dataset": {"name": "digits", "images": 1437}})
+    rows = training_rows(read_facts(folder))
+    noise = "sigma drawn 70 % log-normal(-1.5, 1.3), 30 % log-uniform, within [0.01, 5]; weight sigma²"
+    optimiser = "AdamW, learning rate 0.002, warmed up over 1,500 steps, linear decay over the last 400"
+    classes = "labels used, 15 % dropped for the null class"
+    assert rows["noise levels"] == noise
+    assert rows["optimiser"] == f"{optimiser}, EMA 0.999, bf16"
+    assert rows["data"] == f"digits, 1,437 images, values in [-1, 1], {classes}"
+    put(folder, train_config=settings | {"use_ema": False, "mixed_precision": "no", "sigma_distribution": "lognormal"})
+    rows = training_rows(read_facts(folder))
+    assert rows["optimiser"] == optimiser
+    assert rows["noise levels"] == "sigma drawn log-normal(-1.5, 1.3), within [0.01, 5]; weight sigma²"
+
+
+def test_a_ladder_that_is_given_is_told_by_its_ends(folder):
+    put(folder / "scheduler", scheduler_config={"sigmas": [7.0, 1.0, 0.5], "sigma_min": 0.01, "sigma_max": 50.0})
+    assert training_rows(read_facts(folder))["ladder"] == "3 levels from 7 to 0.5, of the sampler"
+
+
+def test_only_names_on_the_hub_are_data_sets_of_the_metadata(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "local" / "faces").mkdir(parents=True)
+    for settings, names in (
+        ({"dataset_name": "user/faces"}, ["user/faces"]),
+        ({"dataset_name": "digits"}, []),
+        ({"dataset_name": "local/faces"}, []),
+        ({"train_data_dir": "my/faces"}, []),
+        ({"dataset_name": "a/b/c"}, []),
+    ):
+        put(folder, train_config=settings)
+        assert read_facts(folder).data_on_the_hub == names
+
+
+def test_a_card_is_named_once():
+    text = 'model = "here"  # this folder\nmodel = "other"\n'
+    assert named_card(text, "user/name") == 'model = "user/name"\nmodel = "other"\n'
+
+
 @pytest.mark.parametrize("evaluation", [{"results": [RESULT]}, MEASURED], ids=["results", "as measured"])
 def test_the_quality(evaluation, folder):
     put(folder, evaluation=evaluation, card={"datasets": ["user/digits"], "data_name": "Digits"})
@@ -116,6 +193,13 @@ def test_a_sweep(folder):
     assert "| 10 | 0.5 (2.5) | 39.4 (197) |" in text
     assert "| 100 | 0.6* (2) |  |" in text
     assert "1,000 samples (as many real images: 0.2); those with *: 500 samples" in text
+
+
+def test_of_several_numbers_of_samples_a_sweep_shows_the_largest(folder):
+    row = {"scheduler": "consistent", "nfe": 10, "real_frechet": 0.2}
+    counts = [(1000, 0.5), (2000, 0.4), (500, 0.7)]
+    put(folder, sweep={"rows": [row | {"count": count, "frechet": distance} for count, distance in counts]})
+    assert "| 10 | 0.4 (2) |" in body_and_data(folder)[0]
 
 
 def test_what_a_person_wrote_stays(folder):

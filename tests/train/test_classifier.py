@@ -1,6 +1,7 @@
 """The digit classifier: its shapes, its training, and the one that comes with the repository."""
 
 import json
+import math
 import subprocess
 import sys
 
@@ -48,12 +49,37 @@ def test_augmentation_is_small_seeded_and_different_for_each_image():
         assert ((centre - 13.5).abs() < 3.5).all()
 
 
+def test_augmentation_takes_each_pixel_from_where_its_draws_say():
+    """Ramps show where: turned by up to 12 degrees, scaled by 10 %, sheared by 0.15, moved by 7 % of the side, bent."""
+    axis = (2 * torch.arange(28) + 1) / 28 - 1  # the middle of each pixel, where the sides are at -1 and 1
+    u, v, n = axis[None], axis[:, None], 50
+    found = [
+        2 * augment((ramp.expand(n, 1, 28, 28) + 1) / 2, torch.Generator().manual_seed(1))[:, 0] - 1 for ramp in (u, v)
+    ]
+    generator = torch.Generator().manual_seed(1)
+    limits = (math.radians(12), 0.10, 0.15, 0.14, 0.14)
+    angle, scale, shear, right, down = (
+        ((2 * torch.rand(n, generator=generator) - 1) * limit).reshape(n, 1, 1) for limit in limits
+    )
+    bend = 0.05 * torch.randn(n, 2, 4, 4, generator=generator)
+    bend = torch.nn.functional.interpolate(bend, size=(28, 28), mode="bicubic", align_corners=True)
+    x = (1 + scale) * angle.cos() * u + (shear - angle.sin()) * v + right + bend[:, 0]
+    y = angle.sin() * u + (1 + scale) * angle.cos() * v + down + bend[:, 1]
+    inside = torch.maximum(x.abs(), y.abs()) < axis.max()
+    assert inside.float().mean() > 0.8
+    for got, expected in zip(found, (x, y), strict=True):
+        torch.testing.assert_close(got[inside], expected[inside], rtol=0, atol=1e-4)
+
+
 def test_batches_see_every_image_once_an_epoch(train_digits):
     stream = batches(train_digits, 100, torch.Generator().manual_seed(0))
     epoch = [next(stream) for _ in range(15)]
     labels = torch.cat([labels for _, labels in epoch])
     assert labels.bincount().tolist() == train_digits.labels.bincount().tolist()
     assert epoch[0][0].shape == (100, 1, 28, 28) and epoch[0][0].dtype == torch.float32
+    # What is left over at the end of an epoch makes no smaller batch.
+    uneven = batches(train_digits, 400, torch.Generator().manual_seed(0))
+    assert [len(next(uneven)[1]) for _ in range(8)] == [400] * 8
 
 
 def test_the_script_learns_and_writes_a_folder_that_loads(tmp_path, repo_root, train_digits, test_digits):

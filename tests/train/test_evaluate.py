@@ -6,10 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from evaluate import main, parse_args, sample_images, shown_name, sweep_table
+from evaluate import main, parse_args, sample_images, scheduler_for, shown_name, sweep_table
 from evaluation_figure import evaluation_figure, sweep_figure, tile
-from image_features import load_feature_network
+from image_features import extract_features, load_feature_network
 from sample_quality import (
+    Neighbours,
     RealImages,
     balanced_indices,
     evaluate_samples,
@@ -18,7 +19,8 @@ from sample_quality import (
     nearest_neighbours,
 )
 
-from ncsn_pipeline.data import ImageData
+from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler, NCSNPipeline, ScoreUNet
+from ncsn_pipeline.data import ImageData, load_images
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +144,35 @@ def test_real_images_have_the_reference_distance(real, train_digits):
     assert quality.closer_than_test == 1 and quality.sample_neighbours.smallest < 1e-5
 
 
+def test_distances_are_to_the_test_images_and_neighbours_among_the_training_images(real, train_digits, test_digits):
+    labels = torch.arange(60) % 10
+    images = noisy(test_digits.images[:60], 40)
+    quality = evaluate_samples(images, labels, real)
+    vectors = lambda images: real.network(images / 255).vectors  # noqa: E731
+    rounded = (images * 255).round()
+    assert quality.samples.frechet == frechet_distance(vectors(rounded), vectors(test_digits.images))
+    kernel, spread = kernel_distance(vectors(rounded), vectors(test_digits.images), seed=0)
+    assert (quality.samples.kernel, quality.samples.kernel_std) == (kernel, spread)
+    frechet = []
+    for seed in range(3):
+        chosen = balanced_indices(train_digits.labels, 60, 1500, torch.Generator().manual_seed(seed))
+        frechet.append(frechet_distance(vectors(train_digits.images[chosen]), vectors(test_digits.images)))
+    spread = torch.tensor(frechet).std().item()
+    assert (quality.real.frechet, quality.real.frechet_std) == pytest.approx((sum(frechet) / 3, spread), rel=1e-5)
+    assert quality.ratio == pytest.approx(quality.samples.frechet / quality.real.frechet)
+    exact = torch.cdist(rounded.flatten(1) / 255, train_digits.images.flatten(1) / 255)
+    torch.testing.assert_close(quality.sample_distances, exact.amin(1), rtol=1e-3, atol=1e-3)
+    probabilities = real.network(rounded / 255).probabilities
+    assert quality.confidence == pytest.approx(probabilities.amax(1).mean().item())
+    assert quality.agreement == (probabilities.argmax(1) == labels).double().mean().item()
+    assert quality.real_confidence == pytest.approx(real.features.probabilities.amax(1).mean().item())
+
+
+def test_neighbours_are_told_by_their_median_their_first_percentile_and_the_nearest():
+    distances = torch.arange(201.0).flip(0)
+    assert Neighbours.of(distances) == Neighbours(201, median=100.0, quantile_01=2.0, smallest=0.0)
+
+
 def test_samples_without_classes_are_compared_with_independent_draws(real, train_digits):
     images = train_digits.images[:150] / 255
     balanced = evaluate_samples(images, train_digits.labels[:150], real).real
@@ -253,16 +284,76 @@ def command(monkeypatch, tmp_path, test_digits):
     return run
 
 
-def test_the_command_writes_numbers_and_a_picture(command, tmp_path, capsys):
-    command("--num_samples", "40", "--batch_size", "16", "--guidance_scale", "1.5")
-    result = json.loads((tmp_path / "evaluation.json").read_text())
-    assert result["samples"]["count"] == 40 and result["nfe"] == 3 and result["num_test_images"] == 297
-    assert result["requested_classes"] == [4] * 10
-    assert set(result) >= {"ratio", "agreement", "confidence", "closest_pairs", "versions", "arguments", "threads"}
-    assert len(result["closest_pairs"]) == 10 and result["arguments"]["guidance_scale"] == 1.5
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A small model of ten classes of 8x8 digits, as a folder."""
+    folder = tmp_path_factory.mktemp("saved") / "model"
+    torch.manual_seed(1)
+    network = ScoreUNet(8, 1, (8, 16), num_class_embeds=10, sigma_data=0.4, sigma_max=5.0)
+    torch.nn.init.normal_(network.conv_out.weight, std=0.05)
+    NCSNPipeline(network, ConsistentAnnealedScheduler(6, sigma_max=5.0)).save_pretrained(folder)
+    return folder
+
+
+def test_the_command_measures_what_its_flags_say(saved, tmp_path, capsys):
+    """The same samples, drawn and measured by hand."""
+    flags = "--num_samples 40 --batch_size 16 --scheduler annealed_langevin --num_inference_steps 5 --steps_per_level 2"
+    flags += " --step_size 1e-5 --sigma_max 3 --guidance_scale 1.5 --seed 5 --dataset_name digits --device cpu"
+    output = tmp_path / "out"
+    main(["--model", str(saved), "--output_dir", str(output), *flags.split()])
+    result = json.loads((output / "evaluation.json").read_text())
+
+    pipe = NCSNPipeline.from_pretrained(saved)
+    pipe.set_progress_bar_config(disable=True)
+    pipe.scheduler = AnnealedLangevinScheduler.from_config(pipe.scheduler.config, sigma_max=3.0)
+    labels, generator = torch.arange(40) % 10, torch.Generator().manual_seed(5)
+    options = {"num_inference_steps": 5, "steps_per_level": 2, "step_size": 1e-5, "guidance_scale": 1.5}
+    images = torch.cat([
+        pipe(len(part), class_labels=part, generator=generator, output_type="pt", **options).images
+        for part in labels.split(16)
+    ])  # fmt: skip
+    assert pipe.scheduler.timesteps[0] == 3
+    images = (images * 255).round().byte()
+    train, test = load_images("digits"), load_images("digits", split="test")
+    network = load_feature_network("digits")
+    test_vectors = extract_features(test.images, network).vectors
+    found = extract_features(images, network)
+    assert result["samples"]["frechet"] == pytest.approx(frechet_distance(found.vectors, test_vectors), rel=1e-9)
+    assert result["agreement"] == (found.probabilities.argmax(1) == labels).double().mean().item()
+    frechet = []
+    for seed in (5, 6, 7):
+        chosen = balanced_indices(train.labels, 40, 1500, torch.Generator().manual_seed(seed))
+        frechet.append(frechet_distance(extract_features(train.images[chosen], network).vectors, test_vectors))
+    assert result["real"]["frechet"] == pytest.approx(sum(frechet) / 3, rel=1e-9)
+    assert (result["num_train_images"], result["num_test_images"], result["requested_classes"]) == (1500, 297, [4] * 10)
+    distances, neighbours = nearest_neighbours(images, train.images)
+    nearest = sorted(zip(distances.tolist(), range(40), neighbours.tolist(), strict=True))
+    pairs = [(pair["distance"], pair["sample"], pair["training_image"]) for pair in result["closest_pairs"]]
+    assert pairs == nearest[:10]
+    assert (result["scheduler"], result["nfe"]) == ("AnnealedLangevinScheduler", 5)
+    assert set(result) >= {"seconds_per_image", "versions", "arguments", "threads"}
+    assert (result["arguments"]["model"], result["arguments"]["guidance_scale"]) == ("model", 1.5)
     assert str(tmp_path) not in json.dumps(result)
-    assert (tmp_path / "evaluation.png").stat().st_size > 10_000
+    assert (output / "evaluation.png").stat().st_size > 10_000
     assert "Frechet distance" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("default", ConsistentAnnealedScheduler),
+        ("consistent", ConsistentAnnealedScheduler),
+        ("annealed_langevin", AnnealedLangevinScheduler),
+    ],
+)
+def test_a_scheduler_has_the_pipelines_levels_or_its_own_start(name, kind):
+    pipe = SimpleNamespace(scheduler=ConsistentAnnealedScheduler(sigmas=[4.0, 1.0, 0.5]))
+    scheduler = scheduler_for(pipe, name)
+    assert type(scheduler) is kind
+    assert scheduler.sigmas.tolist() == [4, 1, 0.5]
+    shorter = scheduler_for(pipe, name, sigma_max=2.0)
+    assert type(shorter) is kind
+    torch.testing.assert_close(shorter.sigmas, torch.tensor([2.0, 1.0, 0.5]))
 
 
 def test_the_sweep_writes_a_row_for_each_scheduler_count_and_number_of_evaluations(command, tmp_path):

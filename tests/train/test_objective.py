@@ -5,10 +5,20 @@ import math
 import pytest
 import torch
 from config import TrainConfig
-from draws import BatchDraws, Stream
+from draws import BatchDraws, Purpose, Stream, generator_for
 from objective import Objective, held_out_loss, prepare_images
 
-from ncsn_pipeline import NCSNModel, NCSNv2Model, ScoreUNet, geometric_ladder, multi_level_sliced_score_matching
+from ncsn_pipeline import (
+    LadderSigmas,
+    LogNormalSigmas,
+    LogUniformSigmas,
+    MixtureSigmas,
+    NCSNModel,
+    NCSNv2Model,
+    ScoreUNet,
+    geometric_ladder,
+    multi_level_sliced_score_matching,
+)
 from ncsn_pipeline.data import ImageData, load_images, to_range
 
 LEVELS = {"sigma_min": 0.5, "sigma_max": 2.0, "sigma_data": 0.3, "loss_weight": "sigma_squared"}
@@ -153,6 +163,23 @@ def test_projections_are_averaged(network, images):
     each = [multi_level_sliced_score_matching(score, x, sigma, noise=noise, projections=one) for one in v]
     torch.testing.assert_close(objective.sliced(score, x, sigma, place), (each[0] + each[1]) / 2, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(each[0], each[1])
+
+
+def test_levels_are_drawn_from_the_distribution_that_is_named():
+    within = {"sigma_min": 0.5, "sigma_max": 2.0}
+    lognormal, loguniform = LogNormalSigmas(-0.2, 0.7, **within), LogUniformSigmas(**within)
+    expected = {
+        "lognormal": lognormal,
+        "loguniform": loguniform,
+        "mixture": MixtureSigmas(lognormal, loguniform, 0.6),
+        "ladder": LadderSigmas(geometric_ladder(2.0, 0.5, 7).tolist()),
+    }
+    shape = {"sigma_log_mean": -0.2, "sigma_log_std": 0.7, "sigma_lognormal_fraction": 0.6, "num_levels": 7}
+    for name, distribution in expected.items():
+        objective = Objective(settings(sigma_distribution=name, **shape))
+        assert objective.draw_sigma == distribution
+        whole = distribution(8, generator_for(0, Purpose.TRAINING, 0, Stream.LEVELS))
+        assert torch.equal(objective.levels(draws(2, 4)), whole[2:6])
 
 
 def test_flips_are_mirror_images_of_every_other_picture():

@@ -1,5 +1,6 @@
 """What trackers are told is true, hidden again where a run was cut off, and free of secrets."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,11 +11,16 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from command_line import shown_path, training_command, without_flags
 from config import TrainConfig
+from draws import Purpose, generator_for
+from network import build_pipeline
 from objective import band_names, held_out_levels
-from pixel_quality import PixelDistance
+from pixel_quality import PixelDistance, QualityProbe
+from run_record import RunRecord
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train as training
+from ncsn_pipeline import ScoreUNet
+from ncsn_pipeline.data import load_images
 
 SMALL = {
     "dataset_name": "digits",
@@ -162,6 +168,48 @@ def test_pixel_distance_of_a_scale_is_that_of_the_standard_deviations():
     centre = images.mean(0, keepdim=True)
     variance = images.flatten(1).var(0).sum().item()
     assert distance(centre + 0.5 * (images - centre)) == pytest.approx(0.25 * variance, rel=1e-6)
+
+
+def test_pixel_distance_looks_along_the_widest_spread_about_the_mean():
+    """Not along the mean itself, which is far from zero."""
+    direction = torch.randn(16, dtype=torch.float64)
+    direction -= direction.mean()
+    direction /= direction.norm()
+    images = 5 + (0.1 * torch.randn(50, 1, dtype=torch.float64) * direction).reshape(50, 1, 4, 4)
+    components = PixelDistance(images, 2).components
+    torch.testing.assert_close(components.abs(), direction.abs()[:, None])
+
+
+def test_quality_is_that_of_samples_and_of_held_out_images():
+    """Measured against the training images, along half as many directions as there are samples."""
+    data, held_out = load_images("digits"), load_images("digits", split="test")
+    config = TrainConfig(**SMALL | {"quality_samples": 12, "train_batch_size": 5, "num_levels": 2, "seed": 4})
+    network = ScoreUNet(8, 1, (8, 16), sigma_data=0.3, sigma_max=5.0)
+    pipeline = build_pipeline(config, network)
+    probe = QualityProbe(config, data, held_out)
+    numbers = probe(pipeline)
+    order = torch.randperm(1500, generator=generator_for(4, Purpose.MEASURING))
+    distance = PixelDistance(data.float_images()[order], 12)
+    assert distance.components.shape == (64, 6)
+    generator = generator_for(4, Purpose.SAMPLES, 1)
+    samples = torch.cat([pipeline(size, generator=generator, output_type="pt").images for size in (5, 5, 2)])
+    assert numbers == pytest.approx(
+        {
+            "quality/pixel distance": distance(samples),
+            "quality/pixel distance of real images": distance(held_out.float_images()[:12]),
+        }
+    )
+    assert probe(pipeline) == numbers
+
+
+def test_a_record_goes_on_from_its_checkpoint(tmp_path):
+    record = RunRecord(step=3, images_seen=48, seconds=1.5)
+    later = record.later(step=5, images_a_step=16, seconds=2.25)
+    assert (later.run_id, later.step, later.images_seen, later.seconds) == (record.run_id, 5, 80, 3.75)
+    later.write(tmp_path)
+    assert RunRecord.of(tmp_path) == dataclasses.replace(later, resumed=1)
+    assert RunRecord.of(None).step == 0
+    assert RunRecord.of(None).run_id != RunRecord.of(None).run_id
 
 
 def test_pixel_distance_needs_two_of_each():
