@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from itertools import islice
 from pathlib import Path
@@ -26,6 +25,7 @@ from torch.nn import functional as F
 
 import train as training
 from ncsn_pipeline import ScoreUNet
+from tests.processes import run as run_command
 
 SMALL = {
     "dataset_name": "digits",
@@ -54,10 +54,8 @@ def launch_two(script, *arguments, root):
     """A script in two processes, each with one thread."""
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(
-        [*launcher, "--main_process_port", "0", str(script), *map(str, arguments)],
-        cwd=root, env=environment, capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
+    command = [*launcher, "--main_process_port", "0", script, *arguments]
+    result = run_command(command, cwd=root, env=environment)
     assert result.returncode == 0, result.stderr[:6000]  # what failed comes first, then the launcher's account
     return result.stdout
 
