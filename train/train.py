@@ -36,6 +36,7 @@ from interruption import EXIT_RESUME, Interrupted, StopRequest
 from network import build_network, build_pipeline, num_classes
 from objective import Objective, held_out_loss
 from pixel_quality import QualityProbe
+from process_group import Connection
 from publishing import prepare_repository, publish, write_summary
 from run_record import RunRecord, training_summary
 from tqdm.auto import tqdm
@@ -78,7 +79,7 @@ def train(config: TrainConfig, arguments: Sequence[str] | None = None) -> None:
         Interrupted: after SIGTERM or SIGINT, when a checkpoint is saved.
         PushError: if the model is trained and saved and was not pushed.
     """
-    given, trackers = config, tracker_names(config.report_to)
+    trackers = tracker_names(config.report_to)
     accelerator = Accelerator(
         mixed_precision=config.mixed_precision,
         # Steps are counted here, across the ends of epochs.
@@ -89,6 +90,15 @@ def train(config: TrainConfig, arguments: Sequence[str] | None = None) -> None:
         project_config=ProjectConfiguration(config.output_dir, logging_dir=str(Path(config.output_dir, "logs"))),
         kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
     )
+    with Connection(accelerator) as connection:
+        _train(config, arguments, accelerator, connection)
+
+
+def _train(
+    config: TrainConfig, arguments: Sequence[str] | None, accelerator: Accelerator, connection: Connection
+) -> None:
+    """`train`, from the settings on, with the processes connected."""
+    given = config
     check_sharding(accelerator)
     set_seed(config.seed)
     checkpoint = decided_by_main(accelerator, lambda: find_checkpoint(config))
@@ -119,6 +129,7 @@ def train(config: TrainConfig, arguments: Sequence[str] | None = None) -> None:
         eps=config.adam_epsilon, weight_decay=config.adam_weight_decay, fused=True,
     )  # fmt: skip
     network, optimizer = accelerator.prepare(network, optimizer)
+    connection.serves(network)
     weights = list(accelerator.unwrap_model(network).parameters())
     ema = WeightAverage(weights, decay=config.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
     accelerator.register_for_checkpointing(ema)
@@ -234,12 +245,14 @@ def train(config: TrainConfig, arguments: Sequence[str] | None = None) -> None:
                     command = training_command(given, arguments, processes, resume=True)
                     print(f"Stopping after step {step}. Go on by:\n    {command}", flush=True)
                 save_checkpoint(config, accelerator, progress_record())
+                connection.end()
                 accelerator.end_training()
                 raise Interrupted(f"Stopped after step {step}; checkpoint-{step} is saved.")
             if saves:
                 validate_and_save()
     progress.close()
     is_main = accelerator.is_main_process
+    connection.end()  # nobody waits while the main process publishes
     accelerator.end_training()
     if is_main:
         publish_model(final=True)

@@ -1,5 +1,6 @@
 """The scripts in `train/` import each other by bare names, as they do when one of them is run; tests do the same."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -28,3 +29,17 @@ def train_digits() -> ImageData:
 @pytest.fixture(scope="session")
 def test_digits() -> ImageData:
     return _enlarged("test")
+
+
+@pytest.fixture(scope="session")
+def victims():
+    """The file of processes to kill, by a name that a forked process finds too."""
+    here = Path(__file__).parent
+    paths = [str(here), str(here.parents[1] / "train"), os.environ["PYTHONPATH"]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(paths))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.syspath_prepend(paths[0])
+        import victims
+
+        yield victims

@@ -6,10 +6,10 @@ import resource
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 
 import pytest
 import torch
@@ -19,6 +19,8 @@ from config import TrainConfig
 from safetensors.torch import load_file
 
 import train as training
+from tests.processes import run as run_command
+from tests.processes import started
 
 SMALL = {
     "dataset_name": "digits",
@@ -37,6 +39,7 @@ SMALL = {
     "checkpoints_total_limit": 3,
     "report_to": "none",
 }
+CAPTURED = {"stdout": PIPE, "stderr": PIPE, "text": True}
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
 
@@ -68,20 +71,6 @@ def wait_for(condition, process=None, seconds=120):
 
 
 @pytest.fixture(scope="module")
-def victims():
-    """The file of processes to kill, by a name that a forked process finds too."""
-    folder = str(Path(__file__).parent)
-    paths = [folder, str(Path(training.__file__).parent), os.environ["PYTHONPATH"]]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(paths))
-        patch.setenv("OMP_NUM_THREADS", "1")
-        patch.syspath_prepend(folder)
-        import victims
-
-        yield victims
-
-
-@pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A run that nothing stopped."""
     return run(tmp_path_factory.mktemp("whole") / "run")
@@ -99,8 +88,8 @@ def whole(tmp_path_factory):
 )
 def test_killed_run_goes_on_to_the_same_weights(tmp_path, whole, victims, death):
     output = tmp_path / "run"
-    victim = victims.start(victims.train, settings(output), death)
-    victim.join(120)
+    with victims.started(victims.train, settings(output), death) as victim:
+        victim.join()
     assert victim.exitcode == -signal.SIGKILL
     assert not (output / "training.json").exists()
     resume(output)
@@ -173,8 +162,8 @@ def test_checkpoint_written_again_never_leaves_its_place_empty(tmp_path, whole, 
     """Killed between the two renames, with a limit of one checkpoint."""
     output = Path(shutil.copytree(whole, tmp_path / "run"))
     config = settings(output, resume_from_checkpoint="checkpoint-8", checkpoints_total_limit=1)
-    victim = victims.start(victims.train, config, ("os.rename", "checkpoint.partial", 0))
-    victim.join(120)
+    with victims.started(victims.train, config, ("os.rename", "checkpoint.partial", 0)) as victim:
+        victim.join()
     assert victim.exitcode == -signal.SIGKILL
     there = {path.name: damage(path) for path in checkpoints(output)}
     assert there["checkpoint-8"] is None
@@ -200,7 +189,7 @@ class SmallDisk:
     def __init__(self, folder):
         self.folder, self.ballast = folder, folder / "ballast"
         mount = ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(folder)]
-        self.mounted = bool(shutil.which("mount")) and subprocess.run(mount, capture_output=True).returncode == 0
+        self.mounted = bool(shutil.which("mount")) and run_command(mount).returncode == 0
         self.limit = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def fill(self, left):
@@ -218,7 +207,7 @@ class SmallDisk:
     def close(self):
         self.free()
         if self.mounted:
-            subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
+            assert run_command(["umount", "--lazy", str(self.folder)]).returncode == 0
 
 
 @pytest.fixture
@@ -265,13 +254,11 @@ def script(output, *flags):
 @pytest.mark.slow
 def test_sigterm_saves_and_says_how_to_go_on(tmp_path, whole, repo_root):
     output = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, *script(output)], cwd=repo_root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
-    )  # fmt: skip
-    wait_for(lambda: (output / "checkpoint-2").exists(), process)
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=120)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    with started([sys.executable, *script(output)], cwd=repo_root, env=environment, **CAPTURED) as process:
+        wait_for(lambda: (output / "checkpoint-2").exists(), process)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate()
     assert process.returncode == 75, err[-3000:]
     stopped = checkpoints(output)[-1]
     assert damage(stopped) is None
@@ -285,13 +272,13 @@ def test_sigterm_saves_and_says_how_to_go_on(tmp_path, whole, repo_root):
 
 
 def test_second_signal_stops_at_once_and_an_echo_does_not(tmp_path, victims):
-    victim = victims.start(victims.take_a_long_step, tmp_path / "ready")
-    wait_for((tmp_path / "ready").exists)
-    for pause in (0.2, 2.2, 0):
-        os.kill(victim.pid, signal.SIGTERM)
-        time.sleep(pause)
-        assert victim.is_alive() or pause == 0
-    victim.join(5)
+    with victims.started(victims.take_a_long_step, tmp_path / "ready") as victim:
+        wait_for((tmp_path / "ready").exists)
+        for pause in (0.2, 2.2, 0):
+            os.kill(victim.pid, signal.SIGTERM)
+            time.sleep(pause)
+            assert victim.is_alive() or pause == 0
+        victim.join()
     assert victim.exitcode == -signal.SIGTERM
 
 
@@ -300,13 +287,12 @@ def test_launcher_that_is_killed_stops_its_workers_in_good_order(tmp_path, whole
     """accelerate's launcher of one process passes no signal on."""
     output = tmp_path / "run"
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1"]
-    process = subprocess.Popen(
-        [*launcher, *script(output, "--max_train_steps", "100000")],
-        cwd=repo_root, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    wait_for(lambda: (output / "checkpoint-2").exists(), process)
-    process.kill()
-    process.communicate(timeout=120)  # until the worker closes its end of the pipe
+    command = [*launcher, *script(output, "--max_train_steps", "100000")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with started(command, cwd=repo_root, env=environment, stdout=DEVNULL, stderr=PIPE) as process:
+        wait_for(lambda: (output / "checkpoint-2").exists(), process)
+        process.kill()
+        process.communicate()  # until the worker closes its end of the pipe
     stopped = checkpoints(output)[-1]
     assert damage(stopped) is None
     assert json.loads((stopped / "progress.json").read_text())["step"] < 100000
@@ -317,14 +303,12 @@ def test_sigterm_to_a_launcher_of_two_processes(tmp_path, repo_root):
     """torch's launcher passes the signal on and ends with 1 whatever its workers say; both stop after the same step."""
     output = tmp_path / "run"
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    process = subprocess.Popen(
-        [*launcher, *script(output, "--max_train_steps", "100000")],
-        cwd=repo_root, env=os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    wait_for(lambda: (output / "checkpoint-2").exists(), process)
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=120)
+    command = [*launcher, *script(output, "--max_train_steps", "100000")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    with started(command, cwd=repo_root, env=environment, **CAPTURED) as process:
+        wait_for(lambda: (output / "checkpoint-2").exists(), process)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate()
     assert process.returncode != 0
     assert "accelerate launch --num_processes 2 train/train.py" in out
     stopped = checkpoints(output)[-1]

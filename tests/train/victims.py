@@ -1,29 +1,61 @@
-"""Training in a process of its own that can be killed; a server with the imports behind it forks it in no time."""
+"""Training in processes of their own that can be killed; a server with the imports behind it forks them in no time."""
 
+import contextlib
+import faulthandler
+import importlib
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
+from accelerate.state import PartialState
 from config import TrainConfig
 from interruption import Interrupted, StopRequest
+from sharded import shard
 
 import train as training
 
+# What a run imports while it runs, which takes longer than all that it does here.
+for name in ("sklearn.datasets", "torch._dynamo", "torch.distributed.fsdp", "torch.utils.tensorboard"):
+    importlib.import_module(name)
 
-def start(target: Callable[..., None], *arguments: object) -> BaseProcess:
-    """Starts `target(*arguments)`, a function of this file, in a new process."""
+# Generous, as the limit of every process that a test starts.
+SECONDS = 240
+# What ends a run of two processes, and the error that says so.
+WAYS = {"done": None, "stopped": Interrupted, "failed": FloatingPointError}
+
+
+@contextlib.contextmanager
+def started(
+    target: Callable[..., None], *arguments: object, seconds: float = SECONDS, **named: object
+) -> Iterator[BaseProcess]:
+    """`target(*arguments, **named)`, a function of this file, in a new process; at the end of the block it is gone.
+
+    After `seconds` it prints its stacks and ends with 1, also where it waits for Python's lock.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    process = context.Process(target=target, args=arguments)
+    process = context.Process(target=limited, args=(seconds, target, *arguments), kwargs=named)
     process.start()
-    return process
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()
+
+
+def limited(seconds: float, target: Callable[..., None], *arguments: object, **named: object) -> None:
+    """Calls `target(*arguments, **named)` and ends the process if that takes longer."""
+    faulthandler.dump_traceback_later(seconds, exit=True)
+    target(*arguments, **named)
 
 
 def kill_at(event: str, path: str, seconds: float) -> None:
@@ -56,3 +88,97 @@ def take_a_long_step(ready: Path) -> None:
         while time.monotonic() < end:
             time.sleep(0.05)
         sys.exit(0 if stop.agreed() else 1)
+
+
+def train_two(config: TrainConfig, meeting_point: Path, **options: object) -> str:
+    """A run of two processes, as in `two`; what its main process wrote."""
+    with two(config, meeting_point, **options) as processes:
+        for process in processes:
+            process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    return Path(f"{meeting_point}-0.txt").read_text(encoding="utf-8")
+
+
+@contextlib.contextmanager
+def two(
+    config: TrainConfig, meeting_point: Path, *, seconds: float = SECONDS, **options: object
+) -> Iterator[list[BaseProcess]]:
+    """A run of two processes; at the end of the block both are gone.
+
+    Args:
+        config: settings of the run.
+        meeting_point: a file that is not there yet; beside it is written what the processes print.
+        seconds: limit of each process.
+        options: of `be_one_of_two`.
+    """
+    with contextlib.ExitStack() as stack:
+        arguments = (be_one_of_two, config, meeting_point)
+        yield [stack.enter_context(started(*arguments, rank, seconds=seconds, **options)) for rank in (0, 1)]
+
+
+def be_one_of_two(
+    config: TrainConfig,
+    meeting_point: Path,
+    rank: int,
+    *,
+    way: str = "done",
+    late: bool = False,
+    sharded: bool = False,
+) -> None:
+    """One of the two processes of a run; in the end it is connected to nobody.
+
+    Args:
+        config: settings of the run.
+        meeting_point: a file that both know.
+        rank: 0 or 1.
+        way: what ends the run, one of `WAYS`.
+        late: whether a thread of gloo is at work when the group is destroyed.
+        sharded: whether the network is divided by FSDP, whose parts hold the group for as long as they live.
+    """
+    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "localhost", "MASTER_PORT": 0}
+    os.environ |= {name: str(value) for name, value in names.items()} | {"ACCELERATE_USE_CPU": "true"}
+    torch.distributed.init_process_group("gloo", init_method=f"file://{meeting_point}", rank=rank, world_size=2)
+    group = weakref.ref(torch.distributed.group.WORLD)
+    if late:
+        delay_the_end(rank)
+    if sharded:
+        shard()
+    if way == "stopped" and rank == 0:
+        threading.Thread(target=ask_to_stop, daemon=True).start()
+    ended_by = None
+    with open(f"{meeting_point}-{rank}.txt", "w", encoding="utf-8") as file, contextlib.redirect_stdout(file):
+        try:
+            training.train(config)
+        except tuple(filter(None, WAYS.values())) as error:
+            ended_by = error  # its traceback holds the run's own variables
+    assert type(ended_by) is (WAYS[way] or type(None)), ended_by
+    assert not torch.distributed.is_initialized(), "the process group is still there"
+    assert sharded or group() is None, "the process group has another owner"
+
+
+def ask_to_stop() -> None:
+    """Sends SIGTERM to this process as soon as the run takes it for a request."""
+    while getattr(signal.getsignal(signal.SIGTERM), "__func__", None) is not StopRequest._receive:
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def delay_the_end(rank: int) -> None:
+    """Just before the group is destroyed, a thread of gloo in process 1 begins to drop a tensor, for one second."""
+    destroy = PartialState.destroy_process_group
+
+    def destroy_with_a_late_thread(self: PartialState, group: object = None) -> None:
+        if torch.distributed.is_initialized():
+            tensor, dropping = torch.zeros(1), threading.Event()
+            if rank == 1:
+                # Called by whoever drops the tensor last, which is gloo: the other process comes later.
+                weakref.finalize(tensor, lambda: (dropping.set(), time.sleep(1)))
+                torch.distributed.all_reduce(tensor, async_op=True)
+                del tensor
+                assert dropping.wait(60)
+            else:
+                time.sleep(0.2)
+                torch.distributed.all_reduce(tensor)
+        destroy(self, group)
+
+    PartialState.destroy_process_group = destroy_with_a_late_thread
