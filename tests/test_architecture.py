@@ -6,7 +6,6 @@ bad snippet, so that a rule which cannot fail is noticed.
 
 import ast
 import re
-import subprocess
 import sys
 import tomllib
 from collections import Counter
@@ -16,6 +15,8 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+
+from tests.processes import run
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "ncsn_pipeline"
@@ -74,11 +75,7 @@ IMPORT_NAMES = {"pillow": "PIL", "scikit-learn": "sklearn", "pyyaml": "yaml", "t
 
 def product_files() -> list[Path]:
     """What is or would be committed; without git, everything that `.gitignore` does not name."""
-    git = subprocess.run(
-        ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        capture_output=True,
-        text=True,
-    )
+    git = run(["git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard", "-z"])
     if (ROOT / ".git").exists() and git.returncode == 0:
         found = [ROOT / name for name in git.stdout.split("\0") if name]
     else:

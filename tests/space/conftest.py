@@ -1,5 +1,6 @@
 """The real page in a real browser, shared by the tests of its tabs: one server, one browser, a new page a test."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from ncsn_pipeline import AnnealedLangevinScheduler, NCSNPipeline, ScoreUNet
+from tests.processes import started
 
 ARGUMENTS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -74,26 +76,20 @@ def server(model_folder, other_model_folder, tmp_path_factory, repo_root):
         "GRADIO_TEMP_DIR": str(home / "cache"),
         "OMP_NUM_THREADS": "1",
     }
-    log = (home / "log").open("w+")
-    server = subprocess.Popen(
-        [sys.executable, str(repo_root / "app.py")],
-        cwd=home,
-        env=os.environ | settings,
-        stdout=log,
-        stderr=subprocess.STDOUT,
+    command, environment, url = (
+        [sys.executable, repo_root / "app.py"],
+        os.environ | settings,
+        f"http://127.0.0.1:{port}/",
     )
-    url = f"http://127.0.0.1:{port}/"
-    try:
+    with (
+        (home / "log").open("w+") as log,
+        started(command, seconds=None, cwd=home, env=environment, stdout=log, stderr=log) as server,
+    ):
         wait_until_answered(url, server, home / "log")
         yield Server(url, server)
-    finally:
         server.send_signal(signal.SIGINT)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):  # in the middle of a run
             server.wait(15)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-        log.close()
     assert "Traceback" not in (home / "log").read_text(), (home / "log").read_text()
 
 

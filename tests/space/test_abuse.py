@@ -4,7 +4,6 @@ import io
 import json
 import math
 import struct
-import subprocess
 import threading
 import time
 import zlib
@@ -12,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
+import psutil
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -48,8 +48,7 @@ def client(address):
 
 def memory(server):
     """Resident memory of the server, in MB."""
-    pid = str(server.process.pid)
-    return int(subprocess.run(["ps", "-o", "rss=", "-p", pid], capture_output=True, text=True, check=True).stdout) / 1e3
+    return psutil.Process(server.process.pid).memory_info().rss / 1e6
 
 
 def short_run(client, **changed):
