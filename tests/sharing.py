@@ -6,16 +6,16 @@ groups nothing; and it gives the test that ended a worker to the next one, or wa
 
 from xdist.scheduler import LoadScopeScheduling
 
-# These share a server and a browser.
-PAGE = "tests/space/"
-# Files that take long, in the order in which they start; the others follow.
-LONG = (PAGE, "tests/hub/", "tests/train/", "tests/pipelines/", "tests/lecture/")
+# Folders whose files share what is slow to start: the page's server and a browser, the Hub's clients.
+WHOLE = ("tests/space/", "tests/hub/")
+# What takes long, in the order in which it starts; the others follow.
+LONG = (*WHOLE, "tests/train/", "tests/lecture/", "tests/pipelines/")
 
 
 def group_of(nodeid: str) -> str:
-    """What stays together on one worker: a file, and all files of the page."""
+    """What stays together on one worker: a file, or all files of a folder."""
     name = nodeid.partition("::")[0]
-    return PAGE if name.startswith(PAGE) else name
+    return next((folder for folder in WHOLE if name.startswith(folder)), name)
 
 
 def place_of(nodeid: str) -> int:
