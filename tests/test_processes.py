@@ -77,6 +77,8 @@ STARTERS = {
 def starts(source):
     """Lines that start a process, or import what does."""
     found = []
+    if not any(name.rpartition(".")[2] in source for name in STARTERS):
+        return found
     for node in ast.walk(ast.parse(source)):
         names = [ast.unparse(node.func)] if isinstance(node, ast.Call) else []
         if isinstance(node, ast.ImportFrom):
