@@ -27,31 +27,31 @@ class Client:
 
     def __init__(self, environment: dict[str, str], folder: Path, *, package: bool) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-        self.command = [sys.executable, *([] if package else ["-I"]), Path(__file__).resolve()]
-        self.command += [] if package else [ABSENT]
-        self.log = folder / f"client-{'installed' if package else 'bare'}.log"
-        self.options = {"env": kept | environment, "cwd": folder, "stdin": PIPE, "stdout": PIPE, "text": True}
-        self.running = contextlib.ExitStack()
-        self.process = None
+        self._command = [sys.executable, *([] if package else ["-I"]), Path(__file__).resolve()]
+        self._command += [] if package else [ABSENT]
+        self._log = folder / f"client-{'installed' if package else 'bare'}.log"
+        self._options = {"env": kept | environment, "cwd": folder, "stdin": PIPE, "stdout": PIPE, "text": True}
+        self._running = contextlib.ExitStack()
+        self._process = None
 
     def __enter__(self) -> "Client":
         return self
 
     def __exit__(self, *exception: object) -> None:
         """Ends the process."""
-        self.process = None
-        self.running.close()
+        self._process = None
+        self._running.close()
 
     def __getattr__(self, name):
         return lambda **arguments: self.several([{"do": name, **arguments}])[0]
 
-    def start(self) -> None:
+    def _start(self) -> None:
         """Starts the process, also in the place of one that has gone."""
         from tests.processes import started  # the process itself cannot import it where it has no package
 
-        self.running.close()
-        errors = self.running.enter_context(self.log.open("a"))
-        self.process = self.running.enter_context(started(self.command, seconds=None, stderr=errors, **self.options))
+        self._running.close()
+        errors = self._running.enter_context(self._log.open("a"))
+        self._process = self._running.enter_context(started(self._command, seconds=None, stderr=errors, **self._options))
 
     def several(self, requests: list[dict], together: bool = False) -> list[dict]:
         """Answers in order; `together` asks for all at the same time.
@@ -62,17 +62,17 @@ class Client:
         """
         from tests.processes import SECONDS, Ended, time_limit
 
-        if self.process is None or self.process.poll() is not None:
-            self.start()
+        if self._process is None or self._process.poll() is not None:
+            self._start()
         try:
-            with time_limit(self.process.mark, SECONDS):
-                self.process.stdin.write(json.dumps({"together": together, "requests": requests}) + "\n")
-                self.process.stdin.flush()
-                line = self.process.stdout.readline()
+            with time_limit(self._process.mark, SECONDS):
+                self._process.stdin.write(json.dumps({"together": together, "requests": requests}) + "\n")
+                self._process.stdin.flush()
+                line = self._process.stdout.readline()
         except Ended as ended:
-            raise Ended(f"no answer to {requests}: {ended}\n{self.log.read_text()[-9000:]}") from None
+            raise Ended(f"no answer to {requests}: {ended}\n{self._log.read_text()[-9000:]}") from None
         if not line:
-            raise RuntimeError(f"the client has gone:\n{self.log.read_text()[-4000:]}")
+            raise RuntimeError(f"the client has gone:\n{self._log.read_text()[-4000:]}")
         return json.loads(line)
 
 
