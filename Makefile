@@ -5,7 +5,7 @@
 # make clean     remove what these commands made
 #
 # Variables: PYTHON (3.11 or newer) makes the environment, VENV is where it lives,
-# PYTEST_ARGS goes to pytest: make test PYTEST_ARGS='-m "not slow"'.  Files of tests are shared out over the cores.
+# PYTEST_ARGS goes to pytest: make test PYTEST_ARGS='-m "not slow and not check"'.  Files of tests are shared out over the cores.
 
 PYTHON ?= python3
 VENV ?= .venv

@@ -3,7 +3,6 @@
 import os
 import random
 import shutil
-import uuid
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,7 +21,12 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from tests.processes import MARK, end_marked  # noqa: E402
+from tests.processes import MARK, end_marked, new_mark  # noqa: E402
+from tests.sharing import GroupScheduling, place_of  # noqa: E402
+
+# Whatever this process and its workers start inherits it, and ends with them; also what a worker leaves that died.
+RUN = new_mark()
+os.environ[MARK] = f"{os.environ.get(MARK, '')} {RUN}".strip()
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
@@ -34,16 +38,19 @@ def find_browser() -> str | None:
     return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
-# These share a server and a browser: with `pytest -n`, they stay together.
-PAGE = "tests/space/"
-
-
 def pytest_collection_modifyitems(items):
-    """The architecture first: a broken rule is reported before anything takes long.  Files stay whole under xdist."""
-    items.sort(key=lambda item: item.path.name != "test_architecture.py")
-    for item in items:
-        name = item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(PAGE if name.startswith(PAGE) else name))
+    """In the order of :func:`place_of`; the sort is stable, so that files stay whole."""
+    items.sort(key=lambda item: place_of(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """`--dist loadgroup` is ours."""
+    return GroupScheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
+
+
+def pytest_unconfigure():
+    end_marked(RUN)
 
 
 def pytest_addoption(parser):
@@ -111,15 +118,6 @@ def shift_seeds(monkeypatch, number, seeds):
     monkeypatch.setattr(torch, "Generator", ShiftedGenerator)
     monkeypatch.setattr(torch, "manual_seed", lambda seed: manual_seed(shifted(seed)))
     monkeypatch.setattr(np.random, "default_rng", shifted_rng)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def nothing_is_left_running():
-    """Whatever the tests of this process started has ended with them."""
-    mark = uuid.uuid4().hex
-    os.environ[MARK] = mark
-    yield
-    end_marked(mark)
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,10 @@ import contextlib
 import io
 import json
 import os
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from subprocess import PIPE
 
 ABSENT = "--without-package"
 
@@ -27,37 +27,55 @@ class Client:
 
     def __init__(self, environment: dict[str, str], folder: Path, *, package: bool) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-        command = [sys.executable, *([] if package else ["-I"]), str(Path(__file__).resolve())]
-        self.errors = (folder / f"client-{'installed' if package else 'bare'}.log").open("w+")
-        self.process = subprocess.Popen(
-            command + ([] if package else [ABSENT]),
-            env=kept | environment,
-            cwd=folder,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            text=True,
-        )
+        self._command = [sys.executable, *([] if package else ["-I"]), Path(__file__).resolve()]
+        self._command += [] if package else [ABSENT]
+        self._log = folder / f"client-{'installed' if package else 'bare'}.log"
+        self._options = {"env": kept | environment, "cwd": folder, "stdin": PIPE, "stdout": PIPE, "text": True}
+        self._running = contextlib.ExitStack()
+        self._process = None
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Ends the process."""
+        self._process = None
+        self._running.close()
 
     def __getattr__(self, name):
         return lambda **arguments: self.several([{"do": name, **arguments}])[0]
 
-    def several(self, requests: list[dict], together: bool = False) -> list[dict]:
-        """Answers in order; `together` asks for all at the same time."""
-        self.process.stdin.write(json.dumps({"together": together, "requests": requests}) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            self.errors.seek(0)
-            raise RuntimeError(f"the client has gone:\n{self.errors.read()[-4000:]}")
-        return json.loads(line)
+    def _start(self) -> None:
+        """Starts the process, also in the place of one that has gone."""
+        from tests.processes import started  # the process itself cannot import it where it has no package
 
-    def close(self) -> None:
-        """Ends the process."""
-        self.process.stdin.close()
-        self.process.wait(20)
-        self.process.stdout.close()
-        self.errors.close()
+        self._running.close()
+        errors = self._running.enter_context(self._log.open("a"))
+        self._process = self._running.enter_context(
+            started(self._command, seconds=None, stderr=errors, **self._options)
+        )
+
+    def several(self, requests: list[dict], together: bool = False) -> list[dict]:
+        """Answers in order; `together` asks for all at the same time.
+
+        Raises:
+            RuntimeError: if the process has gone.
+            Ended: if it gave no answer in time, with its stacks.
+        """
+        from tests.processes import SECONDS, Ended, time_limit
+
+        if self._process is None or self._process.poll() is not None:
+            self._start()
+        try:
+            with time_limit(self._process.mark, SECONDS):
+                self._process.stdin.write(json.dumps({"together": together, "requests": requests}) + "\n")
+                self._process.stdin.flush()
+                line = self._process.stdout.readline()
+        except Ended as ended:
+            raise Ended(f"no answer to {requests}: {ended}\n{self._log.read_text()[-9000:]}") from None
+        if not line:
+            raise RuntimeError(f"the client has gone:\n{self._log.read_text()[-4000:]}")
+        return json.loads(line)
 
 
 # What the process can do
@@ -98,13 +116,9 @@ def command(arguments):
 
 def start_push(folder, repo_id, **options):
     """The push in a process of its own, to be killed; its number."""
-    number = os.fork()
-    if number == 0:
-        try:
-            push(folder, repo_id, **options)
-        finally:
-            os._exit(0)
-    return number
+    from tests.processes import forked
+
+    return forked(lambda: push(folder, repo_id, **options))
 
 
 def end(number):

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import subprocess
 import sys
 
 import pytest
@@ -14,6 +13,7 @@ from ncsn_pipeline import NCSNPipeline, geometric_ladder
 from ncsn_pipeline.convert import convert_checkpoint
 from ncsn_pipeline.convert.__main__ import main
 from ncsn_pipeline.convert.matching import noise_levels
+from tests.processes import run
 
 NAMES = ["ncsn_28", "ncsnv2_28", "ncsnv2_32", "ncsnv2_deeper_64", "ncsnv2_deepest_64"]
 
@@ -176,12 +176,7 @@ def test_an_empty_folder_is_filled_and_missing_parents_are_made(checkpoints, pla
 
 
 def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "ncsn_pipeline.convert", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return run([sys.executable, "-m", "ncsn_pipeline.convert", *arguments])
 
 
 def test_the_command_converts_and_says_what_it_wrote(checkpoints, place):

@@ -2,11 +2,11 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 from tests.hub_server import READER, client_environment, running_hub
+from tests.processes import run
 
 from .numbered import write_parquet
 
@@ -41,14 +41,8 @@ def test_names_on_the_hub(tmp_path):
     folder = write_parquet(tmp_path / "pictures", 60, files=2)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     with running_hub() as hub:
-        process = subprocess.run(
-            [sys.executable, "-c", CLIENT, folder],
-            env=kept | client_environment(hub.url, tmp_path / "home", READER),
-            cwd=Path(__file__).parents[2],
-            capture_output=True,
-            text=True,
-            timeout=180,
-        )
+        environment = kept | client_environment(hub.url, tmp_path / "home", READER)
+        process = run([sys.executable, "-c", CLIENT, folder], env=environment, cwd=Path(__file__).parents[2])
     assert process.returncode == 0, process.stderr[-3000:]
     answers = json.loads(process.stdout.splitlines()[-1])
     assert answers["loaded"] == list(range(60))

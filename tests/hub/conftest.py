@@ -28,9 +28,8 @@ def without_faults(request):
 
 
 def _client(hub, folder, **options):
-    client = Client(client_environment(hub.url, folder / "home", options.pop("token", None)), folder, **options)
-    yield client
-    client.close()
+    with Client(client_environment(hub.url, folder / "home", options.pop("token", None)), folder, **options) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,13 @@
 import json
 import os
 import shlex
-import subprocess
 import sys
 
 import pytest
 
 from ncsn_pipeline import push_command, push_folder
 from tests.hub_server import READER, STRANGER, WRITER, client_environment
+from tests.processes import run
 
 OURS = {
     ".gitattributes",
@@ -168,8 +168,6 @@ def test_the_command(installed, hub, folder):
     line = err.strip().splitlines()[-1].strip()
     assert line == f"python -m ncsn_pipeline.hub push {folder} user/late --private --revision later"
     environment = os.environ | client_environment(hub.url, folder / "home", WRITER)
-    run = subprocess.run(
-        [sys.executable, *shlex.split(line)[1:]], env=environment, capture_output=True, text=True, timeout=120
-    )
-    assert run.returncode == 0, run.stderr
+    done = run([sys.executable, *shlex.split(line)[1:]], env=environment)
+    assert done.returncode == 0, done.stderr
     assert set(hub.repository("user/late").at("later").files) == OURS

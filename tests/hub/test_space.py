@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import socket
-import subprocess
 import sys
 import time
 import urllib.request
@@ -16,6 +15,7 @@ from PIL import Image
 
 from ncsn_pipeline import push_space
 from ncsn_pipeline.hub.contents import space_files
+from tests.processes import started
 
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 PARTS = ("playground/main.js", "generate/trajectory.html", "repair/examples/digit_0.png", "tour/shipped/lecture.json")
@@ -47,16 +47,12 @@ def test_it_starts_from_what_was_pushed(installed, hub, repo_root, tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {"GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1", "HF_HUB_OFFLINE": "1"}
     with (tmp_path / "log").open("w+") as log:
-        page = subprocess.Popen([sys.executable, "app.py"], cwd=copy, env=environment, stdout=log, stderr=log)
-        try:
+        with started([sys.executable, "app.py"], cwd=copy, env=environment, stdout=log, stderr=log) as page:
             address = f"http://127.0.0.1:{port}/"
-            assert status(address, page, 120) == 200, log.seek(0) or log.read()
+            assert status(address, page, 200) == 200, log.seek(0) or log.read()
             client = Client(address, verbose=False, download_files=str(tmp_path / "downloads"))
             samples, *_ = client.predict(num_images=2, num_levels=3, api_name="/generate")
             assert Image.open(samples).width > 56
-        finally:
-            page.kill()
-            page.wait()
 
 
 def status(url, process, seconds):

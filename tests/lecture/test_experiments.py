@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import subprocess
 import sys
 from dataclasses import fields, replace
 
@@ -16,6 +15,7 @@ from ncsn_pipeline.lecture import EXPERIMENTS
 from ncsn_pipeline.lecture.__main__ import main
 from ncsn_pipeline.lecture.experiment import Check, Params, Result
 from ncsn_pipeline.lecture.running import parameters
+from tests.processes import run
 
 NAMES = list(EXPERIMENTS)
 
@@ -123,7 +123,7 @@ def test_the_command_runs_one_experiment(capsys, tmp_path):
 def test_the_command_runs_several_at_a_time(tmp_path):
     command = [sys.executable, "-m", "ncsn_pipeline.lecture", "all", "--quick", "--only", "mixing", "langevin"]
     files = ["--json", tmp_path / "all.json", "--figures", tmp_path]
-    done = subprocess.run([*command, "--jobs", "2", *files], capture_output=True, text=True)
+    done = run([*command, "--jobs", "2", *files])
     assert done.returncode == 0, done.stderr
     assert "2 of 2 claims hold" in done.stdout
     numbers = json.loads((tmp_path / "all.json").read_text())

@@ -296,7 +296,7 @@ def test_gradients_are_those_of_finite_differences(kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ncsn_28", "ncsnv2_28"])
+@pytest.mark.parametrize("name", [pytest.param("ncsn_28", marks=pytest.mark.check), "ncsnv2_28"])
 @torch.no_grad()
 def test_compiled_scores_are_the_authors(name):
     """In one graph."""

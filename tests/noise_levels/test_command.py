@@ -1,7 +1,6 @@
 """`python -m ncsn_pipeline.noise_levels` on the built-in digits: as a user runs it, and in this process."""
 
 import json
-import subprocess
 import sys
 
 import pytest
@@ -10,12 +9,11 @@ import torch
 from ncsn_pipeline.data import load_images
 from ncsn_pipeline.noise_levels import suggest_noise_levels
 from ncsn_pipeline.noise_levels.__main__ import main
+from tests.processes import run
 
 
 def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "ncsn_pipeline.noise_levels", *arguments], capture_output=True, text=True, timeout=300
-    )
+    return run([sys.executable, "-m", "ncsn_pipeline.noise_levels", *arguments])
 
 
 def test_table_is_that_of_the_function():

@@ -142,6 +142,7 @@ def test_what_is_no_ddpm_of_images_is_refused(source, arguments, message):
         NCSNPipeline.from_ddpm(source(), **arguments)
 
 
+@pytest.mark.check
 @pytest.mark.slow
 def test_a_ddpm_of_digits_gives_digits_by_annealed_langevin_as_by_its_own_ddim():
     """Quickly trained; `benchmarks/ddpm.py` does it properly, and all of them come close to real images."""

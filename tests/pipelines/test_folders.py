@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -21,6 +20,7 @@ from diffusers import (
 import ncsn_pipeline
 from ncsn_pipeline import ConsistentAnnealedScheduler, NCSNPipeline, ScoreUNet
 from ncsn_pipeline.pipelines.pipeline_ncsn import FOLDER_FORMAT, VERSION
+from tests.processes import run
 
 
 def seeded(seed=0):
@@ -98,10 +98,8 @@ def written(tmp_path_factory):
         folders[origin] = root / origin.__name__
         origin(root / origin.__name__ / "source").save_pretrained(root / origin.__name__ / "first")
     environment = {**os.environ, "HF_HOME": str(root / "cache"), "HF_MODULES_CACHE": str(root / "modules")}
-    subprocess.run(
-        [sys.executable, "-I", "-c", WITHOUT_THE_PACKAGE, *map(str, folders.values())],
-        env=environment, check=True, cwd=root,
-    )  # fmt: skip
+    done = run([sys.executable, "-I", "-c", WITHOUT_THE_PACKAGE, *folders.values()], env=environment, cwd=root)
+    assert done.returncode == 0, done.stderr
     return folders
 
 

@@ -1,5 +1,6 @@
 """The real page in a real browser, shared by the tests of its tabs: one server, one browser, a new page a test."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from ncsn_pipeline import AnnealedLangevinScheduler, NCSNPipeline, ScoreUNet
 from ncsn_pipeline.space.playground.tab import SCRIPTS, read_scripts
+from tests.processes import started
 
 ARGUMENTS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -75,26 +77,20 @@ def server(model_folder, other_model_folder, tmp_path_factory, repo_root):
         "GRADIO_TEMP_DIR": str(home / "cache"),
         "OMP_NUM_THREADS": "1",
     }
-    log = (home / "log").open("w+")
-    server = subprocess.Popen(
-        [sys.executable, str(repo_root / "app.py")],
-        cwd=home,
-        env=os.environ | settings,
-        stdout=log,
-        stderr=subprocess.STDOUT,
+    command, environment, url = (
+        [sys.executable, repo_root / "app.py"],
+        os.environ | settings,
+        f"http://127.0.0.1:{port}/",
     )
-    url = f"http://127.0.0.1:{port}/"
-    try:
+    with (
+        (home / "log").open("w+") as log,
+        started(command, seconds=None, cwd=home, env=environment, stdout=log, stderr=log) as server,
+    ):
         wait_until_answered(url, server, home / "log")
         yield Server(url, server)
-    finally:
         server.send_signal(signal.SIGINT)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):  # in the middle of a run
             server.wait(15)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-        log.close()
     assert "Traceback" not in (home / "log").read_text(), (home / "log").read_text()
 
 
@@ -142,43 +138,66 @@ SAY_BOTH = f"""if (window === top) {{
 }}"""
 
 
-class Complaints(list):
-    """Errors in a page's console.
+class Window:
+    """A tab of the visitor's browser that goes from test to test: the browser keeps the compiled page in it.
 
+    `requested` and `complaints` are the addresses it asked for and the errors in its console, since it was opened.
     Not those between one address and the next: Gradio's client ends its streams when a page is left, and calls that an
     error ("AbortError", "Connection errored out") where an answer was still on its way.
     """
 
-    def __init__(self, page):
-        super().__init__()
-        self.page_is_left = False
-        page.add_init_script(SAY_BOTH)
-        page.on("console", self.hear)
-        page.on("pageerror", lambda error: self.append(str(error)))
+    def __init__(self, context):
+        self.page = context.new_page()
+        self.page.add_init_script(SAY_BOTH)
+        self.page.on("console", self.hear)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.requested.append(request.url))
+        self.page.set_default_timeout(1000 * SECONDS)
 
     def hear(self, message):
         if message.text in (LEFT, OPENED):
             self.page_is_left = message.text == LEFT
         elif message.type == "error" and not self.page_is_left:
-            self.append(message.text)
+            self.complaints.append(message.text)
+
+    def open(self, address, viewport, scheme):
+        self.requested, self.complaints, self.page_is_left = [], [], False
+        self.page.set_viewport_size(viewport)
+        self.page.emulate_media(color_scheme=scheme)
+        self.page.goto(address)
+        self.page.get_by_role("tab").first.wait_for()
+        return self.page
+
+    def leave(self):
+        """As if it had been closed: what the test began ends, and nothing that it kept is there for the next one."""
+        self.page.evaluate("sessionStorage.clear()")
+        self.page.goto("about:blank")
+
+
+@pytest.fixture(scope="session")
+def windows(visitor):
+    """The tabs that tests without a failure left behind."""
+    found = []
+    yield found
+    for window in found:
+        window.page.close()
 
 
 @pytest.fixture
-def page(visitor, address, viewport, scheme):
+def page(request, windows, visitor, address, viewport, scheme):
     """The open page; at the end, nothing was asked of other hosts and the console holds no error."""
-    page = visitor.new_page()
-    page.set_viewport_size(viewport)
-    page.emulate_media(color_scheme=scheme)
-    page.set_default_timeout(1000 * SECONDS)
-    requested, complaints = [], Complaints(page)
-    page.on("request", lambda request: requested.append(request.url))
-    page.goto(address)
-    page.get_by_role("tab").first.wait_for()
-    yield page
-    page.close()
-    hosts = {urlsplit(url).hostname for url in requested if not url.startswith(("data:", "blob:"))}
+    window = windows.pop() if windows else Window(visitor)
+    failures = request.session.testsfailed
+    yield window.open(address, viewport, scheme)
+    complaints, left = window.complaints, window.page_is_left
+    hosts = {urlsplit(url).hostname for url in window.requested if not url.startswith(("data:", "blob:"))}
+    if request.session.testsfailed > failures or complaints:
+        window.page.close()
+    else:
+        window.leave()
+        windows.append(window)
     assert hosts == {"127.0.0.1"}
-    assert complaints == [] and not complaints.page_is_left
+    assert complaints == [] and not left
 
 
 @pytest.fixture(scope="session")

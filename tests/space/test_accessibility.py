@@ -52,6 +52,7 @@ def complaints(page):
     ]
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious_in_any_tab(page, scheme):
     assert page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") == (scheme == "dark")
@@ -148,6 +149,7 @@ def test_the_canvas_says_where_the_cursor_is_and_what_is_there(page):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious_after_runs_refusals_and_with_everything_open(page, scheme):
+    assert page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") == (scheme == "dark")
     open_tab(page, "Generate")
     page.get_by_text("The same images in Python").click()
     page.locator("#generate").click()
@@ -174,4 +176,7 @@ def test_axe_finds_nothing_serious_after_runs_refusals_and_with_everything_open(
     for summary in page.locator(".tour-found summary, .tour-knobs summary").all():
         summary.click()
     found += complaints(page)
+    for name in ("About / API", "Playground"):
+        open_tab(page, name)
+        found += complaints(page)
     assert found == []

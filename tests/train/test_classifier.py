@@ -2,7 +2,6 @@
 
 import json
 import math
-import subprocess
 import sys
 
 import pytest
@@ -10,6 +9,8 @@ import torch
 from digit_classifier import DigitClassifier
 from image_features import DEFAULT_CLASSIFIER, DigitFeatures, extract_features, like_mnist, load_feature_network
 from train_classifier import accuracy, augment, batches, main, parse_args
+
+from tests.processes import run
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def test_batches_see_every_image_once_an_epoch(train_digits):
 def test_the_script_learns_and_writes_a_folder_that_loads(tmp_path, repo_root, train_digits, test_digits):
     command = [sys.executable, "train/train_classifier.py", "--dataset_name", "digits", "--output_dir", str(tmp_path)]
     command += ["--max_train_steps", "40", "--train_batch_size", "32", "--seed", "1"]
-    done = subprocess.run(command, cwd=repo_root, capture_output=True, text=True, timeout=300)
+    done = run(command, cwd=repo_root)
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "training.json").read_text())
     assert record["losses"][-1] < 0.5 * record["losses"][0]

@@ -47,9 +47,8 @@ def without_faults(hub):
 
 
 def started(hub, folder, **options):
-    client = Client(client_environment(hub.url, folder / "home", options.pop("token", None)), folder, **options)
-    yield client
-    client.close()
+    with Client(client_environment(hub.url, folder / "home", options.pop("token", None)), folder, **options) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -49,7 +48,7 @@ def launch(*flags, processes=1, root):
     launcher += ["--multi_gpu"] if processes > 1 else ["--cpu"]
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     script = [*launcher, "train/train.py", *map(str, flags)]
-    return subprocess.run(script, cwd=root, env=environment, capture_output=True, text=True, timeout=600)
+    return processes.run(script, cwd=root, env=environment)
 
 
 def same_weights(one, two):
