@@ -126,6 +126,18 @@ def test_a_run_ends_when_it_is_told_to_and_at_its_deadline():
     assert run.timed_out and not run.finished
 
 
+def test_the_errors_of_the_densest_and_the_emptiest_tenth_are_not_mixed_up():
+    """A score that is half of the true one: the relative error is 1/4; far from the data scores are long."""
+
+    class Halved(LearnRun):
+        def learned(self, x):
+            return self.settings.learned.density.noised(self.settings.sigma).score(x) / 2
+
+    errors = Halved(settings_of(data="ring", sigma=0.3), threading.Event(), 1).errors()
+    assert errors.relative == pytest.approx(0.25, rel=1e-5)
+    assert errors.lowest > 4 > 0.25 > errors.highest > 0
+
+
 def test_samples_are_drawn_by_the_learned_score():
     run = trained(data="gaussians", sigma=0.5, num_steps=300)
     drawn = run.draw()

@@ -8,6 +8,7 @@ import torch
 from PIL import Image, ImageSequence
 
 from ncsn_pipeline.space.pictures import STRIP_ROW, save_animation, save_strip
+from ncsn_pipeline.space.plots import deviation_figure
 from ncsn_pipeline.space.recording import MOST_FRAMES, MOST_VALUES, Recording
 
 
@@ -73,3 +74,20 @@ def test_the_animation_shows_every_step_and_stays_on_the_last(recording, tmp_pat
     assert len(durations) == len(recording.frames)
     assert durations[-1] > 10 * durations[0]
     assert animation.info["loop"] == 0
+
+
+def test_the_animation_has_x_on_the_left_and_its_denoised_estimate_on_the_right(tmp_path):
+    recording = Recording()
+    for evaluation in (1, 2):
+        recording.keep(evaluation, 1.0, np.full((1, 4, 4, 1), 0.2), np.full((1, 4, 4, 1), 0.8))
+    animation = Image.open(save_animation(recording, 1, tmp_path / "a.gif")).convert("L")
+    across = np.asarray(animation)[animation.height // 2]
+    assert across[len(across) // 5] == 51 and across[-len(across) // 5] == 204
+
+
+def test_the_dashed_line_is_the_deviation_in_equilibrium():
+    """sqrt(sigma² + s²), s the deviation of the last x."""
+    expected, found = deviation_figure([4.0, 1.0, 0.3], [9.0, 2.0, 0.4]).axes[0].lines
+    np.testing.assert_allclose(expected.get_ydata(), np.hypot([4, 1, 0.3], 0.4))
+    np.testing.assert_allclose(found.get_ydata(), [9, 2, 0.4])
+    np.testing.assert_allclose(expected.get_xdata(), [4, 1, 0.3])

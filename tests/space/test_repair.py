@@ -17,6 +17,7 @@ from playwright.sync_api import expect
 from ncsn_pipeline.space.grid import image_grid
 from ncsn_pipeline.space.guard import refuse_large_pictures
 from ncsn_pipeline.space.limits import BUDGET, SettingsError
+from ncsn_pipeline.space.repair.answers import RepairAnswers
 from ncsn_pipeline.space.repair.canvas import canvas_value, examples, fitted_picture, right_half
 from ncsn_pipeline.space.repair.controls import DEFAULTS
 from ncsn_pipeline.space.repair.limits import check_canvas, check_repair
@@ -158,6 +159,15 @@ def test_a_picture_of_sixteen_bits_keeps_its_greys(tmp_path):
     Image.fromarray(ramp).save(tmp_path / "deep.png")
     assert Image.open(tmp_path / "deep.png").mode.startswith("I")
     assert np.array_equal(fitted_picture(tmp_path / "deep.png", SHAPE)[..., 0], (ramp // 257).astype(np.uint8))
+
+
+def test_what_was_marked_is_tinted_in_the_picture_of_what_was_given():
+    image, mask = np.full((8, 8, 1), 200, np.uint8), right_half(SHAPE)
+    for task, tinted in (("inpaint", [129, 131, 229, 255]), ("edit", [200, 200, 200, 255])):
+        given = RepairAnswers._given(check(task=task), image, mask)
+        scale = given.width // 8
+        pixels = np.asarray(given)[scale // 2 :: scale, scale // 2 :: scale]
+        assert (pixels[:, :4] == [200, 200, 200, 255]).all() and (pixels[:, 4:] == tinted).all()
 
 
 def png_of(width, height):
@@ -345,6 +355,21 @@ def test_stop_in_a_slow_browser_and_a_refusal(page):
     button(page, "Paint").click()
     wait_for_status(page, "Nothing is marked", "repair-status")
     expect(button(page, "Paint")).to_be_enabled()
+
+
+@pytest.mark.browser
+def test_a_round_brush_marks_the_pixels_whose_middle_it_covers(page):
+    """Of 64; the brush of diameter d around the middle of a pixel, and the two buttons that mark a part."""
+    canvas, heard = page.locator("#repair-canvas canvas"), page.locator("#repair-canvas .heard")
+    for size, marked in ((1, 1), (2, 5), (3, 9), (4, 13), (5, 21)):
+        button(page, "Clear").click()
+        page.locator("#repair-canvas .size").fill(str(size))
+        canvas.press("Space")
+        expect(heard).to_contain_text(f"marked; {marked} of 64 marked")
+    for part, marked in (("half", 32), ("centre", 9)):
+        page.locator(f"#repair-canvas [data-do={part}]").click()
+        canvas.press("ArrowLeft")
+        expect(heard).to_contain_text(f"{marked} of 64 marked")
 
 
 @pytest.mark.browser
