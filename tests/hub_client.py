@@ -51,9 +51,8 @@ class Client:
 
         self._running.close()
         errors = self._running.enter_context(self._log.open("a"))
-        self._process = self._running.enter_context(
-            started(self._command, seconds=None, stderr=errors, **self._options)
-        )
+        process = started(self._command, seconds=None, stderr=errors, **self._options)
+        self._process = self._running.enter_context(process)
 
     def several(self, requests: list[dict], together: bool = False) -> list[dict]:
         """Answers in order; `together` asks for all at the same time.
