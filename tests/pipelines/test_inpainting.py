@@ -117,15 +117,15 @@ def painted_samples(pipeline, image, mask, number, **arguments):
 def test_resampling_brings_the_conditional_gaussian(scheduler):
     """Replacing alone has a bias that more levels do not mend; with R it goes away.
 
-    The mean's error is measured in conditional standard deviations, root mean square over the pixels, whose standard
-    error at 1,500 completions is 0.026; the bias left at R = 30 is below 0.1, that of R = 1 above 0.15.
+    The mean's error is measured in conditional standard deviations, root mean square over the pixels, with a standard
+    error of 0.026 at most at 1,500 completions.  It is proportional to how far the image is from the mean, so the image
+    is a given one: the error is about 0.13 at R = 20, 0.42 to 0.55 at R = 1.
     """
     number = 1500
     pipeline = gaussian(scheduler)
     covariance = pipeline.unet.covariance
-    image = (
-        0.5 + torch.linalg.cholesky(covariance + 1e-9 * torch.eye(16)) @ torch.randn(16, dtype=torch.float64)
-    ).float()
+    unit = 2 * math.sqrt(2) * torch.arange(1, 17, dtype=torch.float64).cos()
+    image = (0.5 + torch.linalg.cholesky(covariance + 1e-9 * torch.eye(16)) @ unit).float()
     mask = torch.zeros(1, 4, 4)
     mask[..., 2:] = 1
     painted = mask.flatten().bool()
@@ -138,12 +138,13 @@ def test_resampling_brings_the_conditional_gaussian(scheduler):
         of_mean = ((samples.mean(0) - mean) / conditional.diag().sqrt()).square().mean().sqrt()
         return of_mean.item(), ((samples.T.cov() - conditional).norm() / conditional.norm()).item()
 
-    standard_error = 1 / math.sqrt(number)
     (once, once_cov), (often, often_cov) = errors(resample_steps=1), errors(resample_steps=20)
-    assert once > 0.15
-    assert often < 0.1 + 3 * standard_error
+    assert once > 0.3
+    assert often < 0.2
     assert often < 0.5 * once
-    assert often_cov < 0.15 < 0.2 < once_cov
+    # A covariance of 1,500 completions is off by 0.05 to 0.08 by chance.
+    assert often_cov < 0.25
+    assert often_cov < once_cov
     if scheduler == "consistent":
         assert errors(resample_steps=1, num_inference_steps=200)[0] > 0.3
 

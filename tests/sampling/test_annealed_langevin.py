@@ -83,7 +83,7 @@ def exact_moments(scheduler, mean, std):
 
 @pytest.mark.parametrize("denoise", [True, False])
 def test_whole_chain_gives_the_mean_and_variance_of_a_gaussian(denoise):
-    n, mean, std = 100_000, 1.5, 0.7
+    n, mean, std = 50_000, 1.5, 0.7
     scheduler = AnnealedLangevinScheduler(20, sigma_min=0.05, sigma_max=10, steps_per_level=5, denoise=denoise)
     expected_mean, expected_variance = exact_moments(scheduler, mean, std)
     generator = torch.Generator().manual_seed(1)

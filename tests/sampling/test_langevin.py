@@ -134,7 +134,7 @@ def test_adjusted_chain_keeps_the_exact_variance_and_the_plain_chain_does_not(re
     """Both start in the exact density of the level and take twenty large steps."""
     variance = 1 + 0.5**2
     alpha = relative_step * variance
-    x = math.sqrt(variance) * torch.randn(100_000, 1, dtype=torch.float64, generator=seeded(1))
+    x = math.sqrt(variance) * torch.randn(50_000, 1, dtype=torch.float64, generator=seeded(1))
     adjusted = metropolis_adjusted_annealed_langevin(
         Gaussian(1.0), x, sigmas=[0.5], steps_per_level=20, step_size=alpha, generator=seeded()
     )
