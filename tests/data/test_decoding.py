@@ -90,13 +90,13 @@ def test_the_pixels_are_right(kind):
     pixels = decoded(content)
     assert pixels.dtype == np.uint8 and pixels.flags.c_contiguous and pixels.flags.writeable
     assert pixels.shape == (len(color), 4, 6)
-    rounding = 6 if kind == "lab" else 2  # JPEG rounds too
+    rounding = {"lab": 6, "cmyk jpeg": 2, "broken exif": 2}.get(kind, 0)  # what their formats round
     assert np.abs(pixels.astype(int) - np.reshape(color, (-1, 1, 1))).max() <= rounding
     assert decoded(content, channels=3).shape == (3, 4, 6)
     grey = decoded(content, channels=1)
     assert grey.shape == (1, 4, 6)
     luma = np.dot(color, (0.299, 0.587, 0.114)) if len(color) == 3 else color[0]
-    assert np.abs(grey.astype(int) - luma).max() <= rounding
+    assert np.abs(grey.astype(int) - luma).max() <= max(rounding, 1)
     assert decoded(content, resolution=3).shape == (len(color), 3, 3)
 
 
@@ -156,12 +156,12 @@ def test_pictures_stand_upright(kind, orientation):
 
 def test_a_large_jpeg_is_reduced_to_what_a_plain_resize_gives():
     rng = np.random.default_rng(0)
-    coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+    coarse = Image.fromarray(rng.integers(0, 256, (120, 160, 3), dtype=np.uint8))
     picture = coarse.resize((1600, 1200), Image.Resampling.BICUBIC)
     content = encoded(picture, "JPEG", quality=95)
-    plain = ImageOps.fit(Image.open(io.BytesIO(content)), (32, 32), Image.Resampling.LANCZOS)
-    difference = decoded(content, resolution=32).transpose(1, 2, 0).astype(int) - np.asarray(plain)
-    assert np.abs(difference).mean() < 1.5
+    plain = ImageOps.fit(Image.open(io.BytesIO(content)), (100, 100), Image.Resampling.LANCZOS)
+    difference = decoded(content, resolution=100).transpose(1, 2, 0).astype(int) - np.asarray(plain)
+    assert np.abs(difference).mean() < 1
 
 
 @pytest.mark.parametrize("turned", [False, True], ids=["wide", "tall"])

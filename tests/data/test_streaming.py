@@ -117,9 +117,9 @@ def test_a_test_split_is_what_is_held_out(tmp_path):
 
 
 def test_short_streams_keep_a_tenth_aside_and_copies_with_them(tmp_path):
-    source = write_parquet(tmp_path / "short", 30)
+    source = write_parquet(tmp_path / "short", 39)
     stream, held_out = stream_train_and_held_out(source)
-    assert (len(held_out), len(list(stream))) == (3, 27)
+    assert (len(held_out), len(list(stream))) == (3, 36)
     copies = {"image": [picture(1)] * 5 + [picture(2)] * 5}
     (tmp_path / "copies").mkdir()
     Dataset.from_dict(copies).cast_column("image", ImageFeature()).to_parquet(tmp_path / "copies" / "train.parquet")

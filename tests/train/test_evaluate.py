@@ -145,6 +145,7 @@ def test_real_images_have_the_reference_distance(real, train_digits):
 
 
 def test_distances_are_to_the_test_images_and_neighbours_among_the_training_images(real, train_digits, test_digits):
+    real = RealImages(train_digits, test_digits, real.network)
     labels = torch.arange(60) % 10
     images = noisy(test_digits.images[:60], 40)
     quality = evaluate_samples(images, labels, real)

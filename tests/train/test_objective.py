@@ -66,7 +66,7 @@ def test_single_sigma_is_denoising_at_that_sigma(network, images):
 
 
 def test_sliced_and_denoising_agree_in_expectation(network, images):
-    """Along one direction, over 60 draws, the gradients differ by less than 4 standard errors; so do the losses."""
+    """Along one direction, over 60 draws, the gradients differ by less than 5 standard errors; so do the losses."""
     images, steps = images.repeat(4, 1, 1, 1), 60
     parameters = list(network.parameters())
 
@@ -88,7 +88,7 @@ def test_sliced_and_denoising_agree_in_expectation(network, images):
     difference = denoising - sliced
     standard_error = difference.std(0) / math.sqrt(steps)
     expected = torch.tensor([0.5, 0.0])  # lambda / (2 sigma²) a dimension; the gradient of a constant
-    assert ((difference.mean(0) - expected).abs() <= 4 * standard_error).all()
+    assert ((difference.mean(0) - expected).abs() <= 5 * standard_error).all()
     assert denoising[:, 1].mean() > 10 * standard_error[1]  # the gradient is far larger than what is tolerated
 
 
@@ -190,7 +190,7 @@ def test_flips_are_mirror_images_of_every_other_picture():
     flipped = prepare_images(images, settings(), place, flip=True)
     is_flipped = (flipped == plain.flip(3)).flatten(1).all(1)
     assert (is_flipped | (flipped == plain).flatten(1).all(1)).all()
-    assert is_flipped.float().mean().item() == pytest.approx(0.5, abs=4 * 0.5 / math.sqrt(400))
+    assert is_flipped.float().mean().item() == pytest.approx(0.5, abs=5 * 0.5 / math.sqrt(400))
     again = prepare_images(images[100:150], settings(), draws(100, 50, 400), flip=True)
     assert torch.equal(again, flipped[100:150])
 
@@ -204,8 +204,8 @@ def test_dequantization_spreads_each_byte_over_its_own_interval(data_min):
     n = spread.numel()
     assert spread.min() > -1e-4
     assert spread.max() < 1 + 1e-4
-    assert spread.mean().item() == pytest.approx(0.5, abs=4 * math.sqrt(1 / 12 / n))
-    assert spread.var().item() == pytest.approx(1 / 12, abs=4 * math.sqrt(1 / 180 / n))
+    assert spread.mean().item() == pytest.approx(0.5, abs=5 * math.sqrt(1 / 12 / n))
+    assert spread.var().item() == pytest.approx(1 / 12, abs=5 * math.sqrt(1 / 180 / n))
 
 
 def test_what_is_measured_is_the_denoising_loss_whatever_is_minimised(network, images):

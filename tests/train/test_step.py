@@ -147,6 +147,15 @@ def by_hand(config, network):
     )  # fmt: skip
 
 
+def grid_of(config, folder):
+    """Four samples of a saved pipeline in a row, each from noise of its own, class after class."""
+    pipeline = NCSNPipeline.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    generators = [generator_for(config.seed, Purpose.SAMPLES, number) for number in range(4)]
+    images = pipeline(4, generator=generators, class_labels=[0, 1, 2, 3] if config.use_labels else None).images
+    return np.concatenate([np.asarray(image).squeeze() for image in images], axis=1).astype(int)
+
+
 @pytest.fixture(scope="module", params=RUNS)
 def both(request, tmp_path_factory):
     """The folder of a run, and the same by hand."""
@@ -158,8 +167,8 @@ def both(request, tmp_path_factory):
     start = [p.detach().clone() for p in network.parameters()]
     AcceleratorState._reset_state(reset_partial_state=True)
     training.train(config)
-    expected = by_hand(config, network)
-    return SimpleNamespace(config=config, output=folder / "run", start=start, expected=expected)
+    expected, grid = by_hand(config, network), grid_of(config, folder / "run")
+    return SimpleNamespace(config=config, output=folder / "run", start=start, expected=expected, grid=grid)
 
 
 def assert_moved_alike(both, found, expected):
@@ -208,16 +217,9 @@ def test_held_out_loss_is_that_of_the_saved_network_on_the_test_images(both):
 
 
 def test_grid_is_drawn_from_the_saved_pipeline(both):
-    """Each image from noise of its own, class after class."""
-    pipeline = NCSNPipeline.from_pretrained(both.output)
-    pipeline.set_progress_bar_config(disable=True)
-    generators = [generator_for(both.config.seed, Purpose.SAMPLES, number) for number in range(4)]
-    labels = [0, 1, 2, 3] if both.config.use_labels else None
-    images = pipeline(4, generator=generators, class_labels=labels).images
-    expected = np.concatenate([np.asarray(image).squeeze() for image in images], axis=1).astype(int)
     found = np.asarray(Image.open(Path(both.output, "samples", "step-0000004.png")).convert("L")).astype(int)
-    assert expected.std() > 20
-    assert np.abs(found - expected).max() <= 1
+    assert both.grid.std() > 20
+    assert np.abs(found - both.grid).max() <= 1
 
 
 @pytest.mark.parametrize("both", ["everything"], indirect=True)

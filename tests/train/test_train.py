@@ -144,6 +144,7 @@ def test_colour_folder_without_labels_and_a_start_from_trained_weights(tmp_path)
     images = load_train_and_held_out(colour["train_data_dir"], resolution=9)[0].float_images(-1, 1)
     assert pipeline.unet.config.sigma_max == pytest.approx(torch.pdist(images.flatten(1)).max().item(), rel=1e-5)
     assert pipeline.unet.config.sigma_data == pytest.approx(images.std().item(), rel=1e-3)
+    assert pipeline.unet.config.data_mean == pytest.approx(images.mean().item(), rel=1e-3)
 
     colour["sigma_max"] = 20.0
     second = run(tmp_path / "second", **colour, max_train_steps=1, learning_rate=1e-12, init_from=str(output))
