@@ -1,40 +1,27 @@
-"""Trains with FSDP 2 as accelerate sets it up, on CPUs: a script to be launched with two processes.
+"""FSDP 2 as accelerate sets it up, on CPUs.
 
-    sharded.py FLAGS...
-
-accelerate shards on accelerators only; here
-its state is told that it does, and all that follows is its own code.
+accelerate shards on accelerators only; here its state is told that it does, and all that follows is its own code.
 """
-
-import sys
-from pathlib import Path
 
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "train"))
 
-from config import TrainConfig
+def shard() -> None:
+    """From now on, runs of this process divide their networks."""
+    start = AcceleratorState.__init__
 
-from train import train
+    def start_sharded(self: AcceleratorState, *args: object, **kwargs: object) -> None:
+        """As accelerate does where it finds several accelerators and `--use_fsdp`."""
+        fresh = not AcceleratorState._shared_state
+        start(self, *args, **kwargs)
+        if fresh:
+            PartialState._shared_state["distributed_type"] = self.distributed_type = DistributedType.FSDP
+            self.fsdp_plugin = FullyShardedDataParallelPlugin(
+                fsdp_version=2,
+                auto_wrap_policy="transformer_based_wrap",
+                transformer_cls_names_to_wrap=["ResnetBlock2D"],
+                state_dict_type="SHARDED_STATE_DICT",
+            )
 
-start = AcceleratorState.__init__
-
-
-def start_sharded(self: AcceleratorState, *args: object, **kwargs: object) -> None:
-    """As accelerate does where it finds several accelerators and `--use_fsdp`."""
-    fresh = not AcceleratorState._shared_state
-    start(self, *args, **kwargs)
-    if fresh:
-        PartialState._shared_state["distributed_type"] = self.distributed_type = DistributedType.FSDP
-        self.fsdp_plugin = FullyShardedDataParallelPlugin(
-            fsdp_version=2,
-            auto_wrap_policy="transformer_based_wrap",
-            transformer_cls_names_to_wrap=["ResnetBlock2D"],
-            state_dict_type="SHARDED_STATE_DICT",
-        )
-
-
-if __name__ == "__main__":
     AcceleratorState.__init__ = start_sharded
-    train(TrainConfig.from_command_line())

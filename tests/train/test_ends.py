@@ -1,6 +1,7 @@
 """Two processes of a run part at its end, whatever ends it, however late a thread of gloo is."""
 
 import contextlib
+import itertools
 import sys
 
 import pytest
@@ -33,16 +34,14 @@ OTHERS = {"stopped": {"max_train_steps": 1000}, "failed": {"max_train_steps": 10
 
 def exit_codes(victims, folder, ways, **options):
     """Of the two processes of a run for each of `ways`, all at once."""
-    processes = []
     with contextlib.ExitStack() as stack:
+        runs = []
         for number, way in enumerate(ways):
             config = TrainConfig(output_dir=str(folder / f"run-{number}"), **(SMALLEST | OTHERS.get(way, {})))
-            for rank in (0, 1):
-                arguments = (rank, config, folder / f"peers-{number}", way)
-                processes.append(stack.enter_context(victims.started(victims.one_of_two, *arguments, **options)))
-        for process in processes:
+            runs.append(stack.enter_context(victims.two(config, folder / f"peers-{number}", way=way, **options)))
+        for process in itertools.chain(*runs):
             process.join()
-    return [(one.exitcode, other.exitcode) for one, other in zip(processes[::2], processes[1::2], strict=True)]
+    return [tuple(process.exitcode for process in run) for run in runs]
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """Training does not depend on how it is spread out: processes, accumulation, precision, compilation, shards."""
 
-import os
 import shutil
-import sys
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,7 +23,6 @@ from torch.nn import functional as F
 
 import train as training
 from ncsn_pipeline import ScoreUNet
-from tests.processes import run as run_command
 
 SMALL = {
     "dataset_name": "digits",
@@ -44,24 +41,14 @@ SMALL = {
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
 
+def configuration(output_dir, **settings):
+    return TrainConfig(output_dir=str(output_dir), **(SMALL | settings))
+
+
 def run(output_dir, **settings):
     AcceleratorState._reset_state(reset_partial_state=True)
-    training.train(TrainConfig(output_dir=str(output_dir), **(SMALL | settings)))
+    training.train(configuration(output_dir, **settings))
     return Path(output_dir)
-
-
-def launch_two(script, *arguments, root):
-    """A script in two processes, each with one thread."""
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    command = [*launcher, "--main_process_port", "0", script, *arguments]
-    result = run_command(command, cwd=root, env=environment)
-    assert result.returncode == 0, result.stderr[:6000]  # what failed comes first, then the launcher's account
-    return result.stdout
-
-
-def flags(**settings):
-    return TrainConfig(**(SMALL | settings)).flags()
 
 
 def logged(output_dir, tag):
@@ -146,15 +133,13 @@ def test_steps_hold_the_same_images_however_they_are_spread(images, whole):
 
 
 @pytest.mark.slow
-def test_two_processes_and_accumulation_give_the_losses_of_one_batch(tmp_path, repo_root):
+def test_two_processes_and_accumulation_give_the_losses_of_one_batch(tmp_path, victims):
     """50 steps, to 1e-5; the images of the grid and the held-out losses, which are shared out too, as well."""
     settings = {"max_train_steps": 50, "validation_steps": 25}
     one = run(tmp_path / "one", **settings)
     accumulated = run(tmp_path / "accumulated", **settings, train_batch_size=8, gradient_accumulation_steps=2)
     two = tmp_path / "two"
-    output = launch_two(
-        "train/train.py", *flags(**settings, train_batch_size=8), "--output_dir", two, root=repo_root
-    )  # fmt: skip
+    output = victims.train_two(configuration(two, **settings, train_batch_size=8), tmp_path / "peers")
     assert "16 images a step, 2 process(es)" in output
     losses = logged(one, "train/loss")
     assert losses.shape == (50,)
@@ -168,16 +153,16 @@ def test_two_processes_and_accumulation_give_the_losses_of_one_batch(tmp_path, r
 
 
 @pytest.mark.slow
-def test_shards_train_as_whole_networks_do_and_resume_to_the_same_weights(tmp_path, repo_root):
+def test_shards_train_as_whole_networks_do_and_resume_to_the_same_weights(tmp_path, victims):
     """Weights, optimiser and average are divided among two processes by accelerate's FSDP 2."""
     settings = {"checkpointing_steps": 3, "class_dropout": 0.2}
     whole = run(tmp_path / "whole", **settings)
     first, second = tmp_path / "first", tmp_path / "second"
-    script = repo_root / "tests" / "train" / "sharded.py"
-    told = flags(**settings, train_batch_size=8)
-    launch_two(script, *told, "--output_dir", first, root=repo_root)
+    settings["train_batch_size"] = 8
+    victims.train_two(configuration(first, **settings), tmp_path / "peers-1", sharded=True)
     shutil.copytree(first / "checkpoint-3", second / "checkpoint-3")
-    launch_two(script, *told, "--output_dir", second, "--resume_from_checkpoint", "latest", root=repo_root)
+    settings["resume_from_checkpoint"] = "latest"
+    victims.train_two(configuration(second, **settings), tmp_path / "peers-2", sharded=True)
     assert list((first / "checkpoint-3").glob("pytorch_model_fsdp_0/__1_*"))  # the second process had a shard
     assert np.abs(logged(first, "train/loss") / logged(whole, "train/loss") - 1).max() < 1e-5
     assert np.abs(logged(first, "held_out/loss") / logged(whole, "held_out/loss") - 1).max() < 1e-4

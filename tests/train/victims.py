@@ -2,6 +2,7 @@
 
 import contextlib
 import faulthandler
+import importlib
 import multiprocessing
 import os
 import signal
@@ -13,15 +14,18 @@ from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import sklearn.datasets  # noqa: F401  # a run imports these two, which takes longer than all that it does here
 import torch
-import torch._dynamo
 from accelerate import Accelerator
 from accelerate.state import PartialState
 from config import TrainConfig
 from interruption import Interrupted, StopRequest
+from sharded import shard
 
 import train as training
+
+# What a run imports while it runs, which takes longer than all that it does here.
+for name in ("sklearn.datasets", "torch._dynamo", "torch.distributed.fsdp", "torch.utils.tensorboard"):
+    importlib.import_module(name)
 
 # Generous, as the limit of every process that a test starts.
 SECONDS = 240
@@ -35,7 +39,7 @@ def started(
 ) -> Iterator[BaseProcess]:
     """`target(*arguments, **named)`, a function of this file, in a new process; at the end of the block it is gone.
 
-    After `seconds` it prints its stacks and ends with 1, also where a lock of Python's stops it.
+    After `seconds` it prints its stacks and ends with 1, also where it waits for Python's lock.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
@@ -86,15 +90,50 @@ def take_a_long_step(ready: Path) -> None:
         sys.exit(0 if stop.agreed() else 1)
 
 
-def one_of_two(rank: int, config: TrainConfig, meeting_point: Path, way: str, *, late: bool = False) -> None:
-    """One of the two processes of a run that ends in one of `WAYS`; in the end it is connected to nobody.
+def train_two(config: TrainConfig, meeting_point: Path, **options: object) -> str:
+    """A run of two processes, as in `two`; what its main process wrote."""
+    with two(config, meeting_point, **options) as processes:
+        for process in processes:
+            process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    return Path(f"{meeting_point}-0.txt").read_text(encoding="utf-8")
+
+
+@contextlib.contextmanager
+def two(
+    config: TrainConfig, meeting_point: Path, *, seconds: float = SECONDS, **options: object
+) -> Iterator[list[BaseProcess]]:
+    """A run of two processes; at the end of the block both are gone.
 
     Args:
-        rank: 0 or 1.
         config: settings of the run.
-        meeting_point: a file that is not there yet.
-        way: what ends the run.
+        meeting_point: a file that is not there yet; beside it is written what the processes print.
+        seconds: limit of each process.
+        options: of `be_one_of_two`.
+    """
+    with contextlib.ExitStack() as stack:
+        arguments = (be_one_of_two, config, meeting_point)
+        yield [stack.enter_context(started(*arguments, rank, seconds=seconds, **options)) for rank in (0, 1)]
+
+
+def be_one_of_two(
+    config: TrainConfig,
+    meeting_point: Path,
+    rank: int,
+    *,
+    way: str = "done",
+    late: bool = False,
+    sharded: bool = False,
+) -> None:
+    """One of the two processes of a run; in the end it is connected to nobody.
+
+    Args:
+        config: settings of the run.
+        meeting_point: a file that both know.
+        rank: 0 or 1.
+        way: what ends the run, one of `WAYS`.
         late: whether a thread of gloo is at work when the group is destroyed.
+        sharded: whether the network is divided by FSDP, whose parts hold the group for as long as they live.
     """
     names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "localhost", "MASTER_PORT": 0}
     os.environ |= {name: str(value) for name, value in names.items()} | {"ACCELERATE_USE_CPU": "true"}
@@ -102,16 +141,19 @@ def one_of_two(rank: int, config: TrainConfig, meeting_point: Path, way: str, *,
     group = weakref.ref(torch.distributed.group.WORLD)
     if late:
         delay_the_end(rank)
+    if sharded:
+        shard()
     if way == "stopped" and rank == 0:
         threading.Thread(target=ask_to_stop, daemon=True).start()
     ended_by = None
-    try:
-        training.train(config)
-    except tuple(filter(None, WAYS.values())) as error:
-        ended_by = error  # its traceback holds the run's own variables
-    assert isinstance(ended_by, WAYS[way] or type(None)), ended_by
+    with open(f"{meeting_point}-{rank}.txt", "w", encoding="utf-8") as file, contextlib.redirect_stdout(file):
+        try:
+            training.train(config)
+        except tuple(filter(None, WAYS.values())) as error:
+            ended_by = error  # its traceback holds the run's own variables
+    assert type(ended_by) is (WAYS[way] or type(None)), ended_by
     assert not torch.distributed.is_initialized(), "the process group is still there"
-    assert group() is None, "the process group has another owner"
+    assert sharded or group() is None, "the process group has another owner"
 
 
 def ask_to_stop() -> None:
@@ -129,7 +171,7 @@ def delay_the_end(rank: int) -> None:
         if torch.distributed.is_initialized():
             tensor, dropping = torch.zeros(1), threading.Event()
             if rank == 1:
-                # Called by who drops the tensor last; the other process lets gloo be that.
+                # Called by whoever drops the tensor last, which is gloo: the other process comes later.
                 weakref.finalize(tensor, lambda: (dropping.set(), time.sleep(1)))
                 torch.distributed.all_reduce(tensor, async_op=True)
                 del tensor
