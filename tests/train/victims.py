@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -33,6 +34,13 @@ SECONDS = 240
 WAYS = {"done": None, "stopped": Interrupted, "failed": FloatingPointError}
 
 
+def server() -> BaseContext:
+    """The server of processes, with this file behind it from its first process on."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
 @contextlib.contextmanager
 def started(
     target: Callable[..., None], *arguments: object, seconds: float = SECONDS, **named: object
@@ -41,9 +49,7 @@ def started(
 
     After `seconds` it prints its stacks and ends with 1, also where it waits for Python's lock.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    process = context.Process(target=limited, args=(seconds, target, *arguments), kwargs=named)
+    process = server().Process(target=limited, args=(seconds, target, *arguments), kwargs=named)
     process.start()
     try:
         yield process
