@@ -2,7 +2,6 @@
 
 import contextlib
 import faulthandler
-import importlib
 import multiprocessing
 import os
 import signal
@@ -25,9 +24,7 @@ from sharded import shard
 import train as training
 
 # What a run imports while it runs, which takes longer than all that it does here.
-for name in ("sklearn.datasets", "torch._dynamo", "torch.distributed.fsdp", "torch.utils.tensorboard"):
-    importlib.import_module(name)
-
+IMPORTED_LATE = ("sklearn.datasets", "torch._dynamo", "torch.distributed.fsdp", "torch.utils.tensorboard")
 # Generous, as the limit of every process that a test starts.
 SECONDS = 240
 # What ends a run of two processes, and the error that says so.
@@ -35,9 +32,9 @@ WAYS = {"done": None, "stopped": Interrupted, "failed": FloatingPointError}
 
 
 def server() -> BaseContext:
-    """The server of processes, with this file behind it from its first process on."""
+    """The server of processes, with all that a run imports behind it."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([__name__, *IMPORTED_LATE])
     return context
 
 
