@@ -2,6 +2,7 @@
 
 import os
 import sys
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -42,4 +43,6 @@ def victims():
         patch.syspath_prepend(paths[0])
         import victims
 
+        victims.server()
+        forkserver.ensure_running()  # it imports while the test does something else
         yield victims

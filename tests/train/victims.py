@@ -2,7 +2,6 @@
 
 import contextlib
 import faulthandler
-import importlib
 import multiprocessing
 import os
 import signal
@@ -11,6 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -24,13 +24,18 @@ from sharded import shard
 import train as training
 
 # What a run imports while it runs, which takes longer than all that it does here.
-for name in ("sklearn.datasets", "torch._dynamo", "torch.distributed.fsdp", "torch.utils.tensorboard"):
-    importlib.import_module(name)
-
+IMPORTED_LATE = ("sklearn.datasets", "torch._dynamo", "torch.distributed.fsdp", "torch.utils.tensorboard")
 # Generous, as the limit of every process that a test starts.
 SECONDS = 240
 # What ends a run of two processes, and the error that says so.
 WAYS = {"done": None, "stopped": Interrupted, "failed": FloatingPointError}
+
+
+def server() -> BaseContext:
+    """The server of processes, with all that a run imports behind it."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, *IMPORTED_LATE])
+    return context
 
 
 @contextlib.contextmanager
@@ -41,9 +46,7 @@ def started(
 
     After `seconds` it prints its stacks and ends with 1, also where it waits for Python's lock.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    process = context.Process(target=limited, args=(seconds, target, *arguments), kwargs=named)
+    process = server().Process(target=limited, args=(seconds, target, *arguments), kwargs=named)
     process.start()
     try:
         yield process
