@@ -66,7 +66,7 @@ def test_a_copy_of_this_process_has_a_time_limit():
 
 
 # What starts processes by itself, and has limits of its own.
-EXCEPTIONS = {"processes.py", "train/test_scale.py", "train/test_crash.py", "train/victims.py"}
+EXCEPTIONS = {"processes.py", "train/victims.py"}
 STARTERS = {
     *(f"subprocess.{name}" for name in ("Popen", "run", "call", "check_call", "check_output", "getoutput")),
     *(f"os.{name}" for name in ("fork", "forkpty", "system", "popen", "posix_spawn")),
