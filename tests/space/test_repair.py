@@ -358,21 +358,6 @@ def test_stop_in_a_slow_browser_and_a_refusal(page):
 
 
 @pytest.mark.browser
-def test_a_round_brush_marks_the_pixels_whose_middle_it_covers(page):
-    """Of 64; the brush of diameter d around the middle of a pixel, and the two buttons that mark a part."""
-    canvas, heard = page.locator("#repair-canvas canvas"), page.locator("#repair-canvas .heard")
-    for size, marked in ((1, 1), (2, 5), (3, 9), (4, 13), (5, 21)):
-        button(page, "Clear").click()
-        page.locator("#repair-canvas .size").fill(str(size))
-        canvas.press("Space")
-        expect(heard).to_contain_text(f"marked; {marked} of 64 marked")
-    for part, marked in (("half", 32), ("centre", 9)):
-        page.locator(f"#repair-canvas [data-do={part}]").click()
-        canvas.press("ArrowLeft")
-        expect(heard).to_contain_text(f"{marked} of 64 marked")
-
-
-@pytest.mark.browser
 def test_a_phone_is_wide_enough_and_the_keyboard_paints(page):
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

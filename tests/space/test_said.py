@@ -172,6 +172,8 @@ def test_the_knobs_of_the_lecture_have_the_ranges_that_their_rule_gives():
         ("one-sigma", "num_steps"): (10, 400),
     }
     assert {key: (knobs[key[0]][key[1]].low, knobs[key[0]][key[1]].high) for key in ends} == ends
+    lists = [knob for module in EXPERIMENTS.values() for knob in knobs_of(module) if knob.whole and knob.most]
+    assert lists and all((knob.high == 2 * max(knob.value)) for knob in lists)
     assert knobs["one-sigma"]["sigmas"].most == 7
     assert knobs["one-sigma"]["sigmas"].times((0.1, 0.2, 0.3, 0.4)) == pytest.approx(4 / 3)
     assert knobs["mixing"]["num_steps"].times(450) == 1.5
