@@ -160,10 +160,10 @@ class Window:
         elif message.type == "error" and not self.page_is_left:
             self.complaints.append(message.text)
 
-    def open(self, address, viewport, scheme):
+    def open(self, address, viewport, scheme, motion):
         self.requested, self.complaints, self.page_is_left = [], [], False
         self.page.set_viewport_size(viewport)
-        self.page.emulate_media(color_scheme=scheme)
+        self.page.emulate_media(color_scheme=scheme, reduced_motion=motion)
         self.page.goto(address)
         self.page.get_by_role("tab").first.wait_for()
         return self.page
@@ -184,11 +184,17 @@ def windows(visitor):
 
 
 @pytest.fixture
-def page(request, windows, visitor, address, viewport, scheme):
+def motion():
+    """A visitor who prefers less motion: the Playground's particles, drawn without a GPU, would take a core meanwhile."""
+    return "reduce"
+
+
+@pytest.fixture
+def page(request, windows, visitor, address, viewport, scheme, motion):
     """The open page; at the end, nothing was asked of other hosts and the console holds no error."""
     window = windows.pop() if windows else Window(visitor)
     failures = request.session.testsfailed
-    yield window.open(address, viewport, scheme)
+    yield window.open(address, viewport, scheme, motion)
     complaints, left = window.complaints, window.page_is_left
     hosts = {urlsplit(url).hostname for url in window.requested if not url.startswith(("data:", "blob:"))}
     if request.session.testsfailed > failures or complaints:

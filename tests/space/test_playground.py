@@ -21,6 +21,13 @@ from .visitor import button
 
 pytestmark = pytest.mark.browser
 
+
+@pytest.fixture
+def motion():
+    """Most visitors: the particles move as soon as the page is open."""
+    return "no-preference"
+
+
 SHAPES = ("gaussians", "ring", "moons", "spiral", "checkerboard", "drawing")
 # The arithmetic, in a browser without the page
 
