@@ -295,20 +295,25 @@ def test_gradients_are_those_of_finite_differences(kind):
     assert math.isclose((values[0] - values[1]) / (2 * step), slope, rel_tol=1e-5)
 
 
+INDUCTOR = pytest.param("inductor", marks=pytest.mark.check)  # a minute of C++ compiler, or two
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [pytest.param("ncsn_28", marks=pytest.mark.check), "ncsnv2_28"])
+@pytest.mark.parametrize("backend", ["aot_eager", INDUCTOR])
+@pytest.mark.parametrize("name", ["ncsn_28", "ncsnv2_28"])
 @torch.no_grad()
-def test_compiled_scores_are_the_authors(name):
+def test_compiled_scores_are_the_authors(name, backend):
     """In one graph."""
     reference = load_file(REFERENCE / f"{name}.io.safetensors")
     torch._dynamo.reset()
-    compiled = torch.compile(reference_network(name), fullgraph=True)
+    compiled = torch.compile(reference_network(name), fullgraph=True, backend=backend)
     score = compiled(reference["x"], reference["sigmas"][reference["labels"]]).sample
     assert relative_error(score, reference["score"]) < 1e-4
 
 
 @pytest.mark.slow
-def test_compiled_gradients_reach_what_is_interpolated():
+@pytest.mark.parametrize("backend", ["aot_eager", INDUCTOR])
+def test_compiled_gradients_reach_what_is_interpolated(backend):
     """A refinement is where the whole network's went wrong, at this size: the smaller image's were zero."""
     norm = partial(ConditionalInstanceNormPlus, num_levels=3)
     block = RefineBlock([8, 8], 8, last=False, norm=norm).to(memory_format=torch.channels_last)
@@ -316,7 +321,7 @@ def test_compiled_gradients_reach_what_is_interpolated():
     levels, weight = torch.eye(3)[[0, 2]], torch.randn(2, 8, 28, 28)
     torch._dynamo.reset()
     found = {}
-    for kind, call in (("eager", block), ("compiled", torch.compile(block, fullgraph=True))):
+    for kind, call in (("eager", block), ("compiled", torch.compile(block, fullgraph=True, backend=backend))):
         block.zero_grad()
         (call(inputs, levels) * weight).sum().backward()
         found[kind] = {key: parameter.grad.clone() for key, parameter in block.named_parameters()}

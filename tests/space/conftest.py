@@ -185,7 +185,7 @@ def windows(visitor):
 
 @pytest.fixture
 def motion():
-    """A visitor who prefers less motion: the Playground's particles, drawn without a GPU, would take a core meanwhile."""
+    """Less of it: the Playground's particles, drawn without a GPU, would take a core meanwhile."""
     return "reduce"
 
 

@@ -275,7 +275,7 @@ def test_a_compiler_that_loses_gradients_is_noticed(fresh_compiler):
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-@pytest.mark.slow
+@pytest.mark.check
 def test_compiled_run_has_the_eager_losses(tmp_path, fresh_compiler):
     eager, compiled = run(tmp_path / "eager"), run(tmp_path / "compiled", torch_compile=True)
     assert np.abs(logged(compiled, "train/loss") / logged(eager, "train/loss") - 1).max() < 1e-5

@@ -18,6 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import train as training
 from ncsn_pipeline import AnnealedLangevinScheduler, NCSNPipeline
 from ncsn_pipeline.data import load_train_and_held_out
+from tests.processes import run as run_process
 
 SMALL = {
     "dataset_name": "digits",
@@ -48,7 +49,7 @@ def launch(*flags, processes=1, root):
     launcher += ["--multi_gpu"] if processes > 1 else ["--cpu"]
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     script = [*launcher, "train/train.py", *map(str, flags)]
-    return processes.run(script, cwd=root, env=environment)
+    return run_process(script, cwd=root, env=environment)
 
 
 def same_weights(one, two):
