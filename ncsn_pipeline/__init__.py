@@ -8,6 +8,7 @@ here makes one, learns one, or follows one.  Read it in this order:
     noise_levels     which sigmas, and the loss that trains a network on all of them
     networks         score networks, for images and for points
     sampling         annealed Langevin dynamics and its relatives, as schedulers and step by step; likelihoods
+    guidance         a score, given something
     pipelines        images from noise
     data             images to learn from
     convert          checkpoints of the authors' code, as pipelines: `python -m ncsn_pipeline.convert`
@@ -16,167 +17,110 @@ here makes one, learns one, or follows one.  Read it in this order:
     lecture          the claims of a lecture on all this, as experiments: `python -m ncsn_pipeline.lecture`
 """
 
-from ncsn_pipeline.convert import convert_checkpoint
-from ncsn_pipeline.densities import (
-    CellDensity,
-    CurveDensity,
-    Density,
-    EmpiricalDensity,
-    GaussianMixture,
-    NoisyScoreFn,
-    ScoreFn,
-    checkerboard,
-    exact_score_function,
-    from_image,
-    ring,
-    spiral,
-    swiss_roll,
-    two_moons,
-)
-from ncsn_pipeline.diagnostics import (
-    autocorrelation_time,
-    circulation,
-    effective_sample_size,
-    error_by_density_quantile,
-    error_by_distance,
-    jacobian_asymmetry,
-    level_statistics,
-    maximum_mean_discrepancy,
-    mode_variances,
-    mode_weights,
-    pca_spectrum,
-    relative_circulation,
-    relative_fisher_divergence,
-    sliced_wasserstein,
-)
-from ncsn_pipeline.hub import PushError, push_command, push_folder, push_space, write_card
-from ncsn_pipeline.networks import (
-    DDPMScoreModel,
-    EnergyModel,
-    NCSNModel,
-    NCSNv2Model,
-    ScoreEnsemble,
-    ScoreMLP,
-    ScoreUNet,
-    as_score_function,
-)
-from ncsn_pipeline.noise_levels import (
-    LadderSigmas,
-    LogNormalSigmas,
-    LogUniformSigmas,
-    MixtureSigmas,
-    NoiseLevelSuggestion,
-    diagnose_noise_levels,
-    edm_weight,
-    geometric_ladder,
-    karras_ladder,
-    largest_pairwise_distance,
-    multi_level_denoising_score_matching,
-    multi_level_sliced_score_matching,
-    num_levels_for_overlap,
-    sigma_squared_weight,
-    step_size_for_variance,
-    suggest_noise_levels,
-    uniform_ladder,
-)
-from ncsn_pipeline.pipelines import NCSNInpaintPipeline, NCSNPipeline
-from ncsn_pipeline.sampling import (
-    AnnealedLangevinScheduler,
-    ConsistentAnnealedScheduler,
-    LangevinState,
-    Likelihood,
-    annealed_langevin_dynamics,
-    langevin_dynamics,
-    langevin_step,
-    log_likelihood,
-    metropolis_adjusted_annealed_langevin,
-)
-from ncsn_pipeline.score_matching import (
-    denoise,
-    denoising_score_matching,
-    explicit_score_matching,
-    finite_difference_score_matching,
-    implicit_score_matching,
-    sliced_score_matching,
-)
+import importlib
+from typing import TYPE_CHECKING, Any
+
+# Where each public name is; the rest lives in its folder.  Nothing is imported before it is asked for.
+_PLACES = {
+    "densities": "GaussianMixture exact_score_function",
+    "score_matching": "denoising_score_matching",
+    "noise_levels": "diagnose_noise_levels geometric_ladder karras_ladder multi_level_denoising_score_matching "
+    "step_size_for_variance suggest_noise_levels uniform_ladder",
+    "networks": "DDPMScoreModel EnergyModel NCSNModel NCSNv2Model ScoreMLP ScoreUNet as_score_function",
+    "sampling": "AnnealedLangevinScheduler ConsistentAnnealedScheduler PredictorCorrectorScheduler "
+    "annealed_langevin_dynamics langevin_dynamics log_likelihood",
+    "pipelines": "NCSNInpaintPipeline NCSNPipeline",
+    "convert": "convert_checkpoint",
+    "hub": "push_folder push_space write_card",
+    "diagnostics": "mode_weights",
+}
+_FOLDER_OF = {name: folder for folder, names in _PLACES.items() for name in names.split()}
+_FOLDERS = {*_PLACES, "data", "guidance", "lecture", "space"}
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AnnealedLangevinScheduler",
-    "CellDensity",
     "ConsistentAnnealedScheduler",
-    "CurveDensity",
     "DDPMScoreModel",
-    "Density",
-    "EmpiricalDensity",
     "EnergyModel",
     "GaussianMixture",
-    "LadderSigmas",
-    "LangevinState",
-    "Likelihood",
-    "LogNormalSigmas",
-    "LogUniformSigmas",
-    "MixtureSigmas",
+    "NCSNInpaintPipeline",
     "NCSNModel",
     "NCSNPipeline",
-    "NCSNInpaintPipeline",
     "NCSNv2Model",
-    "NoiseLevelSuggestion",
-    "NoisyScoreFn",
-    "PushError",
-    "ScoreEnsemble",
-    "ScoreFn",
+    "PredictorCorrectorScheduler",
     "ScoreMLP",
     "ScoreUNet",
     "annealed_langevin_dynamics",
     "as_score_function",
-    "autocorrelation_time",
-    "checkerboard",
-    "circulation",
     "convert_checkpoint",
-    "denoise",
     "denoising_score_matching",
     "diagnose_noise_levels",
-    "edm_weight",
-    "effective_sample_size",
-    "error_by_density_quantile",
-    "error_by_distance",
     "exact_score_function",
-    "explicit_score_matching",
-    "finite_difference_score_matching",
-    "from_image",
     "geometric_ladder",
-    "implicit_score_matching",
-    "jacobian_asymmetry",
     "karras_ladder",
     "langevin_dynamics",
-    "langevin_step",
-    "largest_pairwise_distance",
-    "level_statistics",
     "log_likelihood",
-    "maximum_mean_discrepancy",
-    "metropolis_adjusted_annealed_langevin",
-    "mode_variances",
     "mode_weights",
     "multi_level_denoising_score_matching",
-    "multi_level_sliced_score_matching",
-    "num_levels_for_overlap",
-    "pca_spectrum",
-    "push_command",
     "push_folder",
     "push_space",
-    "relative_circulation",
-    "relative_fisher_divergence",
-    "ring",
-    "sigma_squared_weight",
-    "sliced_score_matching",
-    "sliced_wasserstein",
-    "spiral",
     "step_size_for_variance",
     "suggest_noise_levels",
-    "swiss_roll",
-    "two_moons",
     "uniform_ladder",
     "write_card",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """A public name or a folder of the package, imported now.
+
+    Raises:
+        AttributeError: for any other name.
+    """
+    if name in _FOLDERS:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _FOLDER_OF:
+        return getattr(importlib.import_module(f"{__name__}.{_FOLDER_OF[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What there is to ask for."""
+    return sorted({*globals(), *__all__, *_FOLDERS})
+
+
+if TYPE_CHECKING:
+    from ncsn_pipeline.convert import convert_checkpoint
+    from ncsn_pipeline.densities import GaussianMixture, exact_score_function
+    from ncsn_pipeline.diagnostics import mode_weights
+    from ncsn_pipeline.hub import push_folder, push_space, write_card
+    from ncsn_pipeline.networks import (
+        DDPMScoreModel,
+        EnergyModel,
+        NCSNModel,
+        NCSNv2Model,
+        ScoreMLP,
+        ScoreUNet,
+        as_score_function,
+    )
+    from ncsn_pipeline.noise_levels import (
+        diagnose_noise_levels,
+        geometric_ladder,
+        karras_ladder,
+        multi_level_denoising_score_matching,
+        step_size_for_variance,
+        suggest_noise_levels,
+        uniform_ladder,
+    )
+    from ncsn_pipeline.pipelines import NCSNInpaintPipeline, NCSNPipeline
+    from ncsn_pipeline.sampling import (
+        AnnealedLangevinScheduler,
+        ConsistentAnnealedScheduler,
+        PredictorCorrectorScheduler,
+        annealed_langevin_dynamics,
+        langevin_dynamics,
+        log_likelihood,
+    )
+    from ncsn_pipeline.score_matching import denoising_score_matching

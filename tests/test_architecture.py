@@ -26,6 +26,7 @@ ARROWS = {
     "densities": "",
     "score_matching": "densities",
     "noise_levels": "densities score_matching data",
+    "guidance": "densities",
     "networks": "densities score_matching noise_levels",
     "sampling": "densities score_matching noise_levels networks",
     "pipelines": "densities score_matching noise_levels networks sampling",
@@ -33,7 +34,7 @@ ARROWS = {
     "diagnostics": "densities score_matching noise_levels networks sampling",
     "convert": "noise_levels networks sampling pipelines",
     "hub": "noise_levels networks sampling pipelines",
-    "root": "densities score_matching noise_levels networks sampling pipelines data diagnostics convert hub",
+    "root": "densities score_matching noise_levels guidance networks sampling pipelines data diagnostics convert hub",
     "lecture": "root densities score_matching noise_levels networks sampling pipelines data diagnostics",
     "space": "root densities score_matching noise_levels networks sampling pipelines data diagnostics lecture",
     "train": "root densities score_matching noise_levels networks sampling pipelines data diagnostics hub",
@@ -129,7 +130,7 @@ def test_right_arrows_are_let_through():
     right = {
         "ncsn_pipeline/sampling/langevin.py": "from ..densities import mixture\nfrom .likelihood import log_prob",
         "ncsn_pipeline/densities/__init__.py": "from .mixture import GaussianMixture\nimport torch.nn",
-        "ncsn_pipeline/noise_levels/step_size.py": "from ncsn_pipeline.sampling.scheduling_x import check_ladder",
+        "ncsn_pipeline/noise_levels/step_size.py": "from ncsn_pipeline.sampling.scheduling_x import check_noise_levels",
         "ncsn_pipeline/lecture/mixing.py": "from ncsn_pipeline import GaussianMixture",
         "train/train.py": "from ncsn_pipeline.data import load_images\nfrom config import TrainConfig",
     }

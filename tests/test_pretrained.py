@@ -31,7 +31,7 @@ def test_code_beside_the_weights_is_the_packages(folder, repo_root):
     copies = sorted(folder.rglob("*.py"))
     assert [path.name for path in copies] == [
         "pipeline_ncsn.py",
-        "scheduling_consistent_annealed.py",
+        "scheduling_annealed.py",
         "modeling_score_unet.py",
     ]
     for copy in copies:

@@ -20,19 +20,19 @@ from draws import BatchDraws, Purpose, Stream, generator_for
 from network import num_classes
 from torch import Tensor, nn
 
-from ncsn_pipeline import (
+from ncsn_pipeline import geometric_ladder, multi_level_denoising_score_matching
+from ncsn_pipeline.data import ImageData, to_range
+from ncsn_pipeline.noise_levels import (
     LadderSigmas,
     LogNormalSigmas,
     LogUniformSigmas,
     MixtureSigmas,
+    NoisyScoreFn,
+    SigmaDistribution,
     edm_weight,
-    geometric_ladder,
-    multi_level_denoising_score_matching,
     multi_level_sliced_score_matching,
     sigma_squared_weight,
 )
-from ncsn_pipeline.data import ImageData, to_range
-from ncsn_pipeline.noise_levels import NoisyScoreFn, SigmaDistribution
 
 NUM_BANDS = 8
 

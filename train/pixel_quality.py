@@ -72,6 +72,7 @@ class QualityProbe:
         pipeline.set_progress_bar_config(disable=True)
         generator = generator_for(self.config.seed, Purpose.SAMPLES, 1)
         sizes = [len(part) for part in torch.arange(self.config.quality_samples).split(self.config.train_batch_size)]
-        samples = [pipeline(size, generator=generator, output_type="pt").images for size in sizes]
+        drawn = {"class_labels": "random"} if getattr(pipeline.unet.config, "num_class_embeds", None) else {}
+        samples = [pipeline(size, generator=generator, output_type="pt", **drawn).images for size in sizes]
         numbers = {"quality/pixel distance": self.distance(torch.cat(samples))}
         return numbers if self.real is None else numbers | {"quality/pixel distance of real images": self.real}

@@ -43,9 +43,9 @@ from tqdm.auto import tqdm
 from tracking import BandLosses, describe, start_trackers, tracker_names
 from validation import draw_samples, save_samples
 
-from ncsn_pipeline import largest_pairwise_distance
 from ncsn_pipeline.data import ImageData, load_train_and_held_out, stream_train_and_held_out
 from ncsn_pipeline.hub import PushError
+from ncsn_pipeline.noise_levels import largest_pairwise_distance
 
 
 def measure_data(config: TrainConfig, data: ImageData) -> TrainConfig:

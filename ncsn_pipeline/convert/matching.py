@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..networks.modeling_ncsn import NCSNModel, NCSNv2Model
 from ..noise_levels import geometric_ladder
-from ..sampling.scheduling_annealed_langevin import check_ladder
+from ..noise_levels.ladder import check_noise_levels
 from .checkpoint import few
 
 ARCHITECTURES = ("ncsn", "ncsnv2", "ncsnv2_deeper", "ncsnv2_deepest")
@@ -125,7 +125,7 @@ def _stored_levels(
     # The shortest numbers that are these in float32: 0.01, not 0.009999999776482582.
     ladder = [float(str(sigma)) for sigma in stored.float().numpy()]
     try:
-        check_ladder(ladder)
+        check_noise_levels(ladder)
     except ValueError as error:
         raise ValueError(f"The checkpoint's noise levels `sigmas` are no ladder. {error}") from None
     for name, given, found in (

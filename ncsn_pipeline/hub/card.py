@@ -155,6 +155,7 @@ def _picture(facts: Facts) -> str:
 
 def _usage(facts: Facts) -> str:
     classes = facts.network[1].get("num_class_embeds")
+    drawn = ', class_labels="random"' if classes else ""
     one_class = f"ones = pipe(batch_size=4, class_labels={min(1, classes - 1)}).images\n" if classes else ""
     return f"""## Use
 
@@ -166,7 +167,7 @@ model = "{_model_source(facts.folder)}"  # this folder, or its repository on the
 # The code beside the weights runs on your machine.
 # Read it, and put the commit that you have read in place of "main".
 pipe = DiffusionPipeline.from_pretrained(model, trust_remote_code=True, revision="main")
-images = pipe(batch_size=16, generator=torch.Generator().manual_seed(0)).images
+images = pipe(batch_size=16{drawn}, generator=torch.Generator().manual_seed(0)).images
 images[0].save("sample.png")
 {one_class}```
 
@@ -177,7 +178,7 @@ from ncsn_pipeline import AnnealedLangevinScheduler, NCSNPipeline
 
 pipe = NCSNPipeline.from_pretrained(model, revision="main")
 pipe.scheduler = AnnealedLangevinScheduler.from_config(pipe.scheduler.config)  # annealed Langevin dynamics
-images = pipe(batch_size=4, num_inference_steps=500).images  # 500 network evaluations
+images = pipe(batch_size=4{drawn}, num_inference_steps=500).images  # 500 network evaluations
 ```"""
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ncsn_pipeline.networks.modeling_score_unet import ScoreUNetOutput
-from ncsn_pipeline.sampling.scheduling_annealed_langevin import check_ladder
+from ncsn_pipeline.noise_levels.ladder import check_noise_levels
 
 
 class ScoreEnsemble(nn.Module):
@@ -34,7 +34,7 @@ class ScoreEnsemble(nn.Module):
 
     def __init__(self, networks: Sequence[nn.Module], sigmas: Sequence[float] | Tensor) -> None:
         super().__init__()
-        self.sigmas: list[float] = check_ladder(sigmas).tolist()
+        self.sigmas: list[float] = check_noise_levels(sigmas).tolist()
         if len(networks) != len(self.sigmas):
             raise ValueError(f"Each level needs a network: got {len(networks)} for {len(self.sigmas)} levels.")
         self.networks = nn.ModuleList(networks)

@@ -11,8 +11,10 @@ float64 and the two ends are exact.
 """
 
 import math
+from collections.abc import Sequence
 from numbers import Integral
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -124,3 +126,22 @@ def _finish(sigmas: Tensor, sigma_max: float, sigma_min: float, dtype: torch.dty
             f"in {dtype}: use a wider type or fewer levels."
         )
     return ladder
+
+
+def check_noise_levels(sigmas: Sequence[float] | Tensor) -> np.ndarray:
+    """Noise levels as float64, shape `(L,)`.
+
+    Raises:
+        ValueError: for levels that are none, or not finite, positive and strictly decreasing.
+    """
+    levels = np.asarray(sigmas.cpu() if isinstance(sigmas, Tensor) else sigmas, dtype=np.float64)
+    if levels.ndim != 1 or len(levels) < 1:
+        raise ValueError(f"Noise levels are a list of at least one number; got shape {levels.shape}.")
+    if not (np.isfinite(levels).all() and (levels > 0).all() and (np.diff(levels) < 0).all()):
+        raise ValueError(f"Noise levels must be finite and positive, and strictly decreasing; got {_short(levels)}.")
+    return levels
+
+
+def _short(levels: np.ndarray) -> str:
+    shown = [f"{sigma:.4g}" for sigma in levels]
+    return ", ".join(shown if len(shown) <= 8 else [*shown[:4], "...", *shown[-3:]])

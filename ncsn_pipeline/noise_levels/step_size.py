@@ -20,8 +20,7 @@ and v_L sigma_L² is what the last denoising finds (`end_variance_ratio`).  On a
 the step of technique 4 it is 2 whatever gamma is.  `step_size_for_end_variance` chooses eps for the smallest v_L: a
 larger step than technique 4's, 2.6 times larger at T = 1 on the levels of 28 x 28 images.
 
-The search of technique 4 stands in the scheduler's file, which must work alone where it is loaded as code from the Hub;
-a test compares its formula with `variance_ratio`.
+The scheduler's file, which must work alone where it is loaded as code from the Hub, has a copy of technique 4's search.
 """
 
 import math
@@ -31,7 +30,7 @@ from numbers import Integral
 import numpy as np
 from torch import Tensor
 
-from ncsn_pipeline.sampling.scheduling_annealed_langevin import check_ladder, step_size_for_variance
+from ncsn_pipeline.noise_levels.ladder import check_noise_levels
 
 __all__ = [
     "check_steps_per_level",
@@ -63,6 +62,53 @@ def variance_ratio(ratio: float, relative_step: float, steps_per_level: int) -> 
     return 1 + kept * (ratio**2 - 1) + added
 
 
+def step_size_for_variance(sigmas: Sequence[float] | Tensor, steps_per_level: int) -> tuple[float, float]:
+    """The step size epsilon with which a level that is entered with its own variance ends closest to it.
+
+    With all data at one point the score of level i is -x / sigma_i², and T steps with u = epsilon / sigma_L², a = 1 -
+    u, bring the variance from the level above, (gamma sigma_i)², gamma = sigma_{i-1} / sigma_i, to s_T²:
+
+        s_T² / sigma_i² = a^(2T) (gamma² - b) + b,        b = 2 u / (1 - a²) = 2 / (2 - u)
+
+    (Song & Ermon 2020, technique 4).  It is a weighted mean of gamma², where the level starts, and b, where its chain
+    settles; both exceed 1, hence so does the ratio, and technique 4 chooses the epsilon that makes it least.  It grows
+    with gamma, so where the levels are not geometric the one after the widest gap decides.
+
+    Down the levels the excess accumulates, as each is entered with what the one above left over: with T = 1 the
+    variance at the end of a long schedule comes to 2 sigma_L², whatever gamma is.  More steps per level, or a larger
+    epsilon, bring it down.
+
+    Args:
+        sigmas: noise levels, shape `(L,)`, > 0 and strictly decreasing, in data units.  A single level has no gap to
+            cross: it is treated as entered from twice its own width (gamma = 2).
+        steps_per_level: T, at least 1.
+
+    Returns:
+        epsilon, in squared data units and within (0, 2 sigma_L²), and s_T² / sigma_i² at the level after the widest
+        gap, entered with the variance of the level above.
+
+    Raises:
+        ValueError: for invalid noise levels or an invalid number of steps.
+    """
+    if not isinstance(steps_per_level, Integral) or isinstance(steps_per_level, bool) or steps_per_level < 1:
+        raise ValueError(f"steps_per_level must be an integer of at least 1; got {steps_per_level}.")
+    levels = check_noise_levels(sigmas)
+    gamma = float((levels[:-1] / levels[1:]).max()) if len(levels) > 1 else 2.0
+
+    def excess(u: np.ndarray) -> np.ndarray:
+        """The ratio less 1, as a^(2T) (gamma² - 1) + (1 - a^(2T)) (b - 1): sums of small terms, so nothing cancels."""
+        power = (1 - u) ** (2 * steps_per_level)
+        return power * (gamma**2 - 1) + (1 - power) * u / (2 - u)
+
+    # A step u and its mirror image 2 - u contract equally and u < 1 has the smaller b: the best one is at most 1.
+    low, high = 1e-12, 1.0
+    for _ in range(6):  # each pass looks a hundred times closer around the best
+        u = np.geomspace(low, high, 401)
+        best = int(excess(u).argmin())
+        low, high = u[max(best - 1, 0)], u[min(best + 1, len(u) - 1)]
+    return float(u[best] * levels[-1] ** 2), float(1 + excess(u[best]))
+
+
 def end_variance_ratio(sigmas: Sequence[float] | Tensor, relative_step: float, steps_per_level: int) -> float:
     """`v_L`: the noise variance at the end of the whole schedule over sigma_L², for data at one point.
 
@@ -79,7 +125,7 @@ def end_variance_ratio(sigmas: Sequence[float] | Tensor, relative_step: float, s
     """
     _check_relative_step(relative_step)
     check_steps_per_level(steps_per_level)
-    return float(1 + _end_excess(check_ladder(sigmas), relative_step, steps_per_level))
+    return float(1 + _end_excess(check_noise_levels(sigmas), relative_step, steps_per_level))
 
 
 def step_size_for_end_variance(sigmas: Sequence[float] | Tensor, steps_per_level: int) -> tuple[float, float]:
@@ -98,7 +144,7 @@ def step_size_for_end_variance(sigmas: Sequence[float] | Tensor, steps_per_level
         ValueError: for invalid noise levels or an invalid number of steps.
     """
     check_steps_per_level(steps_per_level)
-    levels = check_ladder(sigmas)
+    levels = check_noise_levels(sigmas)
     if len(levels) == 1:
         variance = float(levels[0] ** 2)
         eps = min(step_size_for_variance(levels, steps_per_level)[0], variance / 2)

@@ -12,7 +12,7 @@ from diffusers import DDPMScheduler, DiffusionPipeline, UNet2DModel
 
 from ncsn_pipeline.networks.modeling_ddpm_score import DDPMScoreModel
 from ncsn_pipeline.noise_levels.overlap import num_levels_for_overlap
-from ncsn_pipeline.sampling.scheduling_annealed_langevin import AnnealedLangevinScheduler
+from ncsn_pipeline.sampling.scheduling_annealed import AnnealedLangevinScheduler
 
 _SCHEDULE = (
     "num_train_timesteps",

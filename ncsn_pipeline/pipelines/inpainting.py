@@ -12,7 +12,7 @@ between them by the noise that the step removed, so that both parts come to agre
 
     x <- step(x, sigma_i);        x <- x + sqrt(sigma_i² - sigma_{i+1}²) z;        x <- step(x, sigma_i);        ...
 
-Annealed Langevin dynamics stays at its level, so there is nothing to go back up: R times as many steps a level.
+Annealed Langevin dynamics stays at its level, so there is nothing to go back up: R times as many steps per level.
 
 Editing (SDEdit, Meng et al. 2022) starts from the image itself at a middle level, x = image + sigma z: what is larger
 than that noise stays, what is finer is made anew.  Both together edit within the mask.
@@ -29,7 +29,8 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from ncsn_pipeline.pipelines.given_images import images_as_tensor, masks_as_tensor
-from ncsn_pipeline.pipelines.pipeline_ncsn import Generators, NCSNPipeline
+from ncsn_pipeline.pipelines.pipeline_ncsn import Generators, Given, NCSNPipeline, SolverSteps
+from ncsn_pipeline.sampling.follow import follow
 
 DEFAULT_RESAMPLE_STEPS = 4
 
@@ -40,17 +41,6 @@ class NCSNInpaintPipeline(NCSNPipeline):
     It is another way to sample from the same folder, so saving it writes an ordinary `NCSNPipeline` folder, and this
     file is not one that travels with the weights.
     """
-
-    @classmethod
-    def from_pipe(cls, pipeline: NCSNPipeline, **kwargs: Any) -> "NCSNInpaintPipeline":
-        """The same parts, shared and as they are: nothing is copied, moved or cast.
-
-        Args:
-            pipeline: any `NCSNPipeline`.
-            **kwargs: parts and settings in place of its own, as `scheduler=...`.
-        """
-        settings = {name: pipeline.config[name] for name in ("data_min", "data_max")}
-        return cls(**pipeline.components | settings | kwargs)
 
     @torch.no_grad()
     def __call__(
@@ -68,6 +58,7 @@ class NCSNInpaintPipeline(NCSNPipeline):
         latents: Tensor | None = None,
         class_labels: int | Sequence[int] | Tensor | str | None = None,
         guidance_scale: float | None = None,
+        given: Given | Sequence[Given] | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
         callback_on_step_end: Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None] | None = None,
@@ -86,17 +77,18 @@ class NCSNInpaintPipeline(NCSNPipeline):
                 without one, for annealed Langevin dynamics, which repeats by itself, and for a solver of diffusers,
                 whose steps cannot be taken twice.  A run has R (N - 1) + 1 evaluations where the same call of
                 `NCSNPipeline` has N.
-            start_sigma: the painted pixels start from `image` with this much noise, > 0, in data units, at the ladder's
-                first level that is not above it; the levels before are left out.  `None` starts from noise.
+            start_sigma: the painted pixels start from `image` with this much noise, > 0, in data units, at the first
+                level that is not above it; the levels before are left out.  `None` starts from noise.
             generator: source of all randomness, or one for each of the B K results.
-            num_inference_steps: lays the ladder out, as in `NCSNPipeline`.
-            sigmas: a ladder for this call, as in `NCSNPipeline`.
-            steps_per_level: Langevin steps a level, as in `NCSNPipeline`.
+            num_inference_steps: lays the noise levels out, as in `NCSNPipeline`.
+            sigmas: the noise levels of this call, as in `NCSNPipeline`.
+            steps_per_level: Langevin steps per level, as in `NCSNPipeline`.
             step_size: epsilon, as in `NCSNPipeline`.
             latents: unit normal noise of the start, shape `(B K, C, H, W)`.
             class_labels: what the images show: one class for all, one for each image, or one for each result.  By
-                default `"none"`, the null class: the kept pixels say what it is.
+                default the null class: the kept pixels say what it is.
             guidance_scale: as in `NCSNPipeline`.
+            given: as in `NCSNPipeline`.
             output_type: as in `NCSNPipeline`.
             return_dict: as in `NCSNPipeline`.
             callback_on_step_end: as in `NCSNPipeline`, after each evaluation.
@@ -107,83 +99,51 @@ class NCSNInpaintPipeline(NCSNPipeline):
 
         Raises:
             ValueError: for an argument outside its range, before any work is done.
-            TypeError: for an image that is none.
+            TypeError: for an image of another kind.
             FloatingPointError: for samples that are not finite.
         """
         copies = num_images_per_image
         if isinstance(copies, bool) or not isinstance(copies, Integral) or copies < 1:
             raise ValueError(f"num_images_per_image must be a whole number, at least 1; got {copies!r}.")
         image, mask = self._given(image, mask_image, start_sigma)
-        image, mask = (given.repeat_interleave(int(copies), dim=0) for given in (image, mask))
+        image, mask = (given_image.repeat_interleave(int(copies), dim=0) for given_image in (image, mask))
         count = len(image)
-        self._check_inputs(count, generator, latents, guidance_scale, output_type, callback_on_step_end_tensor_inputs)
-        self._resample_steps = self._checked_resample_steps(resample_steps, keeps=mask_image is not None)
-        labels = self._labels(self._for_each_result(class_labels, copies, count), count, generator)
-        if guidance_scale not in (None, 1):
-            self._null_class("guidance_scale")
-        device = self._execution_device
-        overrides = {"sigmas": sigmas, "steps_per_level": steps_per_level, "step_size": step_size}
-        self._set_timesteps(num_inference_steps, device, {k: v for k, v in overrides.items() if v is not None})
-        levels = self._sigmas()
-        values = [*levels.tolist(), 0.0]
-        self._begin = self._first_evaluation(values[:-1], start_sigma)
-        self.scheduler.set_begin_index(self._begin)
+        generator = self._check_inputs(count, generator, latents, output_type, callback_on_step_end_tensor_inputs)
+        labels = self._labels(self._for_each_result(class_labels, copies, count), count)
+        self.guidance_scale = guidance_scale
+        steps = self._steps(num_inference_steps, sigmas=sigmas, steps_per_level=steps_per_level, step_size=step_size)
+        repeats = self._checked_resample_steps(resample_steps, steps, keeps=mask_image is not None)
+        begin = _first_evaluation(steps, start_sigma)
+        last = len(steps.sigmas) - 1
+        order = [i for i in range(begin, last) for _ in range(repeats)] + [last]
 
+        device = self._execution_device
         image, mask = image.to(device), mask.to(device)
-        low, high = self.config.data_min, self.config.data_max
-        known = low + (high - low) * image
-        conditioning = {} if labels is None else {"class_labels": labels.to(device)}
-        dtype = self.unet.dtype
+        known = self.units.to_model(image)
+        levels = torch.tensor([*steps.sigmas, 0.0]).tolist()  # as the network is told them, in float32
+        if isinstance(labels, str):
+            labels = self._drawn(count, generator)
         if start_sigma is None:
-            x = self._start(count, generator, latents, device)
+            x = self._start(count, generator, latents, steps)
         else:
             noise = self._noise_like(known, generator) if latents is None else latents.to(known)
-            x = known.add(noise, alpha=values[self._begin])
-        self._interrupt = False
-        for evaluation, (i, again) in enumerate(self.progress_bar(self._order())):
-            if again:
-                x = self._back_up(x, i, values[i], values[i + 1], generator)
-            x = self._keep(x, known, mask, values[i], generator)
-            x = self._step(i, x, self._score(x, levels[i], conditioning, guidance_scale, dtype), generator)
-            if callback_on_step_end is not None:
-                given = {name: x for name in callback_on_step_end_tensor_inputs}
-                x = (callback_on_step_end(self, evaluation, levels[i], given) or {}).get("latents", x)
-                if self._interrupt:
-                    break
+            x = known.add(noise, alpha=levels[begin])
 
-        # The kept pixels as they were given, not as they came back from the model's range.
-        images = torch.where(mask, self._images(x, "pt"), image)
-        if output_type != "pt":
-            images = images.permute(0, 2, 3, 1).cpu().numpy()
-            images = images if output_type == "np" else self.numpy_to_pil(images)
+        def before(x: Tensor, i: int, again: bool) -> Tensor:
+            """The way back up before a step is taken once more, and the kept pixels at this noise level."""
+            if again and steps[i].to != steps[i].sigma:
+                x = x.add(self._noise_like(x, generator), alpha=math.sqrt(levels[i] ** 2 - levels[i + 1] ** 2))
+            return torch.where(mask, x, known.add(self._noise_like(known, generator), alpha=levels[i]))
+
+        states = follow(self._score(labels, given), x, steps, generator, order=order, before=before)
+        x = self._run(states, len(order), callback_on_step_end, callback_on_step_end_tensor_inputs)
+        if output_type == "latent":
+            images = torch.where(mask, x, known)
+        else:  # the kept pixels as they were given, not as they came back from the model's range
+            images = torch.where(mask, self._images(x, "raw" if output_type == "raw" else "pt"), image)
+            images = self._formatted(images, output_type)
         self.maybe_free_model_hooks()
         return ImagePipelineOutput(images=images) if return_dict else (images,)
-
-    @property
-    def num_evaluations(self) -> int:
-        """Number of network evaluations of the run that was laid out last."""
-        return len(self._order())
-
-    def _order(self) -> list[tuple[int, bool]]:
-        """The evaluations in order: which of the scheduler's steps each is, and whether that is taken once more."""
-        last = len(self.scheduler.timesteps) - 1
-        return [(i, r > 0) for i in range(self._begin, last) for r in range(self._resample_steps)] + [(last, False)]
-
-    def _keep(self, x: Tensor, known: Tensor, mask: Tensor, sigma: float, generator: Generators) -> Tensor:
-        """`x` with the kept pixels as they are at noise level sigma, known + sigma z."""
-        return torch.where(mask, x, known.add(self._noise_like(known, generator), alpha=sigma))
-
-    def _back_up(self, x: Tensor, i: int, sigma: float, following: float, generator: Generators) -> Tensor:
-        """Undoes step `i` in distribution: the noise that it removed is added again."""
-        self.scheduler._step_index = i  # steps are counted, and this one is taken again
-        if self._stays_at_a_level:
-            return x
-        return x.add(self._noise_like(x, generator), alpha=math.sqrt(sigma**2 - following**2))
-
-    @property
-    def _stays_at_a_level(self) -> bool:
-        """Whether a step leaves as much noise as it found, as Langevin dynamics does."""
-        return "steps_per_level" in self.scheduler.config
 
     @staticmethod
     def _noise_like(x: Tensor, generator: Generators) -> Tensor:
@@ -211,44 +171,40 @@ class NCSNInpaintPipeline(NCSNPipeline):
             )
         return image, mask.expand(len(image), -1, -1, -1)
 
-    def _checked_resample_steps(self, resample_steps: int | None, keeps: bool) -> int:
+    def _checked_resample_steps(self, resample_steps: int | None, steps: Any, keeps: bool) -> int:
+        solver = isinstance(steps, SolverSteps)
         if resample_steps is None:
-            return DEFAULT_RESAMPLE_STEPS if keeps and self._follows_scores and not self._stays_at_a_level else 1
+            goes_down = not solver and any(row.to < row.sigma for row in steps[:-1])
+            return DEFAULT_RESAMPLE_STEPS if keeps and goes_down else 1
         if isinstance(resample_steps, bool) or not isinstance(resample_steps, Integral) or resample_steps < 1:
             raise ValueError(f"resample_steps must be a whole number, at least 1; got {resample_steps!r}.")
-        if resample_steps > 1 and not self._follows_scores:
+        if resample_steps > 1 and solver:
             raise ValueError(
                 f"{type(self.scheduler).__name__} remembers its last steps and cannot take one again. Leave "
-                "resample_steps out, or sample by ConsistentAnnealedScheduler or AnnealedLangevinScheduler."
+                "resample_steps out, or sample by one of this package's schedulers."
             )
         return int(resample_steps)
 
-    def _first_evaluation(self, sigmas: list[float], start_sigma: float | None) -> int:
-        """The first evaluation whose noise level is not above `start_sigma`."""
-        if start_sigma is None:
-            return 0
-        # Levels are float32: one that was given as the same number may have been rounded up.
-        begin = next((i for i, sigma in enumerate(sigmas) if sigma <= start_sigma * (1 + 1e-6)), None)
-        if begin is None:
-            raise ValueError(
-                f"start_sigma is {start_sigma:.4g}, below the ladder's last level {sigmas[-1]:.4g}: no step is left. "
-                "Start higher, or give a ladder that ends lower (sigmas)."
-            )
-        # A second-order solver evaluates each level twice, at the end of one step and at the start of the next.
-        second_half = not self._follows_scores and begin + 1 < len(sigmas) and sigmas[begin + 1] == sigmas[begin]
-        return begin + second_half
-
     def _for_each_result(self, class_labels: Any, copies: int, count: int) -> Any:
         """Labels given for each image, for each of its results; none given, the null class."""
-        if class_labels is None and getattr(self.unet.config, "num_class_embeds", None) is not None:
-            try:
-                self._null_class("class_labels=None")
-            except ValueError:
-                raise ValueError(
-                    "This model has classes and no null class: say what the images show, by class_labels."
-                ) from None
-            return "none"
         if class_labels is None or isinstance(class_labels, str):
             return class_labels
         labels = torch.as_tensor(class_labels)
         return labels.repeat_interleave(copies) if labels.dim() == 1 and len(labels) * copies == count else labels
+
+
+def _first_evaluation(steps: Any, start_sigma: float | None) -> int:
+    """The first evaluation whose noise level is not above `start_sigma`."""
+    sigmas = steps.sigmas
+    if start_sigma is None:
+        return 0
+    # Levels may be float32: one that was given as the same number may have been rounded up.
+    begin = next((i for i, sigma in enumerate(sigmas) if sigma <= start_sigma * (1 + 1e-6)), None)
+    if begin is None:
+        raise ValueError(
+            f"start_sigma is {start_sigma:.4g}, below the last noise level {sigmas[-1]:.4g}: no step is left. "
+            "Start higher, or give levels that end lower (sigmas)."
+        )
+    # A second-order solver evaluates each level twice, at the end of one step and at the start of the next.
+    second_half = isinstance(steps, SolverSteps) and sigmas[begin + 1 : begin + 2] == [sigmas[begin]]
+    return begin + second_half

@@ -1,11 +1,13 @@
 """§4 Following the score: from noise at the largest sigma down to a sample, and back up to a likelihood.
 
-scheduling_*    annealed samplers in the interface of diffusers, one a file
-langevin        Langevin dynamics step by step, plain and annealed
-metropolis      the same with steps refused so that the density is kept exactly
-likelihood      the log density, by the probability-flow ODE
+scheduling_annealed    every sampler, each a table of rows, as schedulers of diffusers
+follow                 the loop that follows a score by such a table
+langevin               Langevin dynamics step by step, plain and annealed
+metropolis             the same with steps refused so that the density is kept exactly
+likelihood             the log density, by the probability-flow ODE
 """
 
+from ncsn_pipeline.sampling.follow import State, follow
 from ncsn_pipeline.sampling.langevin import (
     LangevinState,
     annealed_langevin_dynamics,
@@ -15,16 +17,26 @@ from ncsn_pipeline.sampling.langevin import (
 )
 from ncsn_pipeline.sampling.likelihood import Likelihood, log_likelihood
 from ncsn_pipeline.sampling.metropolis import metropolis_adjusted_annealed_langevin
-from ncsn_pipeline.sampling.scheduling_annealed_langevin import AnnealedLangevinScheduler
-from ncsn_pipeline.sampling.scheduling_consistent_annealed import ConsistentAnnealedScheduler
+from ncsn_pipeline.sampling.scheduling_annealed import (
+    AnnealedLangevinScheduler,
+    ConsistentAnnealedScheduler,
+    PredictorCorrectorScheduler,
+    Row,
+    Table,
+)
 
 __all__ = [
     "AnnealedLangevinScheduler",
     "ConsistentAnnealedScheduler",
     "LangevinState",
     "Likelihood",
+    "PredictorCorrectorScheduler",
+    "Row",
+    "State",
+    "Table",
     "annealed_langevin_dynamics",
     "final",
+    "follow",
     "langevin_dynamics",
     "langevin_step",
     "log_likelihood",

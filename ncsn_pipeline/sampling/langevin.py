@@ -7,8 +7,7 @@
 At a step size alpha > 0 a chain settles in a density a little too wide, by 1 / (1 - alpha / 2) in the variance of
 N(0, 1); :mod:`.metropolis` has the chain that does not.
 
-The step itself is written once, in the scheduler's file, which must stand alone where it is loaded as code from the
-Hub.  Arguments are checked at the call, steps are taken as the states are asked for, and nothing grows with them.
+Arguments are checked at the call, steps are taken as the states are asked for, and nothing grows with them.
 """
 
 import math
@@ -21,7 +20,8 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from ncsn_pipeline.densities import NoisyScoreFn, ScoreFn
-from ncsn_pipeline.sampling.scheduling_annealed_langevin import AnnealedLangevinScheduler, check_ladder, langevin_step
+from ncsn_pipeline.sampling.follow import follow
+from ncsn_pipeline.sampling.scheduling_annealed import AnnealedLangevinScheduler, Table
 
 __all__ = ["LangevinState", "annealed_langevin_dynamics", "final", "langevin_dynamics", "langevin_step"]
 
@@ -40,6 +40,18 @@ class LangevinState(NamedTuple):
     sigma: float | None
     step: int
     acceptance: float | None = None
+
+
+def langevin_step(x: Tensor, score: Tensor, alpha: float, noise: Tensor) -> Tensor:
+    """One step of Langevin dynamics, x + alpha s + sqrt(2 alpha) z.
+
+    Args:
+        x: the samples, any shape.
+        score: s at x, the same shape.
+        alpha: the step size, > 0, in squared data units.
+        noise: unit normal z, the same shape.
+    """
+    return x.add(score, alpha=alpha).add_(noise, alpha=math.sqrt(2 * alpha))
 
 
 def langevin_dynamics(
@@ -112,34 +124,17 @@ def annealed_langevin_dynamics(
         ValueError: for a ladder, a step size or a number of steps out of range, when it is called.
         FloatingPointError: for samples that are not finite, after the step that made them so.
     """
-    ladder = check_ladder(sigmas)
-    checked = AnnealedLangevinScheduler(sigmas=ladder.tolist(), steps_per_level=steps_per_level, step_size=step_size)
-    return _annealed(noisy_score_fn, x, ladder.tolist(), steps_per_level, checked.step_size, denoise, generator)
+    scheduler = AnnealedLangevinScheduler(
+        sigmas=sigmas, steps_per_level=steps_per_level, step_size=step_size, denoise=denoise
+    )
+    return _annealed(noisy_score_fn, x, scheduler.table, generator)
 
 
-@torch.no_grad()
 def _annealed(
-    noisy_score_fn: NoisyScoreFn,
-    x: Tensor,
-    ladder: list[float],
-    steps_per_level: int,
-    epsilon: float,
-    denoise: bool,
-    generator: torch.Generator | None,
+    noisy_score_fn: NoisyScoreFn, x: Tensor, table: Table, generator: torch.Generator | None
 ) -> Iterator[LangevinState]:
-    step = 0
-    for i, sigma in enumerate(ladder, 1):
-        alpha = epsilon * (sigma / ladder[-1]) ** 2
-        level = torch.tensor(sigma, dtype=x.dtype, device=x.device)
-        for _ in range(steps_per_level):
-            x = langevin_step(x, noisy_score_fn(x, level), alpha, draw_noise(x, generator))
-            step += 1
-            _check_finite(x, f"step {step}, level {i} of {len(ladder)} (sigma = {sigma:.4g})", epsilon)
-            yield LangevinState(x, sigma, step)
-    if denoise:
-        x = x.add(noisy_score_fn(x, level), alpha=sigma**2)
-        _check_finite(x, f"the denoising at sigma = {sigma:.4g}", epsilon)
-        yield LangevinState(x, sigma, step + 1)
+    for step, state in enumerate(follow(noisy_score_fn, x, table, generator), 1):
+        yield LangevinState(state.sample, table[state.index].sigma, step)
 
 
 def final(states: Iterable[LangevinState]) -> Tensor:

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from ncsn_pipeline.densities import Density
-from ncsn_pipeline.sampling.langevin import LangevinState, draw_noise
-from ncsn_pipeline.sampling.scheduling_annealed_langevin import check_ladder, langevin_step, step_size_for_variance
+from ncsn_pipeline.noise_levels.ladder import check_noise_levels
+from ncsn_pipeline.noise_levels.step_size import step_size_for_variance
+from ncsn_pipeline.sampling.langevin import LangevinState, draw_noise, langevin_step
 
 
 def metropolis_adjusted_annealed_langevin(
@@ -49,7 +50,7 @@ def metropolis_adjusted_annealed_langevin(
         ValueError: for a ladder, a step size or a number of steps out of range, when it is called.
         FloatingPointError: for a start at which the log density or the score is not a number.
     """
-    ladder = check_ladder(sigmas)
+    ladder = check_noise_levels(sigmas)
     suitable = step_size_for_variance(ladder, steps_per_level)[0]
     step_size = suitable if step_size is None else step_size
     if not (math.isfinite(step_size) and step_size > 0):

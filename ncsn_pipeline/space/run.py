@@ -21,6 +21,8 @@ from .events import pause_between_frames
 from .recording import Recording
 from .work import watched
 
+TENSORS = ("latents", "score", "denoised")
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -57,8 +59,6 @@ class SamplingRun:
         self, pipeline: NCSNPipeline, arguments: dict[str, Any], stop: threading.Event, deadline: float
     ) -> None:
         pipeline.set_progress_bar_config(disable=True)
-        # The pipeline hands the samples to its callback, not the score: that is seen on its way out of this method.
-        self._evaluate, pipeline._score = pipeline._score, self._seen
         self.pipeline = pipeline
         self.arguments = arguments
         self.stop = stop
@@ -84,35 +84,29 @@ class SamplingRun:
     def _work(self) -> None:
         self._start = time.perf_counter()
         self._shown = self._start
-        try:
-            self.pipeline(**self.arguments, output_type="pt", callback_on_step_end=self._watch)
-        finally:
-            del self.pipeline._score  # or the run, its recording and its pipeline would hold each other
-
-    def _seen(self, x: Tensor, sigma: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        score = self._evaluate(x, sigma, *args, **kwargs)
-        self._noisy, self._score = x, score
-        return score
+        watched = {"callback_on_step_end": self._watch, "callback_on_step_end_tensor_inputs": TENSORS}
+        self.pipeline(**self.arguments, output_type="pt", **watched)
 
     def _watch(self, pipeline: NCSNPipeline, index: int, sigma: Tensor, tensors: dict[str, Tensor]) -> None:
         now = time.perf_counter()
         self.seconds = now - self._start
         self.timed_out = self.seconds > self.deadline
-        sigma, of = float(sigma), getattr(pipeline, "num_evaluations", pipeline.num_timesteps)
+        sigma, of = float(sigma), pipeline.num_timesteps
         final = index + 1 == of or self.stop.is_set() or self.timed_out
         pipeline.interrupt = final
         shown = final or index == 0 or now - self._shown > pause_between_frames(self.seconds)
-        kept = final or self.recording.wants(index, of, self._noisy.numel())
-        self.recording.measure(self._noisy, self._score, sigma)
+        score, denoised = tensors["score"], tensors["denoised"]
+        noisy = denoised.sub(score, alpha=sigma**2)  # what the network saw
+        kept = final or self.recording.wants(index, of, noisy.numel())
+        self.recording.measure(noisy, score, sigma)
         if not (shown or kept):
             return
-        denoised = self._array(self._noisy.add(self._score, alpha=sigma**2))
+        denoised = self._array(denoised)
         if kept:
-            self.recording.keep(index + 1, sigma, self._array(self._noisy), denoised)
+            self.recording.keep(index + 1, sigma, self._array(noisy), denoised)
         if shown:
             self._shown = now
             self._newest.append(Frame(index + 1, of, sigma, self._array(tensors["latents"]), denoised, final))
 
     def _array(self, x: Tensor) -> np.ndarray:
-        low, high = self.pipeline.config.data_min, self.pipeline.config.data_max
-        return ((x - low) / (high - low)).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
+        return self.pipeline.units.to_given(x).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()

@@ -44,6 +44,7 @@ class Sampler:
 SAMPLERS = {
     "consistent": Sampler("Consistent annealed", "ConsistentAnnealedScheduler"),
     "langevin": Sampler("Annealed Langevin", "AnnealedLangevinScheduler"),
+    "predictor-corrector": Sampler("Predictor-corrector", "PredictorCorrectorScheduler"),
     "heun": Sampler("Heun", "HeunDiscreteScheduler", KARRAS_OR_EXPONENTIAL, second_order=True),
     "euler": Sampler("Euler", "EulerDiscreteScheduler", KARRAS_OR_EXPONENTIAL),
     "edm-euler": Sampler("EDM Euler", "EDMEulerScheduler", EDM, least_levels=2),

@@ -1,11 +1,11 @@
 """Images from noise by a score network and an annealed sampler.
 
-The pipeline starts from noise of the largest level, asks the network for the score at the sigma of each of the
-scheduler's `timesteps`, and lets the scheduler follow it:
+The pipeline starts from noise of the largest level, asks the network for the score at the sigma of each row of the
+scheduler's table, and takes the row's step:
 
     x ~ N(0, sigma_1² I)
-    for sigma in scheduler.timesteps:
-        x <- scheduler.step(network(x, sigma), sigma, x)
+    for sigma, a, b, _ in scheduler.table:
+        x <- x + a score(x, sigma) + b z
 
 A saved pipeline is a folder that holds the code of its parts beside their weights, so that it loads by
 `DiffusionPipeline.from_pretrained(folder, trust_remote_code=True)` where this package is not installed, and by
@@ -20,7 +20,6 @@ They ask for another output of the network, and some for another space; with d =
     EDM Euler, EDM DPM-Solver multistep     F = (d - c_skip x) / c_out, in x itself
 """
 
-import functools
 import importlib
 import importlib.util
 import inspect
@@ -28,10 +27,10 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Sequence
-from numbers import Integral
+from collections.abc import Callable, Iterator, Sequence
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from diffusers import DiffusionPipeline, ImagePipelineOutput, UNet2DModel
@@ -47,20 +46,25 @@ Generators = torch.Generator | list[torch.Generator] | None
 _PACKAGE_ROOT = __name__.rpartition(".pipelines.")[0]
 _COMPONENT_FOLDERS = ("networks", "sampling")
 
+NoisyScoreFn = Callable[..., Tensor]  # (x, sigma) -> score; the network's own also takes class_labels
+Given = Callable[[NoisyScoreFn], NoisyScoreFn]
+Scale = float | None | Callable[[], float | None]
+Steps = Any  # a scheduler's table, or SolverSteps
+
 # Written into every folder: whose code this is, and how the folder is laid out.
 VERSION = "0.1.0"
-FOLDER_FORMAT = 1
+FOLDER_FORMAT = 2
 
 _SOLVERS = {
     "EDMEulerScheduler": "preconditioned",
     "EDMDPMSolverMultistepScheduler": "preconditioned",
-    "EulerDiscreteScheduler": "exploding",
-    "HeunDiscreteScheduler": "exploding",
-    "DPMSolverMultistepScheduler": "preserving",
-    "DEISMultistepScheduler": "preserving",
-    "UniPCMultistepScheduler": "preserving",
+    "EulerDiscreteScheduler": "variance_exploding",
+    "HeunDiscreteScheduler": "variance_exploding",
+    "DPMSolverMultistepScheduler": "variance_preserving",
+    "DEISMultistepScheduler": "variance_preserving",
+    "UniPCMultistepScheduler": "variance_preserving",
 }
-# What a solver's configuration must have, where it has it: any other value asks for another output or another ladder.
+# What a solver's configuration must have, where it has it: any other value asks for another output or other levels.
 _SOLVER_SETTINGS = {
     "prediction_type": "epsilon",
     "final_sigmas_type": "zero",
@@ -68,18 +72,155 @@ _SOLVER_SETTINGS = {
     "clip_sample": False,
     "use_flow_sigmas": False,
 }
+# Schedulers that folders of format 1 name by files that are one by now.
+_RENAMED = dict.fromkeys(("scheduling_annealed_langevin", "scheduling_consistent_annealed"), "scheduling_annealed")
+
+
+class Units(NamedTuple):
+    """The affine map between the data's own space and the network's, where sigma is measured.
+
+    Args:
+        shift: what 0 of the data is to the network.
+        scale: what 1 of the data is more, > 0.
+        clamp: the range of the data's values.
+    """
+
+    shift: float
+    scale: float
+    clamp: tuple[float, float] | None = None
+
+    def to_model(self, x: Tensor) -> Tensor:
+        """Data as the network sees them."""
+        return self.shift + self.scale * x
+
+    def to_given(self, x: Tensor) -> Tensor:
+        """What the network made, in the data's own units, not clamped."""
+        return (x - self.shift) / self.scale
+
+
+# Copied from ncsn_pipeline.sampling.follow
+class State(NamedTuple):
+    """What one step did: samples after it; score, denoised x + sigma² s and noise level before it; its number."""
+
+    sample: Tensor
+    score: Tensor
+    denoised: Tensor
+    sigma: Tensor
+    index: int
+
+
+# Copied from ncsn_pipeline.sampling.follow
+@torch.no_grad()
+def follow(
+    score: NoisyScoreFn,
+    x: Tensor,
+    steps: Steps,
+    generator: Generators = None,
+    *,
+    order: Sequence[int] | None = None,
+    before: Callable[[Tensor, int, bool], Tensor] | None = None,
+) -> Iterator[State]:
+    """Follows a score step by step; samples that are sent back take the place of those after the step."""
+    sigmas = torch.tensor(steps.sigmas, dtype=x.dtype, device=x.device)
+    previous = None
+    for i in range(len(sigmas)) if order is None else order:
+        if before is not None:
+            x = before(x, i, i == previous)
+        s = score(x, sigmas[i])
+        denoised = x.add(s, alpha=steps.sigmas[i] ** 2)
+        x, previous = steps.step(i, x, s, generator), i
+        sent = yield State(x, s, denoised, sigmas[i], i)
+        x = x if sent is None else sent
+
+
+# Copied from ncsn_pipeline.guidance.classifier_free
+def classifier_free(labels: Tensor, null: int, scale: Scale = None) -> Callable[[Callable[..., Tensor]], NoisyScoreFn]:
+    """Classifier-free guidance, s_null + w (s_class - s_null), from one evaluation of twice the batch."""
+
+    def given(score: Callable[..., Tensor]) -> NoisyScoreFn:
+        def guided(x: Tensor, sigma: Tensor) -> Tensor:
+            w = scale() if callable(scale) else scale
+            if w is None or w == 1:
+                return score(x, sigma, class_labels=labels)
+            both = torch.cat([torch.full_like(labels, null), labels])
+            unconditional, conditional = score(torch.cat([x, x]), sigma, class_labels=both).chunk(2)
+            return torch.lerp(unconditional, conditional, w)
+
+        return guided
+
+    return given
+
+
+class SolverSteps:
+    """A solver of diffusers, followed as a table is: it has noise levels and a step by the score.
+
+    Args:
+        scheduler: one of EDMEuler, EDMDPMSolverMultistep, Euler, Heun, DPMSolverMultistep, DEISMultistep and
+            UniPCMultistep, with the noise levels of `from_config(pipe.scheduler.config)`.
+        num_inference_steps: number of steps; by default as many as it has levels.
+        device: where it keeps its timesteps.
+
+    Raises:
+        ValueError: for a scheduler that would not follow the score to the right density, or a number below 1.
+    """
+
+    def __init__(self, scheduler: Any, num_inference_steps: int | None, device: torch.device) -> None:
+        _check_solver(scheduler)
+        count = scheduler.config.num_train_timesteps if num_inference_steps is None else num_inference_steps
+        if not isinstance(count, Integral) or isinstance(count, bool) or count < 1:
+            raise ValueError(f"num_inference_steps must be at least 1 and a whole number; got {count}.")
+        scheduler.set_timesteps(int(count), device)
+        scheduler.is_scale_input_called = True  # x is scaled here
+        first, high = float(scheduler.sigmas[0]), scheduler.config.sigma_max
+        if not math.isclose(first, high, rel_tol=1e-3):
+            raise ValueError(
+                f"{type(scheduler).__name__} laid {count} step(s) out from {first:.4g}, not from sigma_max = "
+                f"{high:.4g}. Take more steps."
+            )
+        self.scheduler, self.kind = scheduler, _SOLVERS[type(scheduler).__name__]
+        self.adds_noise = "generator" in inspect.signature(scheduler.step).parameters
+        self.sigmas = scheduler.sigmas[: len(scheduler.timesteps)].tolist()
+
+    def step(self, i: int, x: Tensor, score: Tensor, generator: Generators = None) -> Tensor:
+        """The samples after step `i`, from those before it and their score, all of shape `(B, C, H, W)`."""
+        scheduler = self.scheduler
+        if scheduler.step_index is None:
+            scheduler.set_begin_index(i)  # levels are counted, not looked up by a time that is rounded
+        sigma, following = scheduler.sigmas[i : i + 2].tolist()
+        last = i == len(self.sigmas) - 1
+        if last and following == sigma:  # DEIS would stand still: this step denoises instead
+            x = x.add(score, alpha=sigma**2)
+        else:
+            output = score * -sigma
+            if self.kind == "preconditioned":
+                c_skip, c_out = (scheduler.precondition_outputs(*unit, sigma) for unit in ((1.0, 0.0), (0.0, 1.0)))
+                output = x.mul((1 - c_skip) / c_out).add_(score, alpha=sigma**2 / c_out)
+            preserving = self.kind == "variance_preserving"
+            alpha, next_alpha = (1 / math.sqrt(1 + s**2) if preserving else 1.0 for s in (sigma, following))
+            noise = {"generator": generator} if self.adds_noise else {}
+            t = scheduler.timesteps[i]
+            x = scheduler.step(output, t, x * alpha, return_dict=False, **noise)[0] / next_alpha
+        if last and not math.isfinite(float(x.sum(dtype=torch.float32))):
+            raise FloatingPointError(
+                f"The samples of {type(scheduler).__name__} are not finite. Take more steps (num_inference_steps), or "
+                "a sigma_max within the range that the network was trained on."
+            )
+        return x
 
 
 class NCSNPipeline(DiffusionPipeline):
     """Unconditional and class-conditional image generation with a noise-conditional score network.
 
+    The scheduler holds the layout of a run, so two threads need a pipeline each; `from_pipe(pipe, scheduler=...)` makes
+    one that shares the weights.  `from_pipe` also keeps `data_min` and `data_max`, which are not in `components`.
+
     Args:
         unet: the score network, `(sample, sigma, class_labels=None) -> .sample`, the score.  Its config has
             `sample_size` and `in_channels`, and `num_class_embeds` where it has classes.
-        scheduler: `AnnealedLangevinScheduler` or `ConsistentAnnealedScheduler`, or of diffusers' solvers EDMEuler,
-            EDMDPMSolverMultistep, and with `use_karras_sigmas=True` or `use_exponential_sigmas=True` Euler, Heun,
-            DPMSolverMultistep, DEISMultistep and UniPCMultistep, made by `from_config(pipe.scheduler.config)`, which
-            takes the ladder's ends over.
+        scheduler: `AnnealedLangevinScheduler`, `ConsistentAnnealedScheduler` or `PredictorCorrectorScheduler`, or of
+            diffusers' solvers EDMEuler, EDMDPMSolverMultistep, and with `use_karras_sigmas=True` or
+            `use_exponential_sigmas=True` Euler, Heun, DPMSolverMultistep, DEISMultistep and UniPCMultistep, made by
+            `from_config(pipe.scheduler.config)`, which takes the ends of the noise levels over.
         data_min: the value of black in the network's own range.
         data_max: the value of white, > `data_min`.
 
@@ -88,7 +229,7 @@ class NCSNPipeline(DiffusionPipeline):
     """
 
     model_cpu_offload_seq = "unet"
-    _callback_tensor_inputs = ["latents"]
+    _callback_tensor_inputs = ["latents", "score", "denoised"]
 
     def __init__(self, unet: Any, scheduler: Any, data_min: float = 0.0, data_max: float = 1.0) -> None:
         super().__init__()
@@ -96,6 +237,8 @@ class NCSNPipeline(DiffusionPipeline):
             raise ValueError(f"data_min < data_max must hold and both be finite; got {data_min} and {data_max}.")
         self.register_modules(unet=unet, scheduler=scheduler)
         self.register_to_config(data_min=data_min, data_max=data_max)
+        self._guidance_scale: float | None = None
+        self._num_timesteps: int | None = None
         self._interrupt = False
 
     @torch.no_grad()
@@ -110,6 +253,7 @@ class NCSNPipeline(DiffusionPipeline):
         latents: Tensor | None = None,
         class_labels: int | Sequence[int] | Tensor | str | None = None,
         guidance_scale: float | None = None,
+        given: Given | Sequence[Given] | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
         callback_on_step_end: Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None] | None = None,
@@ -119,22 +263,28 @@ class NCSNPipeline(DiffusionPipeline):
 
         Args:
             batch_size: number of images, >= 1.
-            generator: source of all randomness, or one for each image; the same seed gives the same images on CPU.
+            generator: source of all randomness, or one for each image; the same seed gives the same images on CPU.  A
+                call that is refused draws nothing from it.
             num_inference_steps: exactly this many network evaluations N, except that Heun's second order makes 2N - 1;
-                by default the scheduler's whole ladder, for a solver of diffusers as many as that has levels.
-            sigmas: a ladder for this call, strictly decreasing, > 0, in data units.
-            steps_per_level: Langevin steps a level, for this call.
+                by default the scheduler's whole noise schedule, for a solver of diffusers as many as that has levels.
+            sigmas: the noise levels of this call, strictly decreasing, > 0, in data units.
+            steps_per_level: Langevin steps per level, for this call.
             step_size: epsilon, the Langevin step at the last level, for this call, in (0, 2 sigma_L²).
             latents: the start as unit normal noise, shape `(batch_size, C, H, W)`; scaled by sigma_1.
-            class_labels: one class for all images, one for each, or `"none"` for the null class.  By default a model
-                with classes draws them uniformly with `generator`.
+            class_labels: one class for all images, one for each, or `"random"` to draw them uniformly with `generator`.
+                `None` and `"none"` are the null class.
             guidance_scale: w of classifier-free guidance, s_null + w (s_class - s_null), finite and >= 0; 1 and `None`
                 use the class's score alone.  Both scores come from one evaluation of twice the batch.
-            output_type: `"pil"`, `"np"` for `(B, H, W, C)` or `"pt"` for `(B, C, H, W)`, both in [0, 1].
+            given: what else the images are given: a transform of the score, as those of `ncsn_pipeline.guidance`, or
+                several, `[f, g]` for g(f(score)).
+            output_type: `"pil"`, `"np"` for `(B, H, W, C)` or `"pt"` for `(B, C, H, W)`, all in [0, 1]; `"raw"` for
+                `(B, C, H, W)` in the same units, not clamped; `"latent"` for the samples as the network sees them.
             return_dict: whether to return an `ImagePipelineOutput` or a tuple.
-            callback_on_step_end: called as `callback(pipeline, i, sigma, {"latents": ...})` after each evaluation; what
-                it returns replaces the latents.  Setting `pipeline.interrupt = True` in it ends the run there.
-            callback_on_step_end_tensor_inputs: names of the tensors it is given; only `latents` exists.
+            callback_on_step_end: called as `callback(pipeline, i, sigma, tensors)` after each evaluation; the
+                `"latents"` that it returns replace the samples.  It may set `pipeline.interrupt = True`, which ends the
+                run there, and `pipeline.guidance_scale`.
+            callback_on_step_end_tensor_inputs: names of the tensors it is given: `latents`, the samples after the
+                step; `score` and `denoised`, x + sigma² s, before it.
 
         Returns:
             The images: an `ImagePipelineOutput` with `.images`, or a tuple of them.
@@ -143,32 +293,42 @@ class NCSNPipeline(DiffusionPipeline):
             ValueError: for an argument outside its range, before any work is done.
             FloatingPointError: for samples that are not finite.
         """
-        self._check_inputs(
-            batch_size, generator, latents, guidance_scale, output_type, callback_on_step_end_tensor_inputs
-        )
-        labels = self._labels(class_labels, batch_size, generator)
-        if guidance_scale not in (None, 1):
-            self._null_class("guidance_scale")
-        device = self._execution_device
-        overrides = {"sigmas": sigmas, "steps_per_level": steps_per_level, "step_size": step_size}
-        self._set_timesteps(num_inference_steps, device, {k: v for k, v in overrides.items() if v is not None})
-
-        x = self._start(batch_size, generator, latents, device)
-        conditioning = {} if labels is None else {"class_labels": labels.to(device)}
-        dtype = self.unet.dtype
-        self._interrupt = False
-        for i, sigma in enumerate(self.progress_bar(self._sigmas())):
-            score = self._score(x, sigma, conditioning, guidance_scale, dtype)
-            x = self._step(i, x, score, generator)
-            if callback_on_step_end is not None:
-                given = {name: x for name in callback_on_step_end_tensor_inputs}
-                x = (callback_on_step_end(self, i, sigma, given) or {}).get("latents", x)
-                if self._interrupt:
-                    break
-
+        if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
+            raise ValueError(f"batch_size must be a whole number of images, at least 1; got {batch_size!r}.")
+        count = int(batch_size)
+        generator = self._check_inputs(count, generator, latents, output_type, callback_on_step_end_tensor_inputs)
+        labels = self._labels(class_labels, count)
+        self.guidance_scale = guidance_scale
+        steps = self._steps(num_inference_steps, sigmas=sigmas, steps_per_level=steps_per_level, step_size=step_size)
+        if isinstance(labels, str):
+            labels = self._drawn(count, generator)
+        x = self._start(count, generator, latents, steps)
+        states = follow(self._score(labels, given), x, steps, generator)
+        x = self._run(states, len(steps.sigmas), callback_on_step_end, callback_on_step_end_tensor_inputs)
         images = self._images(x, output_type)
         self.maybe_free_model_hooks()
         return ImagePipelineOutput(images=images) if return_dict else (images,)
+
+    @classmethod
+    def from_pipe(cls, pipeline: DiffusionPipeline, **kwargs: Any) -> "NCSNPipeline":
+        """The same parts, shared: nothing is copied or moved, and cast only where a type is named.
+
+        Args:
+            pipeline: any pipeline of this package.
+            **kwargs: parts and settings in place of its own, as `scheduler=...`; `torch_dtype` or `dtype`.
+
+        Raises:
+            ValueError: for a pipeline of another kind.
+        """
+        dtype = kwargs.pop("torch_dtype", None) or kwargs.pop("dtype", None)
+        if "data_min" not in pipeline.config:
+            raise ValueError(
+                f"{type(pipeline).__name__} does not hold a score network. Of a DDPM or DDIM pipeline, "
+                "NCSNPipeline.from_ddpm(pipe) makes one."
+            )
+        settings = {name: pipeline.config[name] for name in ("data_min", "data_max")}
+        shared = cls(**pipeline.components | settings | kwargs)
+        return shared if dtype is None else shared.to(dtype=dtype)
 
     @classmethod
     def from_ddpm(cls, source: str | os.PathLike | DiffusionPipeline, **kwargs: Any) -> "NCSNPipeline":
@@ -199,74 +359,110 @@ class NCSNPipeline(DiffusionPipeline):
         self._interrupt = value
 
     @property
+    def guidance_scale(self) -> float | None:
+        """w of the run in progress, read at each evaluation; a callback may set it, to a finite number >= 0."""
+        return self._guidance_scale
+
+    @guidance_scale.setter
+    def guidance_scale(self, value: float | None) -> None:
+        number = isinstance(value, Real) and not isinstance(value, bool)
+        if value is not None and not (number and math.isfinite(value) and value >= 0):
+            raise ValueError(f"guidance_scale must be finite and >= 0; got {value!r}.")
+        if value not in (None, 1):
+            self._null_class("guidance_scale")
+        self._guidance_scale = value
+
+    @property
     def num_timesteps(self) -> int:
-        """Number of network evaluations of the scheduler's current layout."""
-        return len(self.scheduler.timesteps)
+        """Number of network evaluations, and of callbacks, of the last run; before one, of the scheduler's layout."""
+        return len(self.scheduler.timesteps) if self._num_timesteps is None else self._num_timesteps
+
+    @property
+    def units(self) -> Units:
+        """From images in [0, 1] to the network's range, and back."""
+        low, high = self.config.data_min, self.config.data_max
+        return Units(low, high - low, (0.0, 1.0))
 
     # One run, in parts that a subclass can put together anew
 
-    def _sigmas(self) -> Tensor:
-        """Sigma of every network evaluation, in order."""
-        if self._follows_scores:
-            return self.scheduler.timesteps
-        evaluations = self.scheduler.timesteps
-        return self.scheduler.sigmas[: len(evaluations)].to(evaluations.device)
-
-    def _score(
-        self,
-        x: Tensor,
-        sigma: Tensor,
-        conditioning: dict[str, Tensor],
-        guidance_scale: float | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> Tensor:
-        """The score at `x` in the precision of `x`; guided, s_null + w (s_class - s_null) from one evaluation.
-
-        Args:
-            x: samples, shape `(B, C, H, W)`.
-            sigma: their noise level, shape `()`.
-            conditioning: `{}` or `{"class_labels": (B,)}`.
-            guidance_scale: w; 1 and `None` use the class's score alone.
-            dtype: of the network, for those who know it; `None` looks it up, which takes time at every step.
-        """
-        dtype = dtype or self.unet.dtype
-        if guidance_scale in (None, 1):
-            return self.unet(x.to(dtype), sigma, return_dict=False, **conditioning)[0].to(x.dtype)
-        labels = conditioning["class_labels"]
-        labels = torch.cat([torch.full_like(labels, self._null_class("guidance_scale")), labels])
-        scores = self.unet(torch.cat([x, x]).to(dtype), sigma, return_dict=False, class_labels=labels)[0]
-        null, conditional = scores.to(x.dtype).chunk(2)
-        return torch.lerp(null, conditional, guidance_scale)
-
-    def _step(self, i: int, x: Tensor, score: Tensor, generator: Generators) -> Tensor:
-        """The samples after evaluation number `i`, from those before it and their score."""
-        scheduler, t = self.scheduler, self.scheduler.timesteps[i]
-        if self._follows_scores:
-            return scheduler.step(score, t, x, generator=generator, return_dict=False)[0]
-        sigma, following = scheduler.sigmas[i : i + 2].tolist()
-        last = i == self.num_timesteps - 1
-        kind = _SOLVERS[type(scheduler).__name__]
-        if last and following == sigma:  # DEIS would stand still: this step denoises instead
-            x = x.add(score, alpha=sigma**2)
+    def _steps(self, num_inference_steps: int | None, **settings: Any) -> Any:
+        """What is followed: the scheduler's table for this run, or a solver of diffusers in its place."""
+        scheduler, device = self.scheduler, self._execution_device
+        settings = {name: value for name, value in settings.items() if value is not None}
+        if getattr(scheduler, "model_output_type", None) == "score":
+            scheduler.set_timesteps(num_inference_steps, device, **settings)
+            steps = scheduler.table
+        elif settings and type(scheduler).__name__ in _SOLVERS:
+            raise ValueError(f"{type(scheduler).__name__} has no {', '.join(sorted(settings))}. Leave it out.")
         else:
-            output = score * -sigma
-            if kind == "preconditioned":
-                c_skip, c_out = (scheduler.precondition_outputs(*unit, sigma) for unit in ((1.0, 0.0), (0.0, 1.0)))
-                output = x.mul((1 - c_skip) / c_out).add_(score, alpha=sigma**2 / c_out)
-            alpha, next_alpha = (1 / math.sqrt(1 + s**2) if kind == "preserving" else 1.0 for s in (sigma, following))
-            noise = {"generator": generator} if _steps_take_a_generator(type(scheduler)) else {}
-            x = scheduler.step(output, t, x * alpha, return_dict=False, **noise)[0] / next_alpha
-        if last and not math.isfinite(float(x.sum(dtype=torch.float32))):
-            raise FloatingPointError(
-                f"The samples of {type(scheduler).__name__} are not finite. Take more steps (num_inference_steps), or "
-                "a sigma_max within the range that the network was trained on."
+            steps = SolverSteps(scheduler, num_inference_steps, device)
+        low, high = (getattr(self.unet.config, name, None) for name in ("sigma_min", "sigma_max"))
+        first, last = steps.sigmas[0], steps.sigmas[-1]
+        if low is not None and high is not None and (first > 1.01 * high or last < 0.99 * low):
+            logger.warning(
+                f"The noise levels go from {first:.4g} to {last:.4g}, but the network was trained on sigmas from "
+                f"{high:.4g} to {low:.4g}: scores outside this range are extrapolated."
             )
+        return steps
+
+    def _start(self, count: int, generator: Generators, latents: Tensor | None, steps: Any) -> Tensor:
+        """The first samples, float32 whatever the network's precision, shape `(B, C, H, W)`."""
+        shape, device = (count, *self._image_shape()), self._execution_device
+        uniform = getattr(self.scheduler.config, "initial", "normal") == "uniform"
+        if latents is None and uniform and not isinstance(steps, SolverSteps):
+            return self.units.to_model(self._uniform(shape, generator)).to(device)
+        if latents is None:
+            latents = randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)
+        return latents.to(device, torch.float32) * steps.sigmas[0]
+
+    def _score(self, labels: Tensor | None, given: Given | Sequence[Given] | None = None) -> Callable[..., Tensor]:
+        """The network's score in the precision of x, given the classes, and then whatever else is given."""
+        dtype = self.unet.dtype  # looked up once: it takes time
+
+        def score(x: Tensor, sigma: Tensor, class_labels: Tensor | None = None) -> Tensor:
+            classes = {} if class_labels is None else {"class_labels": class_labels}
+            return self.unet(x.to(dtype), sigma, return_dict=False, **classes)[0].to(x.dtype)
+
+        if labels is not None:
+            labels = labels.to(self._execution_device)
+            score = classifier_free(labels, self._num_classes, lambda: self._guidance_scale)(score)
+        for transform in [given] if callable(given) else given or ():
+            score = transform(score)
+        return score
+
+    def _run(
+        self, states: Iterator[State], count: int, callback: Callable | None, tensor_inputs: Sequence[str]
+    ) -> Tensor:
+        """The samples after `count` states, or after the one in which the callback interrupts."""
+        self._interrupt, self._num_timesteps, replaced = False, count, None
+        with self.progress_bar(total=count) as bar:
+            for i in range(count):
+                state = states.send(replaced)
+                x, replaced = state.sample, None
+                bar.update()
+                if callback is not None:
+                    tensors = {"latents": x, "score": state.score, "denoised": state.denoised}
+                    asked = {name: tensors[name] for name in tensor_inputs}
+                    replaced = (callback(self, i, state.sigma, asked) or {}).get("latents")
+                    x = x if replaced is None else replaced
+                    if self._interrupt:
+                        break
         return x
 
-    @property
-    def _follows_scores(self) -> bool:
-        """Whether the scheduler is one of this package, which take the score as it is."""
-        return getattr(self.scheduler, "model_output_type", None) == "score"
+    def _images(self, x: Tensor, output_type: str) -> Any:
+        if output_type == "latent":
+            return x
+        x = self.units.to_given(x)
+        if output_type == "raw":
+            return x
+        return self._formatted(x.clamp(*self.units.clamp), output_type)
+
+    def _formatted(self, images: Tensor, output_type: str) -> Any:
+        """Images `(B, C, H, W)` in [0, 1] as `"pt"`, `"np"` or `"pil"`."""
+        if output_type in ("pt", "raw"):
+            return images
+        array = images.permute(0, 2, 3, 1).cpu().numpy()
+        return array if output_type == "np" else self.numpy_to_pil(array)
 
     def _image_shape(self) -> tuple[int, int, int]:
         size = self.unet.config.sample_size
@@ -274,120 +470,76 @@ class NCSNPipeline(DiffusionPipeline):
         return self.unet.config.in_channels, height, width
 
     def _check_inputs(
-        self,
-        batch_size: int,
-        generator: Generators,
-        latents: Tensor | None,
-        guidance_scale: float | None,
-        output_type: str,
-        tensor_inputs: Sequence[str],
-    ) -> None:
-        if not self._follows_scores:
-            _check_solver(self.scheduler)
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"batch_size must be a whole number of images, at least 1; got {batch_size!r}.")
-        if isinstance(generator, list) and len(generator) != batch_size:
+        self, count: int, generator: Generators, latents: Tensor | None, output_type: str, tensor_inputs: Sequence[str]
+    ) -> Generators:
+        """Refuses what is out of range; the generator, several of them as a list."""
+        several = isinstance(generator, list | tuple)
+        for one in generator if several else [generator]:
+            if not isinstance(one, torch.Generator) and (several or one is not None):
+                raise ValueError(
+                    f"generator must be a torch.Generator, or a list of one for each image; got {one!r}. For a seed, "
+                    "give torch.Generator().manual_seed(seed)."
+                )
+        if several and len(generator) != count:
+            raise ValueError(f"{len(generator)} generators were given for {count} images; give one, or one for each.")
+        if latents is not None and tuple(latents.shape) != (count, *self._image_shape()):
             raise ValueError(
-                f"{len(generator)} generators were given for {batch_size} images; give one, or one for each."
-            )
-        if latents is not None and tuple(latents.shape) != (batch_size, *self._image_shape()):
-            raise ValueError(
-                f"latents have shape {tuple(latents.shape)}; it must be {(batch_size, *self._image_shape())}, "
+                f"latents have shape {tuple(latents.shape)}; it must be {(count, *self._image_shape())}, "
                 "which is (batch_size, C, H, W)."
             )
-        if guidance_scale is not None and not (math.isfinite(guidance_scale) and guidance_scale >= 0):
-            raise ValueError(f"guidance_scale must be finite and >= 0; got {guidance_scale}.")
-        if output_type not in ("pil", "np", "pt"):
-            raise ValueError(f"output_type must be 'pil', 'np' or 'pt'; got {output_type!r}.")
-        unknown = sorted(set(tensor_inputs) - set(self._callback_tensor_inputs))
-        if unknown:
+        if output_type not in ("pil", "np", "pt", "raw", "latent"):
+            raise ValueError(f"output_type must be 'pil', 'np', 'pt', 'raw' or 'latent'; got {output_type!r}.")
+        if unknown := sorted(set(tensor_inputs) - set(self._callback_tensor_inputs)):
             raise ValueError(
                 f"callback_on_step_end_tensor_inputs may name {self._callback_tensor_inputs}; got {unknown}."
             )
+        return list(generator) if several else generator
 
-    def _labels(
-        self, class_labels: int | Sequence[int] | Tensor | str | None, batch_size: int, generator: Generators
-    ) -> Tensor | None:
-        """One class a network input, shape `(B,)`; `None` for a model without classes."""
-        classes = getattr(self.unet.config, "num_class_embeds", None)
+    @property
+    def _num_classes(self) -> int | None:
+        return getattr(self.unet.config, "num_class_embeds", None)
+
+    def _labels(self, class_labels: int | Sequence[int] | Tensor | str | None, count: int) -> Tensor | str | None:
+        """One class per network input, shape `(B,)`, or `"random"`; `None` for a model without classes."""
+        classes = self._num_classes
+        if class_labels is None or (isinstance(class_labels, str) and class_labels == "none"):
+            return None if classes is None else torch.full((count,), self._null_class("class_labels=None"))
         if classes is None:
-            if class_labels is None or (isinstance(class_labels, str) and class_labels == "none"):
-                return None
             raise ValueError("class_labels were given, but this model has no classes. Leave them out.")
-        if class_labels is None:
-            uniform = self._uniform((batch_size,), generator)
-            return (uniform * classes).long().clamp(max=classes - 1)
         if isinstance(class_labels, str):
-            if class_labels != "none":
+            if class_labels != "random":
                 raise ValueError(
-                    f"class_labels may be numbers, None (drawn) or 'none' (null class); got {class_labels!r}."
+                    "class_labels may be numbers, 'random' (drawn), or None or 'none' (the null class); got "
+                    f"{class_labels!r}."
                 )
-            return torch.full((batch_size,), self._null_class("class_labels='none'"))
+            return class_labels
         labels = torch.as_tensor(class_labels)
         if labels.dtype.is_floating_point or labels.dtype == torch.bool or labels.dim() > 1:
             raise ValueError(f"class_labels must be whole numbers, one or one for each image; got {class_labels}.")
         labels = labels.long()
-        if labels.dim() == 1 and len(labels) != batch_size:
-            raise ValueError(
-                f"{len(labels)} class_labels were given for {batch_size} images; set batch_size={len(labels)}."
-            )
-        labels = labels.expand(batch_size).cpu()
+        if labels.dim() == 1 and len(labels) != count:
+            raise ValueError(f"{len(labels)} class_labels were given for {count} images; set batch_size={len(labels)}.")
+        labels = labels.expand(count).cpu()
         if labels.min() < 0 or labels.max() >= classes:
             raise ValueError(f"class_labels must lie in 0 ... {classes - 1}; got {labels.unique().tolist()}.")
         return labels
 
+    def _drawn(self, count: int, generator: Generators) -> Tensor:
+        """Classes drawn uniformly, shape `(B,)`."""
+        return (self._uniform((count,), generator) * self._num_classes).long().clamp(max=self._num_classes - 1)
+
     def _null_class(self, wanted_for: str) -> int:
         """The index of the null class, which networks of this package have and U-Nets of diffusers do not."""
-        config = self.unet.config
-        classes = getattr(config, "num_class_embeds", None)
+        classes = self._num_classes
         if classes is None:
             raise ValueError(f"{wanted_for} needs a model with classes; this one has none. Leave it out.")
-        if not getattr(config, "null_class", not isinstance(getattr(self.unet, "_orig_mod", self.unet), UNet2DModel)):
-            raise ValueError(f"{wanted_for} needs a null class, and this model was trained without one. Leave it out.")
-        return classes
-
-    def _set_timesteps(self, num_inference_steps: int | None, device: torch.device, overrides: dict[str, Any]) -> None:
-        known = inspect.signature(self.scheduler.set_timesteps).parameters if self._follows_scores else {}
-        unknown = sorted(set(overrides) - set(known))
-        if unknown:
-            raise ValueError(f"{type(self.scheduler).__name__} has no {', '.join(unknown)}. Leave it out.")
-        if self._follows_scores:
-            self.scheduler.set_timesteps(num_inference_steps, device, **overrides)
-        else:
-            steps = self.scheduler.config.num_train_timesteps if num_inference_steps is None else num_inference_steps
-            if not isinstance(steps, Integral) or isinstance(steps, bool) or steps < 1:
-                raise ValueError(f"num_inference_steps must be at least 1 and a whole number; got {steps}.")
-            self.scheduler.set_timesteps(steps, device)
-            # Levels are counted, not looked up by a time that is rounded; x is scaled here, not by the scheduler.
-            self.scheduler.set_begin_index(0)
-            self.scheduler.is_scale_input_called = True
-            first, high = float(self.scheduler.sigmas[0]), self.scheduler.config.sigma_max
-            if not math.isclose(first, high, rel_tol=1e-3):
-                raise ValueError(
-                    f"{type(self.scheduler).__name__} laid {steps} step(s) out from {first:.4g}, not from sigma_max = "
-                    f"{high:.4g}. Take more steps."
-                )
-        low, high = (getattr(self.unet.config, name, None) for name in ("sigma_min", "sigma_max"))
-        if low is None or high is None:
-            return
-        first, last = self._sigmas()[[0, -1]].tolist()
-        if first > 1.01 * high or last < 0.99 * low:
-            logger.warning(
-                f"The ladder runs from {first:.4g} to {last:.4g}, but the network was trained on sigmas from "
-                f"{high:.4g} to {low:.4g}: its score outside of them is a guess."
+        of_diffusers = isinstance(getattr(self.unet, "_orig_mod", self.unet), UNet2DModel)
+        if not getattr(self.unet.config, "null_class", not of_diffusers):
+            raise ValueError(
+                f"{wanted_for} needs a null class, and this model was trained without one. Give class_labels: one of "
+                f"0 ... {classes - 1} for all images, one for each, or 'random'."
             )
-
-    def _start(self, batch_size: int, generator: Generators, latents: Tensor | None, device: torch.device) -> Tensor:
-        """The first samples, float32 whatever the network's precision, shape `(B, C, H, W)`."""
-        shape = self._image_shape()
-        uniform = self._follows_scores and getattr(self.scheduler.config, "initial", "normal") == "uniform"
-        if latents is None and uniform:
-            low, high = self.config.data_min, self.config.data_max
-            return low + (high - low) * self._uniform((batch_size, *shape), generator).to(device)
-        if latents is None:
-            latents = randn_tensor((batch_size, *shape), generator=generator, device=device, dtype=torch.float32)
-        first = self.scheduler.init_noise_sigma if self._follows_scores else float(self.scheduler.sigmas[0])
-        return latents.to(device, torch.float32) * first
+        return classes
 
     @staticmethod
     def _uniform(shape: tuple[int, ...], generator: Generators) -> Tensor:
@@ -395,14 +547,6 @@ class NCSNPipeline(DiffusionPipeline):
         first = generator[0] if isinstance(generator, list) else generator
         device = first.device if first is not None else None
         return torch.special.ndtr(randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)).cpu()
-
-    def _images(self, x: Tensor, output_type: str) -> Any:
-        low, high = self.config.data_min, self.config.data_max
-        x = ((x - low) / (high - low)).clamp(0, 1)
-        if output_type == "pt":
-            return x
-        array = x.permute(0, 2, 3, 1).cpu().numpy()
-        return array if output_type == "np" else self.numpy_to_pil(array)
 
     # Self-contained folders
 
@@ -444,13 +588,13 @@ class NCSNPipeline(DiffusionPipeline):
         """Reads `model_index.json`; in the installed package, its own classes stand in for the code in the folder.
 
         In a folder of score-SDE's variance-exploding networks, as `ScoreSdeVePipeline` wrote it, they stand in for its
-        scheduler, which stores its ladder by the same names.  Those networks were trained on images in 0 ... 1.
+        scheduler, which stores its noise levels by the same names.  Those networks were trained on images in 0 ... 1.
         """
         config = super().load_config(*args, **kwargs)
         index = config[0] if isinstance(config, tuple) else config
         if _PACKAGE_ROOT:
             if index.get("scheduler") == ["diffusers", "ScoreSdeVeScheduler"]:
-                index["scheduler"] = ["scheduling_consistent_annealed", "ConsistentAnnealedScheduler"]
+                index["scheduler"] = ["scheduling_annealed", "ConsistentAnnealedScheduler"]
             for name, value in index.items():
                 if isinstance(value, list) and isinstance(value[0], str):
                     index[name] = [_installed_module(value[0]), value[1]]
@@ -475,19 +619,13 @@ class NCSNPipeline(DiffusionPipeline):
         return index
 
 
-@functools.cache
-def _steps_take_a_generator(scheduler_class: type) -> bool:
-    """Whether a scheduler of diffusers adds noise in its steps."""
-    return "generator" in inspect.signature(scheduler_class.step).parameters
-
-
 def _check_solver(scheduler: Any) -> None:
     """Refuses a scheduler of diffusers that would not follow the score to the right density."""
     name, config = type(scheduler).__name__, getattr(scheduler, "config", {})
     if name not in _SOLVERS:
         raise ValueError(
-            f"{name} does not take scores. AnnealedLangevinScheduler and ConsistentAnnealedScheduler do, and these "
-            f"schedulers of diffusers are adapted: {', '.join(_SOLVERS)}. "
+            f"{name} does not take scores. AnnealedLangevinScheduler, ConsistentAnnealedScheduler and "
+            f"PredictorCorrectorScheduler do, and these schedulers of diffusers are adapted: {', '.join(_SOLVERS)}. "
             "For example `pipe.scheduler = EDMEulerScheduler.from_config(pipe.scheduler.config)`."
         )
     option = "" if _SOLVERS[name] == "preconditioned" else ", use_karras_sigmas=True"
@@ -499,13 +637,14 @@ def _check_solver(scheduler: Any) -> None:
         wrong.append(f"sigma_min and sigma_max are {low} and {high}")
     if wrong:
         raise ValueError(
-            f"This {name} does not take scores: {', '.join(wrong)}. Make it from a scheduler with the model's ladder, "
-            f"`pipe.scheduler = {name}.from_config(pipe.scheduler.config{option})`, and leave the rest as it is."
+            f"This {name} does not take scores: {', '.join(wrong)}. Make it from a scheduler with the model's noise "
+            f"levels, `pipe.scheduler = {name}.from_config(pipe.scheduler.config{option})`, and leave the rest as is."
         )
 
 
 def _installed_module(stem: str) -> str:
     """The package's module of that file name, or the name as it is for code that the package does not have."""
+    stem = _RENAMED.get(stem, stem)
     for folder in _COMPONENT_FOLDERS:
         module = f"{_PACKAGE_ROOT}.{folder}.{stem}"
         if stem.isidentifier() and importlib.util.find_spec(module):

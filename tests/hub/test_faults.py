@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 
-from ncsn_pipeline import push_command
+from ncsn_pipeline.hub import push_command
 
 PUSH_STAGES = ("create", "tree", "validate", "preupload", "lfs-batch", "lfs-put", "lfs-verify", "commit")
 LOAD_STAGES = ("info", "resolve-head", "resolve-get", "tree", "content")

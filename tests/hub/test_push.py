@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from ncsn_pipeline import push_command, push_folder
+from ncsn_pipeline import push_folder
+from ncsn_pipeline.hub import push_command
 from tests.hub_server import READER, STRANGER, WRITER, client_environment
 from tests.processes import run
 
@@ -17,7 +18,7 @@ OURS = {
     "model_index.json",
     "pipeline_ncsn.py",
     "scheduler/scheduler_config.json",
-    "scheduler/scheduling_consistent_annealed.py",
+    "scheduler/scheduling_annealed.py",
     "train_config.json",
     "unet/config.json",
     "unet/diffusion_pytorch_model.safetensors",

@@ -80,7 +80,7 @@ def test_each_network_learns_from_its_own_samples():
         (3, [0.5, 2.0, 8.0], "strictly decreasing"),
         (3, [2.0, 1.0, 0.0], "finite and positive"),
         (1, [math.inf], "finite and positive"),
-        (0, [], "at least one noise level"),
+        (0, [], "at least one number"),
     ],
 )
 def test_bad_ensembles_are_refused(count, sigmas, message):

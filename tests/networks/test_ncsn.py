@@ -20,7 +20,6 @@ from ncsn_pipeline import (
     as_score_function,
     geometric_ladder,
     multi_level_denoising_score_matching,
-    sliced_score_matching,
 )
 from ncsn_pipeline.networks.modeling_ncsn import (
     ConditionalInstanceNormPlus,
@@ -31,6 +30,7 @@ from ncsn_pipeline.networks.modeling_ncsn import (
     max_pool_5x5,
     mean_pool_5x5,
 )
+from ncsn_pipeline.score_matching import sliced_score_matching
 
 REFERENCE = Path(__file__).parents[1] / "data"
 NAMES = ("ncsn_28", "ncsnv2_28", "ncsnv2_32", "ncsnv2_deeper_64", "ncsnv2_deepest_64")

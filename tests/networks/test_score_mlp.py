@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
-from ncsn_pipeline import as_score_function, edm_weight, multi_level_denoising_score_matching
+from ncsn_pipeline import as_score_function, multi_level_denoising_score_matching
 from ncsn_pipeline.networks import ScoreMLP
 from ncsn_pipeline.networks.modeling_score_mlp import _log_sigma_features
+from ncsn_pipeline.noise_levels import edm_weight
 
 
 def small(**changes):

@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-from ncsn_pipeline import (
+from ncsn_pipeline import multi_level_denoising_score_matching
+from ncsn_pipeline.noise_levels import (
     LadderSigmas,
     LogNormalSigmas,
     LogUniformSigmas,
     MixtureSigmas,
     edm_weight,
-    multi_level_denoising_score_matching,
     sigma_squared_weight,
 )
 

@@ -7,12 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from ncsn_pipeline import (
-    edm_weight,
-    multi_level_denoising_score_matching,
-    multi_level_sliced_score_matching,
-    sigma_squared_weight,
-)
+from ncsn_pipeline import multi_level_denoising_score_matching
+from ncsn_pipeline.noise_levels import edm_weight, multi_level_sliced_score_matching, sigma_squared_weight
 
 D = 2
 

@@ -132,12 +132,12 @@ def test_the_index_names_files_beside_the_weights_and_whose_they_are(written):
     index = json.loads((folder / "model_index.json").read_text())
     assert index["_class_name"] == ["pipeline_ncsn", "NCSNPipeline"]
     assert index["unet"] == ["modeling_score_unet", "ScoreUNet"]
-    assert index["scheduler"] == ["scheduling_consistent_annealed", "ConsistentAnnealedScheduler"]
+    assert index["scheduler"] == ["scheduling_annealed", "ConsistentAnnealedScheduler"]
     assert (index["data_min"], index["data_max"]) == (0.0, 1.0)
     assert index["_ncsn_pipeline_version"] == VERSION
     assert index["_ncsn_pipeline_format"] == FOLDER_FORMAT
     assert index["_diffusers_version"]
-    for name in ("pipeline_ncsn.py", "unet/modeling_score_unet.py", "scheduler/scheduling_consistent_annealed.py"):
+    for name in ("pipeline_ncsn.py", "unet/modeling_score_unet.py", "scheduler/scheduling_annealed.py"):
         assert (folder / name).is_file()
 
 

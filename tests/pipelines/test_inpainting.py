@@ -187,7 +187,7 @@ def test_an_edit_keeps_what_is_larger_than_the_noise(scheduler):
         samples = painted_samples(pipeline, sketch, everything, 300, start_sigma=sigma, resample_steps=1)
         distances[sigma] = (samples.mean() - 0.5).item()
         counts[sigma] = pipeline.unet.evaluations
-        assert counts[sigma] == pipeline.num_evaluations
+        assert counts[sigma] == pipeline.num_timesteps
     # 16 correlated pixels of 300 images: one image's mean has a deviation of 0.08
     assert abs(distances[0.005] - 0.25) < 0.02
     assert 0.03 < distances[0.1] < 0.24
@@ -308,7 +308,7 @@ def test_number_of_evaluations(pipe, image, mask):
         calls = []
         handle = pipe.unet.register_forward_hook(lambda *_, calls=calls: calls.append(1))
         pipe(image, mask, num_inference_steps=steps, resample_steps=repeats)
-        assert len(calls) == pipe.num_evaluations == repeats * (steps - 1) + 1
+        assert len(calls) == pipe.num_timesteps == repeats * (steps - 1) + 1
         handle.remove()
 
 
@@ -324,7 +324,7 @@ def test_langevin_dynamics_and_solvers_and_edits_take_each_step_once_by_default(
     ):
         pipeline.scheduler = scheduler
         pipeline(grey, num_inference_steps=11, **arguments)
-        assert pipeline.num_evaluations == repeats * 10 + 1
+        assert pipeline.num_timesteps == repeats * 10 + 1
 
 
 def test_unknown_classes_are_the_null_class_and_labels_are_given_an_image(pipe, image, mask):
@@ -373,7 +373,7 @@ def test_callback_can_stop_and_the_kept_pixels_are_kept(pipe, image, mask):
         ({"resample_steps": 1.5}, "resample_steps"),
         ({"start_sigma": 0}, "start_sigma"),
         ({"start_sigma": math.nan}, "start_sigma"),
-        ({"start_sigma": 1e-4}, "below the ladder's last level"),
+        ({"start_sigma": 1e-4}, "below the last noise level"),
         ({"class_labels": [0, 1]}, "class_labels"),
         ({"class_labels": 7}, r"0 \.\.\. 2"),
         ({"guidance_scale": -1.0}, "guidance_scale"),
@@ -400,7 +400,7 @@ def test_what_is_no_image_and_what_has_no_null_class_is_refused(pipe, image, mas
         up_block_types=("UpBlock2D", "UpBlock2D"),
     )  # fmt: skip
     pipeline = NCSNInpaintPipeline(network, ConsistentAnnealedScheduler(4, sigma_max=5.0))
-    with pytest.raises(ValueError, match="say what the images show"):
+    with pytest.raises(ValueError, match="without one. Give class_labels"):
         pipeline(image, mask)
 
 

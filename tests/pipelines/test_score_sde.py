@@ -64,7 +64,7 @@ def test_the_output_is_the_score_as_it_is(network, tmp_path):
     expected = network(x, sigma).sample
     assert torch.equal(as_score_function(pipeline.unet)(x, sigma), expected)
     for i in range(2):
-        score = pipeline._score(x[i : i + 1], sigma[i], {})
+        score = pipeline._score(None)(x[i : i + 1], sigma[i])
         torch.testing.assert_close(score, expected[i : i + 1], rtol=1e-4, atol=1e-5)
 
 

@@ -33,10 +33,10 @@ def test_noise_left_after_each_level_is_the_next_sigma(eta):
     scheduler = ConsistentAnnealedScheduler(12, sigma_min=0.05, sigma_max=5, eta=eta)
     ladder = scheduler.sigmas.double()
     for level in range(11):
-        left = (1 - scheduler._removed[level]) * ladder[level]
-        assert math.hypot(left, scheduler._added[level]) == pytest.approx(float(ladder[level + 1]), rel=1e-6)
-    assert scheduler._removed[-1] == 1
-    assert scheduler._added[-1] == 0
+        left = ladder[level] - scheduler.table[level].a / ladder[level]
+        assert math.hypot(left, scheduler.table[level].b) == pytest.approx(float(ladder[level + 1]), rel=1e-6)
+    assert scheduler.table[-1].a == pytest.approx(float(ladder[-1]) ** 2)
+    assert scheduler.table[-1].b == 0
 
 
 def test_default_step_draws_the_next_level_given_the_denoised_estimate():
@@ -199,7 +199,7 @@ def test_bad_run_is_refused():
 
 
 def test_samples_that_are_not_finite_stop_the_run():
-    for levels, message in ((50, "after level 10 of 50"), (3, "after level 3 of 3")):
+    for levels, message in ((50, "after evaluation 10 of 50"), (3, "after evaluation 3 of 3")):
         scheduler, x = ConsistentAnnealedScheduler(levels), torch.zeros(2)
         with pytest.raises(FloatingPointError, match=message):
             for sigma in scheduler.timesteps:

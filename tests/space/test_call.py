@@ -78,10 +78,20 @@ def test_a_step_follows_the_score_as_far_as_it_is_said_to(folder, name):
     pipeline = NCSNPipeline.from_pretrained(folder)
     chosen = settings(sampler=name, class_label="none", num_levels=2)
     sampled = pipeline_for(chosen, pipeline)
-    sampled._set_timesteps(*((None, "cpu", {"sigmas": ladder_of(chosen)}) if name == "consistent" else (2, "cpu", {})))
-    x = sampled._start(64, None, None, "cpu")
-    score = sampled._score(x, sampled._sigmas()[0], {"class_labels": sampled._labels("none", 64, None)})
-    moved = sampled._step(0, x, score, None) - x
+    steps = []
+
+    def watch(pipeline, i, sigma, tensors):
+        steps.append((float(sigma), *tensors.values()))
+        pipeline.interrupt = True
+
+    names = ("latents", "score", "denoised")
+    sampled(
+        **call_arguments(chosen, 3) | {"batch_size": 64},
+        callback_on_step_end=watch,
+        callback_on_step_end_tensor_inputs=names,
+    )
+    sigma, after, score, denoised = steps[0]
+    moved = after - (denoised - sigma**2 * score)
     alpha = float((moved * score).sum() / score.square().sum())
     noise = ladder_of(chosen)[1].item() if name == "consistent" else 1e-4
     error = 4 * noise / float(score.norm())

@@ -8,18 +8,15 @@ from config import TrainConfig
 from draws import BatchDraws, Purpose, Stream, generator_for
 from objective import Objective, held_out_loss, prepare_images
 
-from ncsn_pipeline import (
+from ncsn_pipeline import NCSNModel, NCSNv2Model, ScoreUNet, geometric_ladder
+from ncsn_pipeline.data import ImageData, load_images, to_range
+from ncsn_pipeline.noise_levels import (
     LadderSigmas,
     LogNormalSigmas,
     LogUniformSigmas,
     MixtureSigmas,
-    NCSNModel,
-    NCSNv2Model,
-    ScoreUNet,
-    geometric_ladder,
     multi_level_sliced_score_matching,
 )
-from ncsn_pipeline.data import ImageData, load_images, to_range
 
 LEVELS = {"sigma_min": 0.5, "sigma_max": 2.0, "sigma_data": 0.3, "loss_weight": "sigma_squared"}
 ONE_LEVEL = {"sigma_min": 0.5, "sigma_max": 0.5, "objective": "single_sigma"}

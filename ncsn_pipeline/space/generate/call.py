@@ -33,25 +33,31 @@ def step_size_of(settings: GenerateSettings, sigmas: Tensor) -> float:
 
 
 def step_sizes(settings: GenerateSettings, sigmas: Tensor) -> Tensor:
-    """alpha_i, how far a step of level i follows the score, shape `(L,)`, in squared data units.
+    """a_i, how far the first step from level i follows the score, shape `(L,)`, in squared data units.
 
-    Annealed Langevin dynamics: eps sigma_i² / sigma_L².  Consistent annealed sampling: sigma_i² - sigma_{i+1}².
-    A solver of diffusers, to first order: sigma_i (sigma_i - sigma_{i+1}).  With sigma_{L+1} = 0 the last two denoise.
+    Of the package's samplers, the scheduler's table.  Of a solver of diffusers, to first order:
+    sigma_i (sigma_i - sigma_{i+1}), with sigma_{L+1} = 0.
     """
-    sigmas = sigmas.double()
-    if settings.sampler == "langevin":
-        return step_size_of(settings, sigmas) * (sigmas / sigmas[-1]) ** 2
-    following = torch.cat([sigmas[1:], sigmas.new_zeros(1)])
-    return sigmas * (sigmas - following) if SAMPLERS[settings.sampler].is_solver else sigmas**2 - following**2
+    if SAMPLERS[settings.sampler].is_solver:
+        sigmas = sigmas.double()
+        return sigmas * (sigmas - torch.cat([sigmas[1:], sigmas.new_zeros(1)]))
+    scheduler, run = SAMPLERS[settings.sampler].scheduler_class(), run_settings(settings)
+    step_size = run.pop("step_size", None)  # one that the scheduler refuses is shown too
+    scheduler.set_timesteps(**run)
+    first_rows = {row.sigma: row.a for row in reversed(scheduler.table)}
+    values = torch.tensor([first_rows[sigma] for sigma in sorted(first_rows, reverse=True)], dtype=torch.float64)
+    return values if step_size is None else values * (step_size / scheduler.step_size)
 
 
 def labels_of(settings: GenerateSettings, num_classes: int | None) -> list[int] | int | str | None:
     """The `class_labels` of the call."""
-    if num_classes is None or settings.class_label == "drawn":
+    if num_classes is None or settings.class_label == "none":
         return None
+    if settings.class_label == "drawn":
+        return "random"
     if settings.class_label == "each":
         return [i % num_classes for i in range(settings.num_images)]
-    return "none" if settings.class_label == "none" else int(settings.class_label)
+    return int(settings.class_label)
 
 
 def pipeline_for(settings: GenerateSettings, pipeline: NCSNPipeline) -> NCSNPipeline:
@@ -65,6 +71,16 @@ def pipeline_for(settings: GenerateSettings, pipeline: NCSNPipeline) -> NCSNPipe
     return NCSNPipeline(pipeline.unet, scheduler, pipeline.config.data_min, pipeline.config.data_max)
 
 
+def run_settings(settings: GenerateSettings) -> dict[str, Any]:
+    """What lays a run of one of the package's samplers out."""
+    run: dict[str, Any] = {"sigmas": ladder_of(settings)}
+    if settings.sampler == "langevin":
+        run["steps_per_level"] = settings.steps_per_level
+        if settings.step_fraction is not None:
+            run["step_size"] = step_size_of(settings, run["sigmas"])
+    return run
+
+
 def call_arguments(settings: GenerateSettings, num_classes: int | None) -> dict[str, Any]:
     """Keyword arguments of the pipeline, the generator seeded."""
     arguments: dict[str, Any] = {
@@ -74,11 +90,7 @@ def call_arguments(settings: GenerateSettings, num_classes: int | None) -> dict[
     if SAMPLERS[settings.sampler].is_solver:
         arguments["num_inference_steps"] = settings.num_levels
     else:
-        arguments["sigmas"] = ladder_of(settings)
-    if settings.sampler == "langevin":
-        arguments["steps_per_level"] = settings.steps_per_level
-        if settings.step_fraction is not None:
-            arguments["step_size"] = step_size_of(settings, arguments["sigmas"])
+        arguments |= run_settings(settings)
     if (labels := labels_of(settings, num_classes)) is not None:
         arguments["class_labels"] = labels
     if settings.guidance_scale != 1:

@@ -52,8 +52,8 @@ class GenerateSettings:
 
     @property
     def evaluations(self) -> int:
-        """Number of network evaluations: Langevin dynamics denoises at last, a second-order solver takes two a step."""
-        if SAMPLERS[self.sampler].second_order:
+        """Number of network evaluations: two per step of a second-order solver, a denoising after Langevin steps."""
+        if SAMPLERS[self.sampler].second_order or self.sampler == "predictor-corrector":
             return 2 * self.num_levels - 1
         return self.num_levels * self.steps_per_level + (self.sampler == "langevin")
 

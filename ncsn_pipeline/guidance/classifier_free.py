@@ -1,0 +1,39 @@
+"""Classifier-free guidance: further towards a class than its own score leads (Ho & Salimans 2022, eq. 6).
+
+    s(x, sigma | class) <- s_null + w (s_class - s_null)
+
+w = 1 is the class's own score, 0 the null class's, which was trained without classes.  Both come from one evaluation of
+twice the batch.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ncsn_pipeline.densities import NoisyScoreFn
+
+Scale = float | None | Callable[[], float | None]
+
+
+def classifier_free(labels: Tensor, null: int, scale: Scale = None) -> Callable[[Callable[..., Tensor]], NoisyScoreFn]:
+    """The transform of a score with classes, `score(x, sigma, class_labels=...)`, into one without.
+
+    Args:
+        labels: the class of each sample, shape `(B,)`.
+        null: index of the null class.
+        scale: w; 1 and `None` use the class's score alone.  A function is asked at every evaluation.
+    """
+
+    def given(score: Callable[..., Tensor]) -> NoisyScoreFn:
+        def guided(x: Tensor, sigma: Tensor) -> Tensor:
+            w = scale() if callable(scale) else scale
+            if w is None or w == 1:
+                return score(x, sigma, class_labels=labels)
+            both = torch.cat([torch.full_like(labels, null), labels])
+            unconditional, conditional = score(torch.cat([x, x]), sigma, class_labels=both).chunk(2)
+            return torch.lerp(unconditional, conditional, w)
+
+        return guided
+
+    return given

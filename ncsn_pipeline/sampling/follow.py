@@ -1,0 +1,89 @@
+"""The loop of every sampler: evaluate the score, take a step, say what happened.
+
+    for i in order:
+        x <- before(x, i, again)            where a sampler changes x itself, as inpainting does
+        s = score(x, sigma_i)
+        x <- steps.step(i, x, s)            a row of a table: x + a s + b z
+
+A pipeline holds a copy of it, since it travels to the Hub alone.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from ncsn_pipeline.densities import NoisyScoreFn
+
+Generators = torch.Generator | list[torch.Generator] | None
+
+
+class Steps(Protocol):
+    """What can be followed: a scheduler's `table`, or anything else with noise levels and a step.
+
+    Args:
+        sigmas: the noise level of each evaluation, in data units.
+    """
+
+    sigmas: list[float]
+
+    def step(self, i: int, x: Tensor, score: Tensor, generator: Generators = None) -> Tensor:
+        """The samples after step `i`, from those before it and their score, all of shape `(B, *D)`."""
+
+
+class State(NamedTuple):
+    """What one step did.
+
+    Args:
+        sample: the samples after it, shape `(B, *D)`.
+        score: the score before it, the same shape.
+        denoised: the estimate of the clean samples before it, x + sigma² s (Tweedie's formula), the same shape.
+        sigma: the noise level of the evaluation, shape `()`.
+        index: which of the steps it was.
+    """
+
+    sample: Tensor
+    score: Tensor
+    denoised: Tensor
+    sigma: Tensor
+    index: int
+
+
+@torch.no_grad()
+def follow(
+    score: NoisyScoreFn,
+    x: Tensor,
+    steps: Steps,
+    generator: Generators = None,
+    *,
+    order: Sequence[int] | None = None,
+    before: Callable[[Tensor, int, bool], Tensor] | None = None,
+) -> Iterator[State]:
+    """Follows a score step by step.
+
+    Args:
+        score: `(x (B, *D), sigma ()) -> score (B, *D)`; it may differentiate inside, under `torch.enable_grad()`.
+        x: the start, shape `(B, *D)`, with noise of the first level.
+        steps: which noise levels, and how to step.
+        generator: source of the noise, or one for each sample.
+        order: numbers of the steps to take, in turn; by default each once.
+        before: called as `before(x, i, again)` ahead of each evaluation; what it returns takes the place of x.  `again`
+            says that step i is taken once more.
+
+    Yields:
+        The state after each step.  Samples that are sent back (`states.send(x)`) take the place of its samples.
+
+    Raises:
+        FloatingPointError: for samples that are not finite, where `steps` looks for it.
+    """
+    sigmas = torch.tensor(steps.sigmas, dtype=x.dtype, device=x.device)
+    previous = None
+    for i in range(len(sigmas)) if order is None else order:
+        if before is not None:
+            x = before(x, i, i == previous)
+        s = score(x, sigmas[i])
+        denoised = x.add(s, alpha=steps.sigmas[i] ** 2)
+        x, previous = steps.step(i, x, s, generator), i
+        sent = yield State(x, s, denoised, sigmas[i], i)
+        x = x if sent is None else sent

@@ -1,0 +1,548 @@
+"""Annealed samplers as schedulers of diffusers; each one is a table.
+
+Every sampler here takes steps of one form, with one network evaluation each,
+
+    x <- x + a s(x, sigma) + b z,        z ~ N(0, I),
+
+so all that tells them apart is which numbers sigma, a and b they put into the rows of a table.  With noise levels
+sigma_1 > ... > sigma_L and gamma_i = sigma_{i+1} / sigma_i:
+
+    Langevin at a level       a = alpha_i = epsilon sigma_i² / sigma_L²        b = sqrt(2 alpha_i)
+    consistent, eta_i         a = eta_i sigma_i²              b = sigma_{i+1} sqrt(1 - ((1 - eta_i) / gamma_i)²)
+    reverse diffusion         a = sigma_i² - sigma_{i+1}²     b = sqrt(sigma_i² - sigma_{i+1}²)
+    corrector                 a = 2 r² sigma_i²               b = sqrt(2 a)
+    denoising, the last       a = sigma_L²                    b = 0
+
+The papers' annealed Langevin dynamics writes alpha / 2 and sqrt(alpha) for the same step: its alpha is twice this one.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from diffusers import ConfigMixin, SchedulerMixin
+from diffusers.configuration_utils import register_to_config
+from diffusers.utils import BaseOutput
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Tensor
+
+Generators = torch.Generator | list[torch.Generator] | None
+
+
+class Row(NamedTuple):
+    """One network evaluation and the step taken by it, x <- x + a s(x, sigma) + b z.
+
+    Args:
+        sigma: the noise level of x, in data units.
+        a: what the score is multiplied by, in squared data units.
+        b: deviation of the noise that is added, in data units; none is drawn where it is 0.
+        to: the noise level that is left in x afterwards: sigma itself for a Langevin step, 0 after the denoising.
+    """
+
+    sigma: float
+    a: float
+    b: float
+    to: float
+
+
+class Table(list[Row]):
+    """The rows of a run, in order, as :func:`~ncsn_pipeline.sampling.follow` follows them.
+
+    Args:
+        rows: of the table.
+        advice: what to try where samples are not finite.
+    """
+
+    def __init__(self, rows: Sequence[Row], advice: str = "") -> None:
+        super().__init__(rows)
+        self.advice = advice
+
+    @property
+    def sigmas(self) -> list[float]:
+        """The noise level of each evaluation."""
+        return [row.sigma for row in self]
+
+    def step(self, i: int, x: Tensor, score: Tensor, generator: Generators = None) -> Tensor:
+        """The samples after row `i`, from those before it and their score, all of shape `(B, ...)`.
+
+        Raises:
+            FloatingPointError: for samples that are not finite, at every tenth row and the last.
+        """
+        row = self[i]
+        x = x.add(score, alpha=row.a)
+        if row.b > 0:
+            noise = randn_tensor(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+            x.add_(noise, alpha=row.b)
+        # Now and then, because looking makes the host wait for the device; what is not finite stays so.
+        looks = i % 10 == 9 or i == len(self) - 1
+        if looks and not math.isfinite(float(x.sum(dtype=torch.promote_types(x.dtype, torch.float32)))):
+            raise FloatingPointError(
+                f"The samples are not finite after evaluation {i + 1} of {len(self)} (sigma = {row.sigma:.4g}). "
+                f"{self.advice}"
+            )
+        return x
+
+
+@dataclass
+class AnnealedSchedulerOutput(BaseOutput):
+    """What a step returns.
+
+    Args:
+        prev_sample: the samples after the step, shape `(B, ...)`.
+        pred_original_sample: the denoised estimate before it, x + sigma² s (Tweedie's formula), the same shape.
+    """
+
+    prev_sample: Tensor
+    pred_original_sample: Tensor
+
+
+class AnnealedScheduler(SchedulerMixin, ConfigMixin):
+    """What the samplers share: noise levels, the table of a run, and the step that follows it.
+
+    `timesteps` holds the sigma of every network evaluation in order, so its length is their number; `table` has the
+    rows.  The model's output is the score.  A sampler says how many evaluations its levels take (`_plan`), and fills
+    the table (`_rows`).
+    """
+
+    order = 1
+    model_output_type = "score"
+    run_settings: tuple[str, ...] = ()
+
+    def _begin(self) -> None:
+        """The end of each `__init__`: the whole noise schedule of the configuration."""
+        if self.config.sigmas is not None:
+            sigmas = check_noise_levels(self.config.sigmas).tolist()
+            self.register_to_config(
+                sigmas=sigmas, num_train_timesteps=len(sigmas), sigma_min=sigmas[-1], sigma_max=sigmas[0]
+            )
+        # Another scheduler's from_config would leave out what was given by position or by default.
+        self.register_to_config(_use_default_values=[])
+        self.set_timesteps()
+
+    @classmethod
+    def _get_compatibles(cls) -> list[type[SchedulerMixin]]:
+        return [*AnnealedScheduler.__subclasses__(), *super()._get_compatibles()]
+
+    def set_timesteps(
+        self,
+        num_inference_steps: int | None = None,
+        device: torch.device | str | None = None,
+        *,
+        num_levels: int | None = None,
+        sigmas: Sequence[float] | Tensor | None = None,
+        **run_settings: Any,
+    ) -> None:
+        """Fills the table of one run; with no arguments, the whole noise schedule of the configuration.
+
+        Args:
+            num_inference_steps: exactly this many network evaluations N; without `num_levels`, as many levels as fit.
+                What is left over goes to the last level.
+            device: where `timesteps` is put.
+            num_levels: L, the configuration's noise schedule with this many levels.
+            sigmas: the levels of this run, strictly decreasing, > 0, in data units.
+            **run_settings: settings of the sampler in place of the configuration's, those that its `run_settings` name.
+
+        Raises:
+            ValueError: for counts below 1 or that contradict each other, levels that are not strictly decreasing, a
+                setting that this sampler does not have, or one that is out of range for these levels.
+        """
+        if unknown := sorted(run_settings.keys() - set(self.run_settings)):
+            raise ValueError(f"{type(self).__name__} has no {', '.join(unknown)}. Leave it out.")
+        check_counts(num_inference_steps=num_inference_steps, num_levels=num_levels)
+        levels = None if sigmas is None else check_noise_levels(sigmas)
+        if levels is not None and num_levels not in (None, len(levels)):
+            raise ValueError(f"num_levels is {num_levels}, but sigmas has {len(levels)} levels; give one of them.")
+        count = num_levels if levels is None else len(levels)
+        first, each, end = self._plan(num_inference_steps, count, **run_settings)
+        if count is None and num_inference_steps is not None:
+            count = max(1, 1 + (num_inference_steps - end - first) // max(each, 1))
+        levels = self._noise_levels(count) if levels is None else levels
+        needed = first + (len(levels) - 1) * each + end
+        extra = 0 if num_inference_steps is None else num_inference_steps - needed
+        if extra < 0 or needed + extra < 1:
+            raise ValueError(
+                f"{needed + extra} evaluations are too few for {len(levels)} levels of {each} step(s)"
+                f"{' and the denoising' if end else ''}: give num_inference_steps >= {max(needed, 1)}, or fewer levels."
+            )
+        self.table = Table(self._rows(levels, extra), self._advice())
+        self.sigmas = torch.tensor(levels, dtype=torch.float32, device=device)
+        self.timesteps = torch.tensor(self.table.sigmas, dtype=torch.float32, device=device)
+        self.num_inference_steps = len(self.table)
+        self._step_index: int | None = None
+        self._begin_index: int | None = None
+
+    def _plan(self, num_inference_steps: int | None, num_levels: int | None) -> tuple[int, int, int]:
+        """Number of evaluations at the first level, for every other level, and for the denoising after the last."""
+        raise NotImplementedError
+
+    def _rows(self, levels: np.ndarray, extra: int) -> list[Row]:
+        """The table for these levels, with `extra` evaluations left over."""
+        raise NotImplementedError
+
+    def _noise_levels(self, num_levels: int | None) -> np.ndarray:
+        """The configuration's levels as float64, `(L,)`, or others of their shape."""
+        config = self.config
+        if config.sigmas is not None:
+            whole = check_noise_levels(config.sigmas)
+            if num_levels in (None, len(whole)):
+                return whole
+            place = np.linspace(0, len(whole) - 1, num_levels)
+            return np.exp(np.interp(place, np.arange(len(whole)), np.log(whole)))
+        check_counts(num_train_timesteps=config.num_train_timesteps)
+        num_levels = config.num_train_timesteps if num_levels is None else num_levels
+        if not 0 < config.sigma_min <= config.sigma_max < math.inf:
+            raise ValueError(
+                f"0 < sigma_min <= sigma_max must hold and both be finite; got {config.sigma_min}, {config.sigma_max}."
+            )
+        if num_levels > 1 and config.sigma_min == config.sigma_max:
+            raise ValueError(f"{num_levels} levels need sigma_min < sigma_max; both are {config.sigma_min}.")
+        return np.geomspace(config.sigma_max, config.sigma_min, num_levels)
+
+    @property
+    def init_noise_sigma(self) -> float:
+        """Deviation of the start, sigma_1."""
+        return self.table[0].sigma
+
+    @property
+    def step_index(self) -> int | None:
+        """Number of the next evaluation; `None` before the first."""
+        return self._step_index
+
+    @property
+    def begin_index(self) -> int | None:
+        """Number of the evaluation that a run starts at, where it was set."""
+        return self._begin_index
+
+    def set_begin_index(self, begin_index: int = 0) -> None:
+        """Makes the run start at evaluation `begin_index` of `timesteps`."""
+        self._begin_index = begin_index
+
+    def index_for_timestep(self, timestep: Tensor | float) -> int:
+        """Number of the first evaluation at this sigma.
+
+        Raises:
+            ValueError: for a sigma at which this run evaluates nothing.
+        """
+        sigma = float(timestep)
+        for index, row in enumerate(self.table):
+            if math.isclose(row.sigma, sigma, rel_tol=1e-6):
+                return index
+        raise ValueError(
+            f"This run has no evaluation at sigma = {sigma:.6g}; its {len(self.table)} evaluations go from "
+            f"{self.table[0].sigma:.6g} to {self.table[-1].sigma:.6g}. Pass one of scheduler.timesteps."
+        )
+
+    def scale_model_input(self, sample: Tensor, timestep: Tensor | float | None = None) -> Tensor:
+        """The sample itself: score networks scale their own input."""
+        return sample
+
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: Tensor | float,
+        sample: Tensor,
+        generator: Generators = None,
+        return_dict: bool = True,
+    ) -> AnnealedSchedulerOutput | tuple[Tensor, Tensor]:
+        """One row of the table.
+
+        Args:
+            model_output: the score at `sample`, shape `(B, ...)`.
+            timestep: sigma of this evaluation, one of `timesteps`.  It says where a run starts, if `set_begin_index`
+                did not; from there on steps are counted, since levels repeat.
+            sample: the current samples, shape `(B, ...)`.
+            generator: source of the noise, or one for each sample.
+            return_dict: whether to return an :class:`AnnealedSchedulerOutput` or a tuple.
+
+        Raises:
+            ValueError: for a first `timestep` that is not one of `timesteps`.
+            RuntimeError: after the last step of the run.
+            FloatingPointError: for samples that are not finite, where the table looks for it.
+        """
+        if self._step_index is None:
+            begin = self._begin_index
+            self._step_index = self.index_for_timestep(timestep) if begin is None else begin
+        index = self._step_index
+        if index >= len(self.table):
+            raise RuntimeError(f"All {index} steps of this run were taken; call set_timesteps() to start another.")
+        denoised = sample.add(model_output, alpha=self.table[index].sigma ** 2)
+        prev_sample = self.table.step(index, sample, model_output, generator)
+        self._step_index = index + 1
+        if not return_dict:
+            return prev_sample, denoised
+        return AnnealedSchedulerOutput(prev_sample=prev_sample, pred_original_sample=denoised)
+
+    def _advice(self) -> str:
+        return (
+            "Take more levels (num_inference_steps), or a sigma_max within the range that the network was trained on."
+        )
+
+    def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """x + sigma z.
+
+        Args:
+            original_samples: clean samples, shape `(B, ...)`.
+            noise: unit normal z, the same shape.
+            timesteps: sigma, shape `()`, `(1,)` or `(B,)`.
+        """
+        sigma = timesteps.to(original_samples).reshape(-1, *[1] * (original_samples.dim() - 1))
+        return original_samples + sigma * noise
+
+    def __len__(self) -> int:
+        return self.config.num_train_timesteps
+
+
+class AnnealedLangevinScheduler(AnnealedScheduler):
+    """Annealed Langevin dynamics (Song & Ermon 2019, algorithm 1): T Langevin steps at each level, then a denoising.
+
+    Each level starts from the samples of the one before, and alpha_i = epsilon sigma_i² / sigma_L² keeps signal and
+    noise in proportion.  The linear part of a step, x (1 - alpha / sigma²), diverges for epsilon >= 2 sigma_L².  The
+    denoising is that of Jolicoeur-Martineau et al. (2021).  N evaluations are L = max(1, (N - 1) // T) levels; where
+    both N and L are given, T is what fits.
+
+    Args:
+        num_train_timesteps: number of levels L of the whole noise schedule, >= 1.
+        sigma_min: smallest level sigma_L, > 0, in data units.
+        sigma_max: largest level sigma_1, finite; equal to `sigma_min` only where L is 1.
+        sigmas: the levels as numbers, strictly decreasing, in place of the geometric ones that the three arguments
+            before describe; they are then taken from it.
+        steps_per_level: T >= 1.
+        step_size: epsilon, the step at the last level, within (0, 2 sigma_L²), in squared data units; `None` chooses it
+            by the variance it leaves at one level, see :func:`step_size_for_variance`.
+        denoise: whether to end with the denoising step, which needs one evaluation more.
+        initial: the start, `"normal"` for N(0, sigma_1²) or `"uniform"` for U[data_min, data_max], as in the code of
+            Song & Ermon (2019).
+
+    Raises:
+        ValueError: for values outside these ranges.
+    """
+
+    run_settings = ("steps_per_level", "step_size")
+
+    @register_to_config
+    def __init__(
+        self,
+        num_train_timesteps: int = 50,
+        sigma_min: float = 0.01,
+        sigma_max: float = 1.0,
+        sigmas: Sequence[float] | None = None,
+        steps_per_level: int = 5,
+        step_size: float | None = None,
+        denoise: bool = True,
+        initial: str = "normal",
+    ) -> None:
+        if initial not in ("normal", "uniform"):
+            raise ValueError(f"initial must be 'normal' or 'uniform'; got {initial!r}.")
+        self._begin()
+
+    def _plan(
+        self,
+        num_inference_steps: int | None,
+        num_levels: int | None,
+        steps_per_level: int | None = None,
+        step_size: float | None = None,
+    ) -> tuple[int, int, int]:
+        steps = self.config.steps_per_level if steps_per_level is None else steps_per_level
+        check_counts(steps_per_level=steps)
+        denoise = int(self.config.denoise)
+        if num_inference_steps is not None:
+            most = (num_inference_steps - denoise) // (num_levels or 1)
+            if num_levels is not None and num_levels > 1:
+                steps = max(most, 1) if steps_per_level is None else steps
+            else:
+                steps = min(steps, most)
+        self.steps_per_level = steps
+        self.step_size = self.config.step_size if step_size is None else step_size
+        return steps, steps, denoise
+
+    def _rows(self, levels: np.ndarray, extra: int) -> list[Row]:
+        suitable, bound = step_size_for_variance(levels, max(self.steps_per_level, 1))[0], 2 * levels[-1] ** 2
+        if self.step_size is None:
+            self.step_size = suitable
+        if not 0 < self.step_size < bound:
+            raise ValueError(
+                f"step_size is {self.step_size}; it must lie within (0, 2 sigma_L²) = (0, {bound:.4g}), beyond which "
+                f"Langevin dynamics diverges. {suitable:.4g} suits these levels."
+            )
+        alphas = (self.step_size * (levels / levels[-1]) ** 2).tolist()
+        rows = []
+        for sigma, alpha in zip(levels.tolist(), alphas, strict=True):
+            rows += [_langevin(sigma, alpha)] * self.steps_per_level
+        return rows + [_langevin(sigma, alpha)] * extra + [_denoising(sigma)] * self.config.denoise
+
+    def _advice(self) -> str:
+        return f"Try step_size = {self.step_size / 4:.2g}, or start at a larger sigma_max."
+
+
+class ConsistentAnnealedScheduler(AnnealedScheduler):
+    """Consistent annealed sampling (Jolicoeur-Martineau et al. 2021, algorithm 2): one evaluation per level.
+
+    x = x_0 + sigma_i n has the part 1 - eta_i of its noise left after x + eta_i sigma_i² s, and the noise that is added
+    brings it to the next level's.  That is exact for data at one point; of N(0, c²) each level loses the variance
+    eta_i² sigma_i² c² / (c² + sigma_i²), which vanishes as the levels come closer.  (N(0, 1) from 10 to 0.01 ends with
+    0.871 after 50 levels, 0.971 after 232, 0.993 after 1,000.)  The last level takes the denoising step.  One number
+    makes a family of it:
+
+        eta_i = 1 - gamma_i         no noise is added: Euler's step of the probability flow, DDIM
+        eta_i = 1 - gamma_i²        the ancestral step: mean and variance of x at the next level, given x and x_0
+        eta_i = 1                   denoise and noise again: multi-step consistency sampling
+
+    Args:
+        num_train_timesteps: number of levels L of the whole noise schedule; it and the three after it as in
+            :class:`AnnealedLangevinScheduler`.
+        sigma_min: smallest level.
+        sigma_max: largest level.
+        sigmas: the levels as numbers.
+        eta: the part of the noise that each level removes, a number within [1 - gamma, 1 + gamma] at every level,
+            `"ode"` for 1 - gamma or `"ancestral"` for 1 - gamma² of each; `None` is `"ancestral"`.
+
+    Raises:
+        ValueError: for values outside these ranges.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        num_train_timesteps: int = 50,
+        sigma_min: float = 0.01,
+        sigma_max: float = 1.0,
+        sigmas: Sequence[float] | None = None,
+        eta: float | str | None = None,
+    ) -> None:
+        if isinstance(eta, str) and eta not in ("ode", "ancestral"):
+            raise ValueError(f"eta must be a number, 'ode', 'ancestral' or None; got {eta!r}.")
+        self._begin()
+
+    def _plan(self, num_inference_steps: int | None, num_levels: int | None) -> tuple[int, int, int]:
+        if None not in (num_inference_steps, num_levels) and num_inference_steps != num_levels:
+            raise ValueError(
+                "This scheduler evaluates the network once per level, so num_inference_steps and the number of levels "
+                f"must be one number, at least 1; got {num_inference_steps} and {num_levels}."
+            )
+        return 1, 1, 0
+
+    def _rows(self, levels: np.ndarray, extra: int) -> list[Row]:
+        gamma, eta = levels[1:] / levels[:-1], self.config.eta
+        named = {"ode": 1 - gamma, "ancestral": 1 - gamma**2, None: 1 - gamma**2}
+        etas = named[eta] if eta in named else np.full_like(gamma, eta)
+        low, high = 1 - gamma.min(initial=1), 1 + gamma.min(initial=1)
+        if eta not in named and not low <= eta <= high:
+            raise ValueError(
+                f"eta is {eta}; for these levels it must lie within [1 - gamma, 1 + gamma] = "
+                f"[{low:.4g}, {high:.4g}]. Use more levels, or eta='ancestral'."
+            )
+        beta = np.sqrt(np.clip(1 - ((1 - etas) / gamma) ** 2, 0, None)) * (eta != "ode")
+        columns = levels[:-1].tolist(), etas.tolist(), (levels[1:] * beta).tolist(), levels[1:].tolist()
+        rows = [Row(sigma, part * sigma**2, b, to) for sigma, part, b, to in zip(*columns, strict=True)]
+        return [*rows, _denoising(levels[-1].item())]
+
+
+class PredictorCorrectorScheduler(AnnealedScheduler):
+    """Predictor-corrector sampling (Song et al. 2021, algorithms 1 and 2, variance exploding), then a denoising.
+
+    A predictor goes from each level to the next, and M Langevin steps there, the corrector, bring the samples closer to
+    that level's density.  r is the ratio of a corrector step's signal to its noise where the score is as long as that
+    of noise, sqrt(D) / sigma; score-SDE measures its length in each batch instead.
+
+    Args:
+        num_train_timesteps: number of levels L of the whole noise schedule; it and the three after it as in
+            :class:`AnnealedLangevinScheduler`.
+        sigma_min: smallest level.
+        sigma_max: largest level.
+        sigmas: the levels as numbers.
+        predictor: `"reverse_diffusion"`, or `"ancestral"`, which adds less noise: gamma² of that variance.
+        corrector_steps: M >= 0.
+        signal_to_noise: r, within (0, 1); from 1 on Langevin dynamics diverges.
+        denoise: whether to end with the denoising step, which needs one evaluation more.
+
+    Raises:
+        ValueError: for values outside these ranges.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        num_train_timesteps: int = 50,
+        sigma_min: float = 0.01,
+        sigma_max: float = 1.0,
+        sigmas: Sequence[float] | None = None,
+        predictor: str = "reverse_diffusion",
+        corrector_steps: int = 1,
+        signal_to_noise: float = 0.16,
+        denoise: bool = True,
+    ) -> None:
+        if predictor not in ("reverse_diffusion", "ancestral"):
+            raise ValueError(f"predictor must be 'reverse_diffusion' or 'ancestral'; got {predictor!r}.")
+        if not 0 < signal_to_noise < 1:
+            raise ValueError(f"signal_to_noise must lie within (0, 1); got {signal_to_noise}.")
+        check_counts(least=0, corrector_steps=corrector_steps)
+        self._begin()
+
+    def _plan(self, num_inference_steps: int | None, num_levels: int | None) -> tuple[int, int, int]:
+        return 0, 1 + self.config.corrector_steps, int(self.config.denoise)
+
+    def _rows(self, levels: np.ndarray, extra: int) -> list[Row]:
+        config, values, rows = self.config, levels.tolist(), []
+        alphas = [2 * config.signal_to_noise**2 * sigma**2 for sigma in values]
+        for sigma, to, alpha in zip(values[:-1], values[1:], alphas[1:], strict=True):
+            a = sigma**2 - to**2
+            rows.append(Row(sigma, a, math.sqrt(a) * (to / sigma if config.predictor == "ancestral" else 1), to))
+            rows += [_langevin(to, alpha)] * config.corrector_steps
+        return rows + [_langevin(values[-1], alphas[-1])] * extra + [_denoising(values[-1])] * config.denoise
+
+
+def _langevin(sigma: float, alpha: float) -> Row:
+    return Row(sigma, alpha, math.sqrt(2 * alpha), sigma)
+
+
+def _denoising(sigma: float) -> Row:
+    return Row(sigma, sigma**2, 0.0, 0.0)
+
+
+def check_counts(*, least: int = 1, **counts: Any) -> None:
+    """Raises `ValueError` unless every count that is given is a whole number of at least `least`."""
+    for name, value in counts.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Integral) or value < least):
+            raise ValueError(f"{name} must be at least {least} and a whole number; got {value}.")
+
+
+# Copied from ncsn_pipeline.noise_levels.step_size
+def step_size_for_variance(sigmas: Sequence[float] | Tensor, steps_per_level: int) -> tuple[float, float]:
+    """Technique 4 of Song & Ermon 2020: epsilon, and the variance that it leaves at the level after the widest gap."""
+    if not isinstance(steps_per_level, Integral) or isinstance(steps_per_level, bool) or steps_per_level < 1:
+        raise ValueError(f"steps_per_level must be an integer of at least 1; got {steps_per_level}.")
+    levels = check_noise_levels(sigmas)
+    gamma = float((levels[:-1] / levels[1:]).max()) if len(levels) > 1 else 2.0
+
+    def excess(u: np.ndarray) -> np.ndarray:
+        """The ratio less 1, as a^(2T) (gamma² - 1) + (1 - a^(2T)) (b - 1): sums of small terms, so nothing cancels."""
+        power = (1 - u) ** (2 * steps_per_level)
+        return power * (gamma**2 - 1) + (1 - power) * u / (2 - u)
+
+    # A step u and its mirror image 2 - u contract equally and u < 1 has the smaller b: the best one is at most 1.
+    low, high = 1e-12, 1.0
+    for _ in range(6):  # each pass looks a hundred times closer around the best
+        u = np.geomspace(low, high, 401)
+        best = int(excess(u).argmin())
+        low, high = u[max(best - 1, 0)], u[min(best + 1, len(u) - 1)]
+    return float(u[best] * levels[-1] ** 2), float(1 + excess(u[best]))
+
+
+# Copied from ncsn_pipeline.noise_levels.ladder
+def check_noise_levels(sigmas: Sequence[float] | Tensor) -> np.ndarray:
+    """Noise levels as float64, shape `(L,)`, refused unless finite, positive and strictly decreasing."""
+    levels = np.asarray(sigmas.cpu() if isinstance(sigmas, Tensor) else sigmas, dtype=np.float64)
+    if levels.ndim != 1 or len(levels) < 1:
+        raise ValueError(f"Noise levels are a list of at least one number; got shape {levels.shape}.")
+    if not (np.isfinite(levels).all() and (levels > 0).all() and (np.diff(levels) < 0).all()):
+        raise ValueError(f"Noise levels must be finite and positive, and strictly decreasing; got {_short(levels)}.")
+    return levels
+
+
+def _short(levels: np.ndarray) -> str:
+    shown = [f"{sigma:.4g}" for sigma in levels]
+    return ", ".join(shown if len(shown) <= 8 else [*shown[:4], "...", *shown[-3:]])

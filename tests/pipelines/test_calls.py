@@ -1,0 +1,233 @@
+"""A call as users of diffusers make it: generators, callbacks, formats, what is given, pipelines of the same parts."""
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+
+from ncsn_pipeline import (
+    AnnealedLangevinScheduler,
+    ConsistentAnnealedScheduler,
+    NCSNInpaintPipeline,
+    NCSNPipeline,
+    PredictorCorrectorScheduler,
+    ScoreUNet,
+)
+from ncsn_pipeline.guidance import added
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def pipe():
+    """A model with three classes, quiet."""
+    torch.manual_seed(7)
+    network = ScoreUNet(8, 1, (8, 16), num_class_embeds=3, sigma_data=0.4, sigma_max=5.0)
+    torch.nn.init.normal_(network.conv_out.weight, std=0.05)
+    pipeline = NCSNPipeline(network, ConsistentAnnealedScheduler(6, sigma_max=5.0), data_min=-1.0, data_max=1.0)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def unet_of_diffusers(**settings):
+    down, up = ("DownBlock2D", "DownBlock2D"), ("UpBlock2D", "UpBlock2D")
+    shape = {"block_out_channels": (4, 8), "norm_num_groups": 2, "layers_per_block": 1}
+    return UNet2DModel(8, 1, 1, down_block_types=down, up_block_types=up, **shape, **settings)
+
+
+@pytest.fixture
+def inpaint(pipe):
+    pipeline = NCSNInpaintPipeline.from_pipe(pipe)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+IMAGE, MASK = torch.full((1, 8, 8), 0.5), torch.cat([torch.zeros(1, 8, 4), torch.ones(1, 8, 4)], 2)
+REFUSED = [
+    {"batch_size": 0},
+    {"class_labels": 3},
+    {"class_labels": "cat"},
+    {"class_labels": [0, 1]},
+    {"guidance_scale": -1.0},
+    {"guidance_scale": "2"},
+    {"output_type": "jpeg"},
+    {"latents": torch.zeros(1, 1, 9, 9)},
+    {"num_inference_steps": 0},
+    {"sigmas": [1.0, 2.0]},
+    {"steps_per_level": 3},
+    {"callback_on_step_end_tensor_inputs": ["noise"]},
+]
+
+
+@pytest.mark.parametrize("arguments", REFUSED, ids=lambda arguments: "-".join(arguments))
+def test_a_refused_call_has_drawn_nothing(pipe, inpaint, arguments):
+    """Neither with drawn classes, nor where the scheduler is what refuses."""
+    generator = seeded()
+    before = generator.get_state()
+    with pytest.raises(ValueError):
+        pipe(**{"class_labels": "random", "generator": generator} | arguments)
+    arguments = {name: value for name, value in arguments.items() if name != "batch_size"} or {"resample_steps": 0}
+    with pytest.raises(ValueError):
+        inpaint(IMAGE, MASK, **{"class_labels": "random", "generator": generator} | arguments)
+    assert torch.equal(generator.get_state(), before)
+
+
+def test_a_tuple_of_generators_is_a_list_of_them(pipe):
+    make = lambda kind: pipe(2, kind([seeded(1), seeded(2)]), class_labels=1, output_type="pt").images  # noqa: E731
+    assert torch.equal(make(tuple), make(list))
+
+
+@pytest.mark.parametrize("generator", [3, np.int64(3), "3", [3, 4], np.random.default_rng(0)])
+def test_a_seed_is_not_a_generator_and_the_error_says_how_to_make_one(pipe, generator):
+    with pytest.raises(ValueError, match=r"torch\.Generator\(\)\.manual_seed\(seed\)"):
+        pipe(2, generator)
+
+
+def test_whole_numbers_of_numpy_are_numbers(pipe):
+    one = pipe(np.int64(2), seeded(), np.int32(3), class_labels=np.int64(1), output_type="pt").images
+    assert torch.equal(one, pipe(2, seeded(), 3, class_labels=1, output_type="pt").images)
+
+
+def test_no_label_is_the_null_class_and_random_draws(pipe):
+    make = lambda label: pipe(4, seeded(), class_labels=label, output_type="pt").images  # noqa: E731
+    assert torch.equal(make(None), make("none"))
+    assert not torch.equal(make(None), make("random"))
+    seen = []
+    pipe.unet.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(kwargs["class_labels"]), with_kwargs=True
+    )
+    make(None)
+    assert seen[0].tolist() == [3] * 4
+    make("random")
+    assert set(seen[-1].tolist()) <= {0, 1, 2}
+
+
+def test_a_model_with_classes_and_no_null_class_asks_for_labels():
+    pipeline = NCSNPipeline(unet_of_diffusers(num_class_embeds=3), ConsistentAnnealedScheduler(2))
+    with pytest.raises(ValueError, match=r"without one\. Give class_labels: one of 0 \.\.\. 2 .* or 'random'"):
+        pipeline()
+
+
+def test_raw_and_latent_samples_are_not_clamped(pipe):
+    pipe.register_to_config(data_min=-0.5, data_max=0.3)
+    formats = {name: pipe(2, seeded(), class_labels=0, output_type=name).images for name in ("latent", "raw", "pt")}
+    assert formats["latent"].min() < -0.5
+    torch.testing.assert_close(formats["raw"], (formats["latent"] + 0.5) / 0.8)
+    assert torch.equal(formats["pt"], formats["raw"].clamp(0, 1))
+
+
+def test_inpainting_has_the_same_formats_and_keeps_its_pixels(inpaint):
+    latent, raw, pt = (inpaint(IMAGE, MASK, generator=seeded(), output_type=n).images for n in ("latent", "raw", "pt"))
+    assert torch.equal(latent[..., :4], torch.zeros(1, 1, 8, 4))  # 0.5 is the middle of [-1, 1]
+    assert torch.equal(raw[..., :4], IMAGE[None, ..., :4])
+    assert torch.equal(pt, raw.clamp(0, 1))
+
+
+def test_callbacks_see_latents_score_and_denoised(pipe):
+    seen = []
+
+    def callback(pipeline, i, sigma, tensors):
+        seen.append((float(sigma), *(tensors[name] for name in ("latents", "score", "denoised"))))
+
+    names = ("latents", "score", "denoised")
+    images = pipe(
+        2, seeded(), callback_on_step_end=callback, callback_on_step_end_tensor_inputs=names, output_type="latent"
+    )
+    assert torch.equal(seen[-1][1], images.images)
+    for (_, x, *_), (sigma, _, score, denoised) in pairwise(seen):
+        torch.testing.assert_close(denoised, x + sigma**2 * score)
+    torch.testing.assert_close(seen[-1][3], images.images)  # the last step denoises
+
+
+def test_a_callback_changes_the_guidance(pipe):
+    seen = []
+    pipe.unet.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
+
+    def callback(pipeline, i, sigma, tensors):
+        if i == 2:
+            pipeline.guidance_scale = 1.0
+        if i == 3:
+            pipeline._guidance_scale = 2.0  # as the callbacks of diffusers write it
+        return {}
+
+    pipe(2, seeded(), class_labels=1, guidance_scale=1.5, callback_on_step_end=callback)
+    assert seen == [4, 4, 4, 2, 4, 4]
+    with pytest.raises(ValueError, match="finite and >= 0"):
+        pipe.guidance_scale = -1.0
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_num_timesteps_is_the_number_of_callbacks(inpaint, repeats):
+    calls = []
+    counted = {"callback_on_step_end": lambda pipeline, i, *_: calls.append((i, pipeline.num_timesteps)) or {}}
+    inpaint(IMAGE, MASK, generator=seeded(), num_inference_steps=5, resample_steps=repeats, **counted)
+    count = repeats * 4 + 1
+    assert calls == [(i, count) for i in range(count)]
+
+
+def test_what_is_given_changes_the_score_in_order(pipe):
+    """`[f, g]` is g(f(score)); a pull of the score by c moves the denoised end by sigma² c."""
+    alone = pipe(2, seeded(), 1, class_labels=1, output_type="latent").images
+    pulled = pipe(
+        2, seeded(), 1, class_labels=1, output_type="latent", given=added(lambda x, s: torch.ones_like(x))
+    ).images
+    torch.testing.assert_close(pulled, alone + 25)
+    twice, plus = (lambda score: lambda x, s: 2 * score(x, s)), added(lambda x, s: torch.ones_like(x))
+    x = 5 * torch.randn(2, 1, 8, 8, generator=seeded())
+    for given, expected in (([twice, plus], 2 * (alone - x) + 25), ([plus, twice], 2 * (alone - x + 25))):
+        images = pipe(2, seeded(), 1, class_labels=1, output_type="latent", given=given).images
+        torch.testing.assert_close(images, x + expected, rtol=1e-4, atol=1e-3)
+
+
+def test_guidance_is_inside_of_what_is_given(pipe):
+    lengths = []
+    watching = lambda score: lambda x, s: lengths.append(len(x)) or score(x, s)  # noqa: E731
+    pipe(2, seeded(), class_labels=1, guidance_scale=2.0, given=watching)
+    assert lengths == [2] * 6
+
+
+def test_pipelines_are_made_of_each_other_without_copying_or_casting(pipe, inpaint):
+    back = NCSNPipeline.from_pipe(inpaint)
+    assert back.unet is inpaint.unet is pipe.unet
+    assert type(back) is NCSNPipeline and type(inpaint) is NCSNInpaintPipeline
+    assert (back.config.data_min, inpaint.config.data_min) == (-1.0, -1.0)
+    other = NCSNPipeline.from_pipe(pipe, scheduler=AnnealedLangevinScheduler(3), data_max=2.0)
+    assert (type(other.scheduler), other.config.data_max) == (AnnealedLangevinScheduler, 2.0)
+    pipe.unet.to(torch.float64)
+    assert NCSNPipeline.from_pipe(pipe).unet.dtype == torch.float64
+    assert NCSNPipeline.from_pipe(pipe, torch_dtype=torch.bfloat16).unet.dtype == torch.bfloat16
+    assert NCSNPipeline.from_pipe(pipe, dtype=torch.float32).unet.dtype == torch.float32
+
+
+def test_a_ddpm_pipeline_is_pointed_to_the_way_it_has():
+    with pytest.raises(ValueError, match="DDPMPipeline does not hold a score network.*from_ddpm"):
+        NCSNPipeline.from_pipe(DDPMPipeline(unet_of_diffusers(), DDPMScheduler()))
+
+
+def test_folders_of_the_first_format_still_load(pipe, tmp_path):
+    """They name two files of schedulers that are one by now."""
+    pipe.save_pretrained(tmp_path)
+    index = json.loads((tmp_path / "model_index.json").read_text())
+    names = {
+        "scheduling_consistent_annealed": (ConsistentAnnealedScheduler, 6),
+        "scheduling_annealed_langevin": (AnnealedLangevinScheduler, 31),
+    }
+    for stem, (cls, evaluations) in names.items():
+        old = {"_ncsn_pipeline_format": 1, "scheduler": [stem, cls.__name__]}
+        (tmp_path / "model_index.json").write_text(json.dumps(index | old))
+        loaded = NCSNPipeline.from_pretrained(tmp_path)
+        assert type(loaded.scheduler) is cls
+        assert len(loaded.scheduler.timesteps) == evaluations
+
+
+@pytest.mark.parametrize("predictor", ["reverse_diffusion", "ancestral"])
+def test_the_predictor_corrector_draws_images(pipe, predictor):
+    pipe.scheduler = PredictorCorrectorScheduler.from_config(pipe.scheduler.config, predictor=predictor)
+    images = pipe(2, seeded(), class_labels=[0, 1], num_inference_steps=12, output_type="pt").images
+    assert images.isfinite().all() and pipe.num_timesteps == 12
+    assert images.std() > 0.05
