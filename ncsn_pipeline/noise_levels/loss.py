@@ -26,6 +26,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from ncsn_pipeline.densities.density import NoisyScoreFn
+from ncsn_pipeline.score_matching.denoising import denoising_loss
 
 WeightFn = Callable[[Tensor], Tensor]
 
@@ -63,17 +64,16 @@ def multi_level_denoising_score_matching(
     Args:
         noisy_score_fn: `(x (B, *D), sigma (B,)) -> score (B, *D)`.
         x: clean samples, shape `(B, *D)`, in data units.
-        sigma: one noise level a sample, shape `(B,)` or `()`, > 0, in data units.
+        sigma: one noise level per sample, shape `(B,)` or `()`, > 0, in data units.
         weight: lambda, from `(B,)` to `(B,)`.
         noise: the unit normal z, shape `(B, *D)`; drawn with `generator` where it is not given.
         generator: source of randomness for `noise`.
 
     Returns:
-        One value a sample, shape `(B,)`.
+        One value per sample, shape `(B,)`.
     """
     if noise is None:
         noise = randn_tensor(x.shape, generator=generator, device=x.device, dtype=x.dtype)
     sigma = sigma.expand(len(x))
     per_sample = sigma.reshape(-1, *[1] * (x.dim() - 1))
-    score = noisy_score_fn(x + per_sample * noise, sigma)
-    return 0.5 * (score + noise / per_sample).square().flatten(1).sum(1) * weight(sigma)
+    return denoising_loss(noisy_score_fn(x + per_sample * noise, sigma), noise, per_sample) * weight(sigma)

@@ -59,7 +59,18 @@ def denoising_score_matching(
     if noise is None:
         noise = randn_tensor(x.shape, generator=generator, device=x.device, dtype=x.dtype)
     z = check_shape(noise, x, "noise")
-    residual = evaluate(score_fn, x + sigma * z) + z / sigma
+    return denoising_loss(evaluate(score_fn, x + sigma * z), z, sigma)
+
+
+def denoising_loss(score: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+    """1/2 ||s + z / sigma||², one value per sample, `(B,)`, without any check that makes a device wait.
+
+    Args:
+        score: s(x + sigma z), shape `(B, *D)`, in inverse data units.
+        noise: the unit normal z, shape `(B, *D)`.
+        sigma: the noise level, a shape that broadcasts against them, > 0, in data units.
+    """
+    residual = score + noise / sigma
     return 0.5 * inner(residual, residual)
 
 

@@ -9,7 +9,7 @@ a constant, finite differences up to an error of second order besides, denoising
 from torch import Tensor
 
 from ncsn_pipeline.densities.density import ScoreFn
-from ncsn_pipeline.score_matching.per_sample import check_shape, evaluate, inner
+from ncsn_pipeline.score_matching.per_sample import check_samples, check_shape, evaluate, inner
 
 
 def explicit_score_matching(score_fn: ScoreFn, x: Tensor, true_score: Tensor | ScoreFn) -> Tensor:
@@ -28,6 +28,7 @@ def explicit_score_matching(score_fn: ScoreFn, x: Tensor, true_score: Tensor | S
     Raises:
         ValueError: for an x that is no batch of samples, or a score of another shape than x.
     """
+    check_samples(x)
     score = evaluate(score_fn, x)
     true_score = check_shape(true_score if isinstance(true_score, Tensor) else true_score(x), x, "true_score")
     error = score - true_score

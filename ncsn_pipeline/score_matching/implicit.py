@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ncsn_pipeline.densities.density import ScoreFn
 from ncsn_pipeline.score_matching.jacobian import DEFAULT_CHUNK_SIZE, evaluate_for_derivatives, exact_trace
-from ncsn_pipeline.score_matching.per_sample import inner
+from ncsn_pipeline.score_matching.per_sample import check_samples, inner
 
 
 def implicit_score_matching(score_fn: ScoreFn, x: Tensor, *, chunk_size: int | None = None) -> Tensor:
@@ -46,5 +46,6 @@ def implicit_score_matching(score_fn: ScoreFn, x: Tensor, *, chunk_size: int | N
     chunk_size = DEFAULT_CHUNK_SIZE if chunk_size is None else chunk_size
     if not isinstance(chunk_size, Integral) or isinstance(chunk_size, bool) or chunk_size < 1:
         raise ValueError(f"chunk_size must be an integer of at least 1, or None; got {chunk_size}.")
+    check_samples(x)
     x, score = evaluate_for_derivatives(score_fn, x)
     return 0.5 * inner(score, score) + exact_trace(score, x, int(chunk_size))

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ncsn_pipeline.densities.density import ScoreFn
-from ncsn_pipeline.score_matching.per_sample import check_samples, evaluate, inner
+from ncsn_pipeline.score_matching.per_sample import evaluate, inner
 
 # Directions in one backward pass.  For multilayer perceptrons on a CPU 8 to 32 are fastest, from D = 16 to D = 784.
 DEFAULT_CHUNK_SIZE = 16
@@ -23,9 +23,8 @@ def evaluate_for_derivatives(score_fn: ScoreFn, x: Tensor) -> tuple[Tensor, Tens
     """x and s(x), `(B, *D)` each, with the graph between them, also where gradients are switched off.
 
     Raises:
-        ValueError: for an x that is no batch of samples, or a score of another shape than x.
+        ValueError: for a score of another shape than x.
     """
-    check_samples(x)
     x = x if x.requires_grad else x.detach().requires_grad_()
     # The fused attention kernels have no second derivative; the plain one has.
     with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
