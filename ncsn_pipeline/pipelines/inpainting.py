@@ -138,7 +138,7 @@ class NCSNInpaintPipeline(NCSNPipeline):
         states = follow(self._score(labels, given), x, steps, generator, order=order, before=before)
         x = self._run(states, len(order), callback_on_step_end, callback_on_step_end_tensor_inputs)
         if output_type == "latent":
-            images = torch.where(mask, x, known)
+            images = x
         else:  # the kept pixels as they were given, not as they came back from the model's range
             images = torch.where(mask, self._images(x, "raw" if output_type == "raw" else "pt"), image)
             images = self._formatted(images, output_type)

@@ -123,8 +123,10 @@ def test_raw_and_latent_samples_are_not_clamped(pipe):
 
 def test_inpainting_has_the_same_formats_and_keeps_its_pixels(inpaint):
     latent, raw, pt = (inpaint(IMAGE, MASK, generator=seeded(), output_type=n).images for n in ("latent", "raw", "pt"))
-    assert torch.equal(latent[..., :4], torch.zeros(1, 1, 8, 4))  # 0.5 is the middle of [-1, 1]
     assert torch.equal(raw[..., :4], IMAGE[None, ..., :4])
+    torch.testing.assert_close(raw[..., 4:], (latent[..., 4:] + 1) / 2)
+    replaced = {"callback_on_step_end": lambda *_: {"latents": torch.full((1, 1, 8, 8), 7.0)}, "output_type": "latent"}
+    assert inpaint(IMAGE, MASK, generator=seeded(), **replaced).images.unique().tolist() == [7.0]
     assert torch.equal(pt, raw.clamp(0, 1))
 
 
