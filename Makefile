@@ -37,7 +37,9 @@ test: $(DEV_READY) browser
 
 check: $(DEV_READY) browser
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m check $(PYTEST_ARGS)
-	$(BIN)/python -m pytest -n auto --seeds 100 -m "not slow and not check" $(RANDOM_TESTS) $(PYTEST_ARGS)
+	for tests in $(RANDOM_TESTS); do \
+	  $(BIN)/python -m pytest -n auto --seeds 100 -m "not slow and not check" $$tests $(PYTEST_ARGS) || exit 1; \
+	done
 
 lint: $(DEV_READY)
 	$(BIN)/ruff check .
