@@ -24,7 +24,7 @@ The scheduler's file, which must work alone where it is loaded as code from the 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral
 
 import numpy as np
@@ -58,7 +58,7 @@ def variance_ratio(ratio: float, relative_step: float, steps_per_level: int) -> 
         raise ValueError(f"ratio must be sigma_(i-1) / sigma_i, finite and positive; got {ratio}.")
     _check_relative_step(relative_step)
     check_steps_per_level(steps_per_level)
-    kept, added = _contraction(relative_step, steps_per_level)
+    kept, added = contraction(relative_step, steps_per_level)
     return 1 + kept * (ratio**2 - 1) + added
 
 
@@ -90,23 +90,16 @@ def step_size_for_variance(sigmas: Sequence[float] | Tensor, steps_per_level: in
     Raises:
         ValueError: for invalid noise levels or an invalid number of steps.
     """
-    if not isinstance(steps_per_level, Integral) or isinstance(steps_per_level, bool) or steps_per_level < 1:
-        raise ValueError(f"steps_per_level must be an integer of at least 1; got {steps_per_level}.")
+    check_steps_per_level(steps_per_level)
     levels = check_noise_levels(sigmas)
     gamma = float((levels[:-1] / levels[1:]).max()) if len(levels) > 1 else 2.0
 
     def excess(u: np.ndarray) -> np.ndarray:
-        """The ratio less 1, as a^(2T) (gamma² - 1) + (1 - a^(2T)) (b - 1): sums of small terms, so nothing cancels."""
-        power = (1 - u) ** (2 * steps_per_level)
-        return power * (gamma**2 - 1) + (1 - power) * u / (2 - u)
+        kept, added = contraction(u, steps_per_level)
+        return kept * (gamma**2 - 1) + added
 
-    # A step u and its mirror image 2 - u contract equally and u < 1 has the smaller b: the best one is at most 1.
-    low, high = 1e-12, 1.0
-    for _ in range(6):  # each pass looks a hundred times closer around the best
-        u = np.geomspace(low, high, 401)
-        best = int(excess(u).argmin())
-        low, high = u[max(best - 1, 0)], u[min(best + 1, len(u) - 1)]
-    return float(u[best] * levels[-1] ** 2), float(1 + excess(u[best]))
+    u, least = least_excess(excess)
+    return float(u * levels[-1] ** 2), 1 + least
 
 
 def end_variance_ratio(sigmas: Sequence[float] | Tensor, relative_step: float, steps_per_level: int) -> float:
@@ -149,29 +142,37 @@ def step_size_for_end_variance(sigmas: Sequence[float] | Tensor, steps_per_level
         variance = float(levels[0] ** 2)
         eps = min(step_size_for_variance(levels, steps_per_level)[0], variance / 2)
         return eps, end_variance_ratio(levels, eps / variance, steps_per_level)
-    # A step u and its mirror image 2 - u contract equally and u < 1 has the smaller b: the best one is at most 1.
-    low, high = 1e-12, 1.0
-    for _ in range(6):  # each pass looks a hundred times closer around the best
-        u = np.geomspace(low, high, 401)
-        excess = _end_excess(levels, u, steps_per_level)
-        best = int(excess.argmin())
-        low, high = u[max(best - 1, 0)], u[min(best + 1, len(u) - 1)]
-    return float(u[best] * levels[-1] ** 2), float(1 + excess[best])
+    u, least = least_excess(lambda u: _end_excess(levels, u, steps_per_level))
+    return float(u * levels[-1] ** 2), 1 + least
 
 
 def _end_excess(levels: np.ndarray, u: float | np.ndarray, steps_per_level: int) -> float | np.ndarray:
     """`v_L - 1` for relative steps u of any shape."""
-    kept, added = _contraction(u, steps_per_level)
+    kept, added = contraction(u, steps_per_level)
     excess = added
     for square in (levels[:-1] / levels[1:]) ** 2:
         excess = kept * (square * excess + (square - 1)) + added
     return excess
 
 
-def _contraction(u: float | np.ndarray, steps_per_level: int) -> tuple[float | np.ndarray, float | np.ndarray]:
+def contraction(u: float | np.ndarray, steps_per_level: int) -> tuple[float | np.ndarray, float | np.ndarray]:
     """Of the excess over 1 that a level is entered with, p stays and (1 - p)(b - 1) joins it; nothing cancels."""
     p = (1 - u) ** (2 * steps_per_level)
     return p, (1 - p) * u / (2 - u)
+
+
+def least_excess(excess: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float]:
+    """The relative step u that makes an excess over 1 least, and that excess.
+
+    A step u and its mirror image 2 - u contract equally and u < 1 has the smaller b: the best one is at most 1.
+    """
+    low, high = 1e-12, 1.0
+    for _ in range(6):  # each pass looks a hundred times closer around the best
+        u = np.geomspace(low, high, 401)
+        values = excess(u)
+        best = int(values.argmin())
+        low, high = u[max(best - 1, 0)], u[min(best + 1, len(u) - 1)]
+    return float(u[best]), float(values[best])
 
 
 def check_steps_per_level(steps_per_level: int) -> None:

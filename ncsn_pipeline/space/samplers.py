@@ -20,14 +20,14 @@ class Sampler:
         label: its name on the page.
         scheduler: the class, of this package or of diffusers.
         ladders: for a solver of diffusers, which lays out its own levels: the settings that ask for each ladder.
-        second_order: whether every step but the last evaluates the network twice.
+        twice_per_step: whether every step but the last evaluates the network twice.
         least_levels: with which it can lay out its geometric ladder.
     """
 
     label: str
     scheduler: str
     ladders: dict[str, dict[str, Any]] = field(default_factory=dict)
-    second_order: bool = False
+    twice_per_step: bool = False
     least_levels: int = 1
 
     @property
@@ -44,8 +44,8 @@ class Sampler:
 SAMPLERS = {
     "consistent": Sampler("Consistent annealed", "ConsistentAnnealedScheduler"),
     "langevin": Sampler("Annealed Langevin", "AnnealedLangevinScheduler"),
-    "predictor-corrector": Sampler("Predictor-corrector", "PredictorCorrectorScheduler"),
-    "heun": Sampler("Heun", "HeunDiscreteScheduler", KARRAS_OR_EXPONENTIAL, second_order=True),
+    "predictor-corrector": Sampler("Predictor-corrector", "PredictorCorrectorScheduler", twice_per_step=True),
+    "heun": Sampler("Heun", "HeunDiscreteScheduler", KARRAS_OR_EXPONENTIAL, twice_per_step=True),
     "euler": Sampler("Euler", "EulerDiscreteScheduler", KARRAS_OR_EXPONENTIAL),
     "edm-euler": Sampler("EDM Euler", "EDMEulerScheduler", EDM, least_levels=2),
     "dpm": Sampler("DPM-Solver++ (2M)", "DPMSolverMultistepScheduler", KARRAS_OR_EXPONENTIAL),

@@ -52,8 +52,8 @@ class GenerateSettings:
 
     @property
     def evaluations(self) -> int:
-        """Number of network evaluations: two per step of a second-order solver, a denoising after Langevin steps."""
-        if SAMPLERS[self.sampler].second_order or self.sampler == "predictor-corrector":
+        """Number of network evaluations: two per step of some samplers, a denoising after Langevin steps."""
+        if SAMPLERS[self.sampler].twice_per_step:
             return 2 * self.num_levels - 1
         return self.num_levels * self.steps_per_level + (self.sampler == "langevin")
 

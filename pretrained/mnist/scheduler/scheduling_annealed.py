@@ -17,7 +17,7 @@ The papers' annealed Langevin dynamics writes alpha / 2 and sqrt(alpha) for the 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, NamedTuple
@@ -513,23 +513,42 @@ def check_counts(*, least: int = 1, **counts: Any) -> None:
 # Copied from ncsn_pipeline.noise_levels.step_size
 def step_size_for_variance(sigmas: Sequence[float] | Tensor, steps_per_level: int) -> tuple[float, float]:
     """Technique 4 of Song & Ermon 2020: epsilon, and the variance that it leaves at the level after the widest gap."""
-    if not isinstance(steps_per_level, Integral) or isinstance(steps_per_level, bool) or steps_per_level < 1:
-        raise ValueError(f"steps_per_level must be an integer of at least 1; got {steps_per_level}.")
+    check_steps_per_level(steps_per_level)
     levels = check_noise_levels(sigmas)
     gamma = float((levels[:-1] / levels[1:]).max()) if len(levels) > 1 else 2.0
 
     def excess(u: np.ndarray) -> np.ndarray:
-        """The ratio less 1, as a^(2T) (gamma² - 1) + (1 - a^(2T)) (b - 1): sums of small terms, so nothing cancels."""
-        power = (1 - u) ** (2 * steps_per_level)
-        return power * (gamma**2 - 1) + (1 - power) * u / (2 - u)
+        kept, added = contraction(u, steps_per_level)
+        return kept * (gamma**2 - 1) + added
 
-    # A step u and its mirror image 2 - u contract equally and u < 1 has the smaller b: the best one is at most 1.
+    u, least = least_excess(excess)
+    return float(u * levels[-1] ** 2), 1 + least
+
+
+# Copied from ncsn_pipeline.noise_levels.step_size
+def contraction(u: float | np.ndarray, steps_per_level: int) -> tuple[float | np.ndarray, float | np.ndarray]:
+    """Of the excess over 1 that a level is entered with, p stays and (1 - p)(b - 1) joins it."""
+    p = (1 - u) ** (2 * steps_per_level)
+    return p, (1 - p) * u / (2 - u)
+
+
+# Copied from ncsn_pipeline.noise_levels.step_size
+def least_excess(excess: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float]:
+    """The relative step u that makes an excess over 1 least, and that excess."""
     low, high = 1e-12, 1.0
     for _ in range(6):  # each pass looks a hundred times closer around the best
         u = np.geomspace(low, high, 401)
-        best = int(excess(u).argmin())
+        values = excess(u)
+        best = int(values.argmin())
         low, high = u[max(best - 1, 0)], u[min(best + 1, len(u) - 1)]
-    return float(u[best] * levels[-1] ** 2), float(1 + excess(u[best]))
+    return float(u[best]), float(values[best])
+
+
+# Copied from ncsn_pipeline.noise_levels.step_size
+def check_steps_per_level(steps_per_level: int) -> None:
+    """Raises `ValueError` unless T is an integer of at least 1."""
+    if not isinstance(steps_per_level, Integral) or isinstance(steps_per_level, bool) or steps_per_level < 1:
+        raise ValueError(f"steps_per_level must be an integer of at least 1; got {steps_per_level}.")
 
 
 # Copied from ncsn_pipeline.noise_levels.ladder
