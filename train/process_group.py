@@ -36,10 +36,9 @@ class Connection:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._drop_reducers()
         # After an error NCCL would wait for peers that know nothing of it; there the end of the process parts them.
         if error is None or (torch.distributed.is_initialized() and torch.distributed.get_backend() == "gloo"):
-            self.accelerator.state.destroy_process_group()
+            self.end()
 
     def serves(self, network: nn.Module) -> None:
         """Remembers a network as `accelerator.prepare` returned it: its reducer must go before the group."""
@@ -50,10 +49,6 @@ class Connection:
 
         Networks that `fully_shard` has divided have no reducer: what they hold of the group are references of Python's.
         """
-        self._drop_reducers()
-        self.accelerator.state.destroy_process_group()
-
-    def _drop_reducers(self) -> None:
         for network in self.networks:
             for module in network.modules():
                 if isinstance(module, DistributedDataParallel):
@@ -61,3 +56,4 @@ class Connection:
                     for owner in ("reducer", "logger", "process_group"):
                         vars(module).pop(owner, None)
         self.networks.clear()
+        self.accelerator.state.destroy_process_group()

@@ -25,12 +25,12 @@ from typing import Any
 
 import torch
 from diffusers import ImagePipelineOutput
-from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from ncsn_pipeline.pipelines.given_images import images_as_tensor, masks_as_tensor
 from ncsn_pipeline.pipelines.pipeline_ncsn import Generators, Given, NCSNPipeline, SolverSteps
 from ncsn_pipeline.sampling.follow import follow
+from ncsn_pipeline.sampling.langevin import draw_noise
 
 DEFAULT_RESAMPLE_STEPS = 4
 
@@ -126,14 +126,14 @@ class NCSNInpaintPipeline(NCSNPipeline):
         if start_sigma is None:
             x = self._start(count, generator, latents, steps)
         else:
-            noise = self._noise_like(known, generator) if latents is None else latents.to(known)
+            noise = draw_noise(known, generator) if latents is None else latents.to(known)
             x = known.add(noise, alpha=levels[begin])
 
         def before(x: Tensor, i: int, again: bool) -> Tensor:
             """The way back up before a step is taken once more, and the kept pixels at this noise level."""
             if again and steps[i].to != steps[i].sigma:
-                x = x.add(self._noise_like(x, generator), alpha=math.sqrt(levels[i] ** 2 - levels[i + 1] ** 2))
-            return torch.where(mask, x, known.add(self._noise_like(known, generator), alpha=levels[i]))
+                x = x.add(draw_noise(x, generator), alpha=math.sqrt(levels[i] ** 2 - levels[i + 1] ** 2))
+            return torch.where(mask, x, known.add(draw_noise(known, generator), alpha=levels[i]))
 
         states = follow(self._score(labels, given), x, steps, generator, order=order, before=before)
         x = self._run(states, len(order), callback_on_step_end, callback_on_step_end_tensor_inputs)
@@ -144,10 +144,6 @@ class NCSNInpaintPipeline(NCSNPipeline):
             images = self._formatted(images, output_type)
         self.maybe_free_model_hooks()
         return ImagePipelineOutput(images=images) if return_dict else (images,)
-
-    @staticmethod
-    def _noise_like(x: Tensor, generator: Generators) -> Tensor:
-        return randn_tensor(x.shape, generator=generator, device=x.device, dtype=x.dtype)
 
     def _given(self, image: Any, mask_image: Any, start_sigma: float | None) -> tuple[Tensor, Tensor]:
         """Images `(B, C, H, W)` in [0, 1] and masks `(B, 1, H, W)` of booleans."""

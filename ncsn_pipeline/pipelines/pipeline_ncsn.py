@@ -100,13 +100,18 @@ class Units(NamedTuple):
 
 # Copied from ncsn_pipeline.sampling.follow
 class State(NamedTuple):
-    """What one step did: samples after it; score, denoised x + sigma² s and noise level before it; its number."""
+    """What one step did: samples after and before it, the score there and its noise level; the step's number."""
 
     sample: Tensor
+    noisy: Tensor
     score: Tensor
-    denoised: Tensor
     sigma: Tensor
     index: int
+
+    @property
+    def denoised(self) -> Tensor:
+        """The estimate of the clean samples before the step, x + sigma² s (Tweedie's formula)."""
+        return self.noisy.add(self.score, alpha=float(self.sigma) ** 2)
 
 
 # Copied from ncsn_pipeline.sampling.follow
@@ -127,10 +132,9 @@ def follow(
         if before is not None:
             x = before(x, i, i == previous)
         s = score(x, sigmas[i])
-        denoised = x.add(s, alpha=steps.sigmas[i] ** 2)
-        x, previous = steps.step(i, x, s, generator), i
-        sent = yield State(x, s, denoised, sigmas[i], i)
-        x = x if sent is None else sent
+        after, previous = steps.step(i, x, s, generator), i
+        sent = yield State(after, x, s, sigmas[i], i)
+        x = after if sent is None else sent
 
 
 # Copied from ncsn_pipeline.guidance.classifier_free
@@ -441,8 +445,7 @@ class NCSNPipeline(DiffusionPipeline):
                 x, replaced = state.sample, None
                 bar.update()
                 if callback is not None:
-                    tensors = {"latents": x, "score": state.score, "denoised": state.denoised}
-                    asked = {name: tensors[name] for name in tensor_inputs}
+                    asked = {name: x if name == "latents" else getattr(state, name) for name in tensor_inputs}
                     replaced = (callback(self, i, state.sigma, asked) or {}).get("latents")
                     x = x if replaced is None else replaced
                     if self._interrupt:

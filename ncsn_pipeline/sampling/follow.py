@@ -37,17 +37,22 @@ class State(NamedTuple):
 
     Args:
         sample: the samples after it, shape `(B, *D)`.
-        score: the score before it, the same shape.
-        denoised: the estimate of the clean samples before it, x + sigma² s (Tweedie's formula), the same shape.
+        noisy: x, what the score was evaluated at, the same shape.
+        score: s, the score there, the same shape.
         sigma: the noise level of the evaluation, shape `()`.
         index: which of the steps it was.
     """
 
     sample: Tensor
+    noisy: Tensor
     score: Tensor
-    denoised: Tensor
     sigma: Tensor
     index: int
+
+    @property
+    def denoised(self) -> Tensor:
+        """The estimate of the clean samples before the step, x + sigma² s (Tweedie's formula), the same shape."""
+        return self.noisy.add(self.score, alpha=float(self.sigma) ** 2)
 
 
 @torch.no_grad()
@@ -83,7 +88,6 @@ def follow(
         if before is not None:
             x = before(x, i, i == previous)
         s = score(x, sigmas[i])
-        denoised = x.add(s, alpha=steps.sigmas[i] ** 2)
-        x, previous = steps.step(i, x, s, generator), i
-        sent = yield State(x, s, denoised, sigmas[i], i)
-        x = x if sent is None else sent
+        after, previous = steps.step(i, x, s, generator), i
+        sent = yield State(after, x, s, sigmas[i], i)
+        x = after if sent is None else sent

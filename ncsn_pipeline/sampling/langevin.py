@@ -20,7 +20,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from ncsn_pipeline.densities import NoisyScoreFn, ScoreFn
-from ncsn_pipeline.sampling.follow import follow
+from ncsn_pipeline.sampling.follow import Generators, follow
 from ncsn_pipeline.sampling.scheduling_annealed import AnnealedLangevinScheduler, Table
 
 __all__ = ["LangevinState", "annealed_langevin_dynamics", "final", "langevin_dynamics", "langevin_step"]
@@ -151,7 +151,7 @@ def final(states: Iterable[LangevinState]) -> Tensor:
     return state.sample
 
 
-def draw_noise(x: Tensor, generator: torch.Generator | None) -> Tensor:
+def draw_noise(x: Tensor, generator: Generators) -> Tensor:
     """Unit normal z of the shape, type and device of x."""
     return randn_tensor(x.shape, generator=generator, device=x.device, dtype=x.dtype)
 
