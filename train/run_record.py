@@ -42,9 +42,9 @@ class RunRecord:
         record = cls(**json.loads((checkpoint / "progress.json").read_text()))
         return replace(record, resumed=record.resumed + 1)
 
-    def later(self, step: int, images_a_step: int, seconds: float) -> Self:
+    def later(self, step: int, images_per_step: int, seconds: float) -> Self:
         """The record at a later `step`, `seconds` after this one."""
-        images_seen = self.images_seen + (step - self.step) * images_a_step
+        images_seen = self.images_seen + (step - self.step) * images_per_step
         return replace(self, step=step, images_seen=images_seen, seconds=round(self.seconds + seconds, 3))
 
     def write(self, folder: Path) -> None:

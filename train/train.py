@@ -145,15 +145,15 @@ def _train(
     batch_size, micro_batches, processes = (
         config.train_batch_size, config.gradient_accumulation_steps, accelerator.num_processes
     )  # fmt: skip
-    images_a_step = batch_size * micro_batches * processes
+    images_per_step = batch_size * micro_batches * processes
     accelerator.print(
         f"{'a stream of' if config.streaming else len(data)} images {tuple(data.shape)}, "
         f"{sum(p.numel() for p in ema_network.parameters()):,} "
-        f"parameters, {images_a_step} images a step, {processes} process(es) on {accelerator.device}."
+        f"parameters, {images_per_step} images per step, {processes} process(es) on {accelerator.device}."
     )
 
     def progress_record() -> RunRecord:
-        return record.later(step, images_a_step, time.monotonic() - started)
+        return record.later(step, images_per_step, time.monotonic() - started)
 
     def publish_model(*, final: bool) -> None:
         """The facts and the card into the pipeline folder, and the folder to the Hub."""
@@ -197,7 +197,7 @@ def _train(
 
     bands = BandLosses(config, accelerator.device)
     progress = tqdm(
-        total=config.max_train_steps * images_a_step, initial=step * images_a_step, unit=" images", unit_scale=True,
+        total=config.max_train_steps * images_per_step, initial=step * images_per_step, unit=" images", unit_scale=True,
         smoothing=0.02, disable=not accelerator.is_main_process, dynamic_ncols=True,
     )  # fmt: skip
     stream = batches.of_steps_from(step)
@@ -214,7 +214,7 @@ def _train(
                 group["lr"] = learning_rate
             for micro_batch in range(micro_batches):
                 place = (micro_batch * processes + accelerator.process_index) * batch_size
-                draws = BatchDraws(config.seed, step, place, batch_size, images_a_step)
+                draws = BatchDraws(config.seed, step, place, batch_size, images_per_step)
                 sigma = objective.levels(draws)
                 with accelerator.accumulate(network):
                     losses = objective(network, next(stream), draws, sigma)
@@ -226,7 +226,7 @@ def _train(
                 bands.add(losses, sigma)
             step += 1
             ema.step(weights)
-            progress.update(images_a_step)
+            progress.update(images_per_step)
             stopping = stop.agreed() and step < config.max_train_steps
             saves = step % config.checkpointing_steps == 0 or step % config.validation_steps == 0
             saves = saves or step == config.max_train_steps

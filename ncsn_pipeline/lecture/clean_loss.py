@@ -44,7 +44,7 @@ class CleanLossParams(Params):
     data: str = flag("digits", "real images: digits, a folder, or a data set's name on the Hub")
     variance: float = flag(1e-4, "of the noise, for images in [0, 1]")
     train_steps: int = flag(2000, "steps of each of the two trainings")
-    batch_size: int = flag(128, "images a step")
+    batch_size: int = flag(128, "images per step")
     hidden_features: int = flag(128, "width of the network's three hidden layers")
     learning_rate: float = flag(1e-3, "of Adam, the same at every step")
 

@@ -36,16 +36,16 @@ class SpaceModel:
         pipeline: shared by all visitors and never changed: a run builds its own around the same network.
         name: what visitors choose it by.
         address: what `from_pretrained` takes for it: its Hub id, or a folder, which no Hub id can look like.
-        seconds_at_all: measured seconds of one evaluation, whatever the number of images.
-        seconds_an_image: measured seconds that each image adds to it.
+        seconds_per_evaluation: measured seconds of one evaluation, whatever the number of images.
+        seconds_per_image: measured seconds that each image adds to it.
         pace: of the runs so far.
     """
 
     pipeline: NCSNPipeline
     name: str
     address: str
-    seconds_at_all: float
-    seconds_an_image: float
+    seconds_per_evaluation: float
+    seconds_per_image: float
     pace: Pace = field(default_factory=Pace)
 
     @classmethod
@@ -96,7 +96,7 @@ class SpaceModel:
         self.pace.learn(self._seconds_at_rest(evaluations, images), seconds)
 
     def _seconds_at_rest(self, evaluations: int, images: int) -> float:
-        return evaluations * (self.seconds_at_all + images * self.seconds_an_image)
+        return evaluations * (self.seconds_per_evaluation + images * self.seconds_per_image)
 
 
 def name_of(source: str) -> str:

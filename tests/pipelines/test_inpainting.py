@@ -327,7 +327,7 @@ def test_langevin_dynamics_and_solvers_and_edits_take_each_step_once_by_default(
         assert pipeline.num_timesteps == repeats * 10 + 1
 
 
-def test_unknown_classes_are_the_null_class_and_labels_are_given_an_image(pipe, image, mask):
+def test_unknown_classes_are_the_null_class_and_labels_are_given_per_image(pipe, image, mask):
     seen = []
     pipe.unet.register_forward_pre_hook(
         lambda module, args, kwargs: seen.append(kwargs["class_labels"].tolist()), with_kwargs=True
@@ -391,7 +391,7 @@ def test_bad_arguments_are_refused_before_any_evaluation(pipe, image, mask, argu
     assert not calls
 
 
-def test_what_is_no_image_and_what_has_no_null_class_is_refused(pipe, image, mask):
+def test_other_kinds_of_images_and_models_without_a_null_class_are_refused(pipe, image, mask):
     with pytest.raises(TypeError, match="got str"):
         pipe("digit.png", mask)
     network = UNet2DModel(

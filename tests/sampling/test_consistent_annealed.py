@@ -157,7 +157,7 @@ def test_a_unit_gaussian_ends_narrower_the_fewer_the_levels(levels, variance):
 
 
 @pytest.mark.parametrize("evaluations", [1, 2, 49, 1000])
-def test_one_evaluation_a_level(evaluations):
+def test_one_evaluation_per_level(evaluations):
     scheduler = ConsistentAnnealedScheduler(50, sigma_min=0.01, sigma_max=12)
     scheduler.set_timesteps(evaluations)
     assert len(scheduler.timesteps) == len(scheduler.sigmas) == evaluations

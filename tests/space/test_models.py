@@ -79,7 +79,7 @@ def test_a_page_without_a_model_is_refused():
 
 
 def test_short_runs_say_little_about_long_ones(models):
-    model = replace(models.default, seconds_at_all=0.002, seconds_an_image=0.0004, pace=Pace())
+    model = replace(models.default, seconds_per_evaluation=0.002, seconds_per_image=0.0004, pace=Pace())
     estimated = model.seconds(1000, 64)
     for _ in range(5):
         model.learn_pace(10, 1, 0.1)
@@ -87,7 +87,7 @@ def test_short_runs_say_little_about_long_ones(models):
 
 
 def test_estimates_come_to_what_runs_take(models):
-    model = replace(models.default, seconds_at_all=0.1, seconds_an_image=0.1, pace=Pace())
+    model = replace(models.default, seconds_per_evaluation=0.1, seconds_per_image=0.1, pace=Pace())
     estimated = model.seconds(100, 8)
     for _ in range(12):
         model.learn_pace(50, 8, 3 * estimated / 2)

@@ -73,10 +73,10 @@ def test_the_cost_is_said_in_evaluations_images_and_seconds(model, changed, said
 
 
 def test_a_run_that_would_take_minutes_is_said_to_end_before(model):
-    slow = replace(model, seconds_at_all=0.0, seconds_an_image=0.012)
+    slow = replace(model, seconds_per_evaluation=0.0, seconds_per_image=0.012)
     assert "images: about 120 s on this machine</div>" in messages.cost(settings(num_levels=200, num_images=50), slow)
     words = "about 3 min on this machine, and a run ends after 120 s</div>"
-    assert words in messages.cost(settings(num_levels=200, num_images=64), replace(slow, seconds_an_image=0.0141))
+    assert words in messages.cost(settings(num_levels=200, num_images=64), replace(slow, seconds_per_image=0.0141))
 
 
 def test_a_refused_cost_says_how_it_comes_about():

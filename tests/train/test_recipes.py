@@ -16,7 +16,7 @@ from ncsn_pipeline import NCSNPipeline, step_size_for_variance
 from ncsn_pipeline.data import ImageData
 
 CONFIGS = Path(training.__file__).parent / "configs"
-# name: side, channels, network evaluations of the paper's sampler, updates, images a step
+# name: side, channels, network evaluations of the paper's sampler, updates, images per step
 RECIPES = {
     "ncsn_mnist": (28, 1, 1000, 200_000, 128),
     "ncsn_cifar10": (32, 3, 1000, 200_000, 128),

@@ -140,7 +140,7 @@ def test_two_processes_and_accumulation_give_the_losses_of_one_batch(tmp_path, v
     accumulated = run(tmp_path / "accumulated", **settings, train_batch_size=8, gradient_accumulation_steps=2)
     two = tmp_path / "two"
     output = victims.train_two(configuration(two, **settings, train_batch_size=8), tmp_path / "peers")
-    assert "16 images a step, 2 process(es)" in output
+    assert "16 images per step, 2 process(es)" in output
     losses = logged(one, "train/loss")
     assert losses.shape == (50,)
     assert losses[-10:].mean() < 0.95 * losses[:10].mean()  # it has learned meanwhile

@@ -204,7 +204,7 @@ def test_quality_is_that_of_samples_and_of_held_out_images():
 
 def test_a_record_goes_on_from_its_checkpoint(tmp_path):
     record = RunRecord(step=3, images_seen=48, seconds=1.5)
-    later = record.later(step=5, images_a_step=16, seconds=2.25)
+    later = record.later(step=5, images_per_step=16, seconds=2.25)
     assert (later.run_id, later.step, later.images_seen, later.seconds) == (record.run_id, 5, 80, 3.75)
     later.write(tmp_path)
     assert RunRecord.of(tmp_path) == dataclasses.replace(later, resumed=1)

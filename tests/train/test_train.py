@@ -96,7 +96,7 @@ def test_two_processes(tmp_path, repo_root):
     flags += ["--block_out_channels", 8, 16, "--sigma_max", 5, "--num_sample_images", 2, "--report_to", "none"]
     result = launch(*flags, "--output_dir", whole, processes=2, root=repo_root)
     assert result.returncode == 0, result.stderr[-3000:]
-    assert "500 images a step, 2 process(es)" in result.stdout
+    assert "500 images per step, 2 process(es)" in result.stdout
     assert NCSNPipeline.from_pretrained(whole)(1, num_inference_steps=2).images[0].size == (8, 8)
     shutil.copytree(whole, resumed)
     shutil.rmtree(resumed / "checkpoint-6")
