@@ -131,8 +131,6 @@ def scheme():
     return "light"
 
 
-# A tab grows slower with every page opened in it (after a hundred, ten times as slow), and a new one starts cold.
-MOST_VISITS = 40
 LEFT, OPENED = "The page is left.", "The page is opened."
 SAY_BOTH = f"""if (window === top) {{
   addEventListener("beforeunload", () => console.debug("{LEFT}"));
@@ -150,7 +148,6 @@ class Window:
 
     def __init__(self, context):
         self.page = context.new_page()
-        self.visits = 0
         self.page.add_init_script(SAY_BOTH)
         self.page.on("console", self.hear)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -164,7 +161,6 @@ class Window:
             self.complaints.append(message.text)
 
     def open(self, address, viewport, scheme, motion):
-        self.visits += 1
         self.requested, self.complaints, self.page_is_left = [], [], False
         self.page.set_viewport_size(viewport)
         self.page.emulate_media(color_scheme=scheme, reduced_motion=motion)
@@ -201,7 +197,7 @@ def page(request, windows, visitor, address, viewport, scheme, motion):
     yield window.open(address, viewport, scheme, motion)
     complaints, left = window.complaints, window.page_is_left
     hosts = {urlsplit(url).hostname for url in window.requested if not url.startswith(("data:", "blob:"))}
-    if request.session.testsfailed > failures or complaints or window.visits == MOST_VISITS:
+    if request.session.testsfailed > failures or complaints:
         window.page.close()
     else:
         window.leave()

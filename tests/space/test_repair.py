@@ -1,5 +1,6 @@
 """The Repair tab: what is kept comes back exactly, in a real browser and by its endpoint; what is refused, and why."""
 
+import contextlib
 import io
 import json
 import math
@@ -203,9 +204,17 @@ def test_what_is_no_picture_and_a_bomb_are_refused(tmp_path, monkeypatch, conten
 # What a visitor sees
 
 
-def slow_down(page, factor):
-    """As if the browser ran on a processor that is so many times slower; a cheap phone is about 6."""
-    page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": factor})
+@contextlib.contextmanager
+def slowed_down(page, factor):
+    """As if the browser ran on a processor that is so many times slower; a cheap phone is about 6.
+
+    It stays slow until the session that asked for it asks for something else: another one's wish does not end it.
+    """
+    session = page.context.new_cdp_session(page)
+    session.send("Emulation.setCPUThrottlingRate", {"rate": factor})
+    yield
+    session.send("Emulation.setCPUThrottlingRate", {"rate": 1})
+    session.detach()
 
 
 def drag(page, *points):
@@ -344,12 +353,11 @@ def test_stop_in_a_slow_browser_and_a_refusal(page):
     expect(page.locator("#repair-cost .error")).to_contain_text("a run may cost")
     fill(page, "repair-images", 10)
     expect(page.locator("#repair-cost")).to_contain_text("3,981 network evaluations of 10 images")
-    slow_down(page, 10)
-    button(page, "Paint").click()
-    wait_for_status(page, r"evaluation [\d,]+ of 3,981", "repair-status")
-    page.locator("#repair-stop").click()
-    wait_for_status(page, r"Stopped at evaluation [\d,]+ of 3,981", "repair-status")
-    slow_down(page, 1)
+    with slowed_down(page, 10):
+        button(page, "Paint").click()
+        wait_for_status(page, r"evaluation [\d,]+ of 3,981", "repair-status")
+        page.locator("#repair-stop").click()
+        wait_for_status(page, r"Stopped at evaluation [\d,]+ of 3,981", "repair-status")
     expect(button(page, "Paint")).to_be_enabled()
     button(page, "Clear").click()
     button(page, "Paint").click()
