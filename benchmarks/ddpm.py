@@ -104,7 +104,7 @@ def run(steps: int, samples: int, ddim_steps: int = 100, seed: int = 0, langevin
         samples: images of every sampler.
         ddim_steps: network evaluations of DDIM and of consistent annealed sampling.
         seed: of everything.
-        langevin: network evaluations of annealed Langevin dynamics; by default the whole ladder of `from_ddpm`.
+        langevin: network evaluations of annealed Langevin dynamics; by default the whole noise schedule of `from_ddpm`.
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)

@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 _PLACES = {
     "densities": "GaussianMixture exact_score_function",
     "score_matching": "denoising_score_matching",
-    "noise_levels": "diagnose_noise_levels geometric_ladder karras_ladder multi_level_denoising_score_matching "
-    "step_size_for_variance suggest_noise_levels uniform_ladder",
+    "noise_levels": "diagnose_noise_levels geometric_noise_levels karras_noise_levels "
+    "multi_level_denoising_score_matching "
+    "step_size_for_variance suggest_noise_levels uniform_noise_levels",
     "networks": "DDPMScoreModel EnergyModel NCSNModel NCSNv2Model ScoreMLP ScoreUNet as_score_function",
     "sampling": "AnnealedLangevinScheduler ConsistentAnnealedScheduler PredictorCorrectorScheduler "
     "annealed_langevin_dynamics langevin_dynamics log_likelihood",
@@ -58,8 +59,8 @@ __all__ = [
     "denoising_score_matching",
     "diagnose_noise_levels",
     "exact_score_function",
-    "geometric_ladder",
-    "karras_ladder",
+    "geometric_noise_levels",
+    "karras_noise_levels",
     "langevin_dynamics",
     "log_likelihood",
     "mode_weights",
@@ -68,7 +69,7 @@ __all__ = [
     "push_space",
     "step_size_for_variance",
     "suggest_noise_levels",
-    "uniform_ladder",
+    "uniform_noise_levels",
     "write_card",
 ]
 
@@ -107,12 +108,12 @@ if TYPE_CHECKING:
     )
     from ncsn_pipeline.noise_levels import (
         diagnose_noise_levels,
-        geometric_ladder,
-        karras_ladder,
+        geometric_noise_levels,
+        karras_noise_levels,
         multi_level_denoising_score_matching,
         step_size_for_variance,
         suggest_noise_levels,
-        uniform_ladder,
+        uniform_noise_levels,
     )
     from ncsn_pipeline.pipelines import NCSNInpaintPipeline, NCSNPipeline
     from ncsn_pipeline.sampling import (

@@ -39,7 +39,7 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name[len(PREFIX) :])
 
 
-def seal(folder: Path) -> None:
+def write_manifest(folder: Path) -> None:
     """Writes the manifest of a folder, and everything in it to the disk."""
     files = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -61,7 +61,7 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
-def damage(checkpoint: Path) -> str | None:
+def find_corruption(checkpoint: Path) -> str | None:
     """What is wrong with a checkpoint, in words; `None` if it is as it was written."""
     try:
         files = json.loads((checkpoint / MANIFEST).read_text())["files"]
@@ -81,7 +81,7 @@ def damage(checkpoint: Path) -> str | None:
 
 
 @contextmanager
-def explained(what: str, partial: Path) -> Iterator[None]:
+def report_write_errors(what: str, partial: Path) -> Iterator[None]:
     """Removes what is half-written when a disk refuses more, and says what is left.
 
     Raises:
@@ -114,12 +114,12 @@ def save_checkpoint(config: TrainConfig, accelerator: Accelerator, record: RunRe
     if accelerator.is_main_process:
         shutil.rmtree(partial, ignore_errors=True)
     accelerator.wait_for_everyone()
-    with explained(final.name, partial):
+    with report_write_errors(final.name, partial):
         accelerator.save_state(str(partial))
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             record.write(partial)
-            seal(partial)
+            write_manifest(partial)
             put_in_place(partial, final)
     if accelerator.is_main_process:
         there = checkpoints(output)
@@ -162,7 +162,7 @@ def find_checkpoint(config: TrainConfig) -> Path | None:
         return _newest_whole(config.output_dir, there)
     for path in (Path(wanted), Path(config.output_dir, wanted)):
         if path.is_dir() and path.name.startswith(PREFIX) and path.name[len(PREFIX) :].isdigit():
-            if problem := damage(path):
+            if problem := find_corruption(path):
                 raise ValueError(f"{path} is damaged: {problem}. Choose another, or `latest` for the newest whole one.")
             return path
     names = ", ".join(path.name for path in there) or "none"
@@ -174,7 +174,7 @@ def _newest_whole(output_dir: str, there: list[Path]) -> Path | None:
         logger.warning("There is no checkpoint in %s yet: starting anew.", output_dir)
         return None
     for path in reversed(there):
-        problem = damage(path)
+        problem = find_corruption(path)
         if problem is None:
             return path
         logger.warning("%s is damaged and passed over for the one before it: %s.", path, problem)
@@ -192,7 +192,7 @@ def save_pipeline(config: TrainConfig, pipeline: NCSNPipeline) -> None:
     """
     output, beside = Path(config.output_dir), Path(config.output_dir, "pipeline.partial")
     shutil.rmtree(beside, ignore_errors=True)
-    with explained("The pipeline folder", beside):
+    with report_write_errors("The pipeline folder", beside):
         pipeline.save_pretrained(beside)
         (beside / "train_config.json").write_text(json.dumps(config.public(), indent=2) + "\n")
         files = [path for path in beside.rglob("*") if path.is_file()]

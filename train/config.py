@@ -83,7 +83,7 @@ class TrainConfig:
     sigma_distribution: str = _option(
         "mixture",
         "how noise levels are drawn",
-        choices=("mixture", "lognormal", "loguniform", "ladder"),
+        choices=("mixture", "lognormal", "loguniform", "levels"),
         only={"objective": ("denoising", "sliced")},
     )
     sigma_log_mean: float = _option(-1.5, "mean of ln sigma, for lognormal and mixture")
@@ -91,7 +91,7 @@ class TrainConfig:
     sigma_lognormal_fraction: float = _option(0.75, "part of a mixture that is lognormal; the rest is loguniform")
     num_levels: int = _option(
         50,
-        "levels of the ladder in the saved scheduler, and of the ladder distribution",
+        "levels of the saved noise schedule, and of the distribution `levels`",
         only={"objective": ("denoising", "sliced")},
     )
     loss_weight: str = _option("edm", "lambda(sigma): EDM's, or sigma squared", choices=("edm", "sigma_squared"))
@@ -248,14 +248,14 @@ class TrainConfig:
                     f"The network {self.network} takes images in [0, 1]; data_min and data_max are {self.data_min} "
                     f"and {self.data_max}. Leave them out."
                 )
-        if self.network == "ncsn" and self.objective != "single_sigma" and self.sigma_distribution != "ladder":
+        if self.network == "ncsn" and self.objective != "single_sigma" and self.sigma_distribution != "levels":
             raise ValueError(
-                "The network ncsn knows only the levels of its ladder; sigma_distribution is "
-                f"{self.sigma_distribution}. Set it to ladder."
+                "The network ncsn knows only its own levels; sigma_distribution is "
+                f"{self.sigma_distribution}. Set it to levels."
             )
 
     @property
-    def ladder_length(self) -> int:
+    def schedule_length(self) -> int:
         """Noise levels of the saved scheduler and of the network `ncsn`: one for a single sigma."""
         return 1 if self.objective == "single_sigma" else self.num_levels
 

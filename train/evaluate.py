@@ -102,7 +102,7 @@ def scheduler_for(pipe: Any, name: str, sigma_max: float | None = None) -> Any:
     Args:
         pipe: an `NCSNPipeline`.
         name: one of `SCHEDULERS`; `"default"` is the pipeline's own class.
-        sigma_max: largest noise level of a geometric ladder in place of the stored one, in data units.
+        sigma_max: largest noise level of a geometric schedule in place of the stored one, in data units.
     """
     from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler
 
@@ -287,7 +287,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--num_samples", type=_counts, default=[1000], help="for a sweep also several: 500,2000")
     parser.add_argument("--batch_size", type=int, default=100)
     parser.add_argument(
-        "--num_inference_steps", type=int, default=None, help="network evaluations; default: the stored ladder"
+        "--num_inference_steps", type=int, default=None, help="network evaluations; default: the stored noise schedule"
     )
     parser.add_argument("--scheduler", choices=SCHEDULERS, default="default")
     parser.add_argument("--steps_per_level", type=int, default=None, help="annealed Langevin: T")
@@ -297,7 +297,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--guidance_scale", type=float, default=None, help="classifier-free guidance, for models with classes"
     )
-    parser.add_argument("--sigma_max", type=float, default=None, help="start a geometric ladder here, in data units")
+    parser.add_argument("--sigma_max", type=float, default=None, help="start a geometric schedule here, in data units")
     parser.add_argument("--features", choices=FEATURE_NETWORKS, default="digits")
     parser.add_argument("--classifier", default=str(DEFAULT_CLASSIFIER), help="folder of the digit classifier")
     parser.add_argument(

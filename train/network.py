@@ -42,16 +42,16 @@ def num_classes(network: ModelMixin) -> int | None:
 
 def build_pipeline(config: TrainConfig, network: ModelMixin) -> NCSNPipeline:
     """The pipeline around the network, with the sampler that the settings name."""
-    ladder = {
-        "num_train_timesteps": config.ladder_length,
+    schedule = {
+        "num_train_timesteps": config.schedule_length,
         "sigma_min": config.sigma_min,
         "sigma_max": config.sigma_max,
     }
     if config.scheduler == "consistent":
-        scheduler = ConsistentAnnealedScheduler(**ladder)
+        scheduler = ConsistentAnnealedScheduler(**schedule)
     else:
         scheduler = AnnealedLangevinScheduler(
-            **ladder,
+            **schedule,
             steps_per_level=config.steps_per_level,
             step_size=config.step_size,
             denoise=config.denoise,
@@ -75,7 +75,7 @@ def _new_network(config: TrainConfig, data: ImageData) -> ModelMixin:
     shape = _shape(config, data)
     width = config.base_channels or DEFAULT_BASE_CHANNELS
     if config.network == "ncsn":
-        return NCSNModel(**shape, base_channels=width, num_levels=config.ladder_length)
+        return NCSNModel(**shape, base_channels=width, num_levels=config.schedule_length)
     if config.network in REFINENETS:
         return NCSNv2Model(**shape, base_channels=width, architecture=config.network)
     return ScoreUNet(
@@ -105,13 +105,13 @@ def _trained_network(config: TrainConfig, data: ImageData) -> ModelMixin:
             f"are {(channels, size, classes, config.data_min, config.data_max)}. Set channels, resolution, use_labels, "
             "data_min and data_max to bring them together."
         )
-    ladder = (config.ladder_length, config.sigma_max, config.sigma_min)
+    schedule = (config.schedule_length, config.sigma_max, config.sigma_min)
     if kind == "ncsn":
         known = (network.config.num_levels, network.config.sigma_max, network.config.sigma_min)
-        if known != ladder:
+        if known != schedule:
             raise ValueError(
-                f"The model of {config.init_from} knows the ladder (num_levels, sigma_max, sigma_min) = {known}; here "
-                f"they are {ladder}. Set them to the model's."
+                f"The model of {config.init_from} knows the levels (num_levels, sigma_max, sigma_min) = {known}; here "
+                f"they are {schedule}. Set them to the model's."
             )
     network.register_to_config(sigma_min=config.sigma_min, sigma_max=config.sigma_max)
     return network

@@ -20,10 +20,10 @@ from draws import BatchDraws, Purpose, Stream, generator_for
 from network import num_classes
 from torch import Tensor, nn
 
-from ncsn_pipeline import geometric_ladder, multi_level_denoising_score_matching
+from ncsn_pipeline import geometric_noise_levels, multi_level_denoising_score_matching
 from ncsn_pipeline.data import ImageData, to_range
 from ncsn_pipeline.noise_levels import (
-    LadderSigmas,
+    DiscreteSigmas,
     LogNormalSigmas,
     LogUniformSigmas,
     MixtureSigmas,
@@ -39,22 +39,22 @@ NUM_BANDS = 8
 
 def build_sigma_distribution(config: TrainConfig) -> SigmaDistribution:
     """How the noise level of each image is drawn."""
-    if trains_on_a_ladder(config):
-        return LadderSigmas(training_ladder(config).tolist())
+    if trains_on_levels(config):
+        return DiscreteSigmas(training_levels(config).tolist())
     loguniform = LogUniformSigmas(config.sigma_min, config.sigma_max)
     lognormal = LogNormalSigmas(config.sigma_log_mean, config.sigma_log_std, config.sigma_min, config.sigma_max)
     mixture = MixtureSigmas(lognormal, loguniform, config.sigma_lognormal_fraction)
     return {"loguniform": loguniform, "lognormal": lognormal, "mixture": mixture}[config.sigma_distribution]
 
 
-def trains_on_a_ladder(config: TrainConfig) -> bool:
-    """Whether the network is shown the levels of a ladder alone."""
-    return config.sigma_distribution == "ladder" or config.objective == "single_sigma"
+def trains_on_levels(config: TrainConfig) -> bool:
+    """Whether the network is shown the levels of a noise schedule alone."""
+    return config.sigma_distribution == "levels" or config.objective == "single_sigma"
 
 
-def training_ladder(config: TrainConfig) -> Tensor:
-    """The levels of the ladder, decreasing; of a single sigma, that one."""
-    return geometric_ladder(config.sigma_max, config.sigma_min, config.ladder_length)
+def training_levels(config: TrainConfig) -> Tensor:
+    """The noise levels, decreasing; of a single sigma, that one."""
+    return geometric_noise_levels(config.sigma_max, config.sigma_min, config.schedule_length)
 
 
 def prepare_images(images: Tensor, config: TrainConfig, draws: BatchDraws, *, flip: bool) -> Tensor:
@@ -125,14 +125,14 @@ class Objective:
 def noise_bands(config: TrainConfig) -> tuple[Tensor, Tensor]:
     """The lowest and the highest noise level of each band that losses are told apart by, increasing, `(bands,)` each.
 
-    Bands are equally wide in ln sigma; where only a ladder is trained on, they are made of its levels, as many each as
+    Bands are equally wide in ln sigma; where only single levels are trained on, they are made of them, as many each as
     can be.
     """
-    if trains_on_a_ladder(config):
-        ladder = training_ladder(config).flip(0)
-        bands = min(NUM_BANDS, len(ladder))
-        starts = torch.arange(bands + 1) * len(ladder) // bands
-        return ladder[starts[:-1]], ladder[starts[1:] - 1]
+    if trains_on_levels(config):
+        levels = training_levels(config).flip(0)
+        bands = min(NUM_BANDS, len(levels))
+        starts = torch.arange(bands + 1) * len(levels) // bands
+        return levels[starts[:-1]], levels[starts[1:] - 1]
     edges = torch.from_numpy(np.geomspace(config.sigma_min, config.sigma_max, NUM_BANDS + 1))
     return edges[:-1], edges[1:]
 
@@ -149,10 +149,10 @@ def held_out_levels(config: TrainConfig) -> tuple[Tensor, Tensor]:
     place = torch.rand(count, generator=generator_for(config.seed, Purpose.HELD_OUT_LEVELS))
     low, high = noise_bands(config)
     band = torch.arange(count) % len(low)
-    if trains_on_a_ladder(config):
-        ladder = training_ladder(config).flip(0)
-        first, last = torch.searchsorted(ladder, low), torch.searchsorted(ladder, high)
-        return ladder[first[band] + (place.double() * (last - first + 1)[band]).long()], band
+    if trains_on_levels(config):
+        levels = training_levels(config).flip(0)
+        first, last = torch.searchsorted(levels, low), torch.searchsorted(levels, high)
+        return levels[first[band] + (place.double() * (last - first + 1)[band]).long()], band
     start = low[0].float().log()
     return (start + (band + place) * math.log(high[0] / low[0])).exp(), band
 

@@ -78,7 +78,7 @@ class BandLosses:
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
         self.names = band_names(config)
         low, high = noise_bands(config)
-        self.inner_edges = (high[:-1] * low[1:]).sqrt().float()  # on a ladder, between its levels
+        self.inner_edges = (high[:-1] * low[1:]).sqrt().float()  # on single levels, between them
         self.totals = torch.zeros(2, len(self.names), dtype=torch.float64, device=device)  # losses, images
 
     def add(self, losses: Tensor, sigma: Tensor) -> None:

@@ -24,13 +24,13 @@ from accelerate.utils import (
     ProjectConfiguration,
     set_seed,
 )
-from agreement import decided_by_main
 from averaging import WeightAverage, check_sharding, copy_weights
 from batches import Batches
 from checkpoints import find_checkpoint, save_checkpoint, save_pipeline
 from command_line import training_command, without_flags
 from compiling import check_compiled
 from config import TrainConfig
+from distributed import broadcast_from_main
 from draws import BatchDraws, Purpose, generator_for
 from interruption import EXIT_RESUME, Interrupted, StopRequest
 from network import build_network, build_pipeline, num_classes
@@ -101,8 +101,8 @@ def _train(
     given = config
     check_sharding(accelerator)
     set_seed(config.seed)
-    checkpoint = decided_by_main(accelerator, lambda: find_checkpoint(config))
-    repository = decided_by_main(accelerator, lambda: prepare_repository(config)) if config.push_to_hub else None
+    checkpoint = broadcast_from_main(accelerator, lambda: find_checkpoint(config))
+    repository = broadcast_from_main(accelerator, lambda: prepare_repository(config)) if config.push_to_hub else None
     Path(config.output_dir).mkdir(parents=True, exist_ok=True)
 
     shape = {"resolution": config.resolution, "channels": config.channels, "seed": config.seed}

@@ -28,7 +28,7 @@ def convert_checkpoint(
 ) -> NCSNPipeline:
     """Writes a checkpoint of the authors' code as a complete pipeline folder with a model card.
 
-    Width and channels are those of the weights.  The ladder is the one stored in the checkpoint, with which what is
+    Width and channels are those of the weights.  The noise schedule is that of the checkpoint, with which what is
     given must agree, or else the geometric one of what is given.
 
     Args:
@@ -65,19 +65,19 @@ def convert_checkpoint(
     weights = checkpoint.weights
     check_names(weights, architecture)
     width, channels, tables = sizes(weights, channels)
-    ladder = noise_levels(checkpoint.sigmas, tables, sigma_max=sigma_max, sigma_min=sigma_min, num_levels=num_levels)
+    levels = noise_levels(checkpoint.sigmas, tables, sigma_max=sigma_max, sigma_min=sigma_min, num_levels=num_levels)
     scheduler = AnnealedLangevinScheduler(
-        sigmas=ladder,
+        sigmas=levels,
         steps_per_level=(100 if first else 5) if steps_per_level is None else steps_per_level,
         step_size=step_size,
         denoise=not first if denoise is None else denoise,
         initial="uniform",
     )
     with torch.device("meta"):
-        expected = make_network(architecture, image_size, channels, width, ladder).state_dict()
+        expected = make_network(architecture, image_size, channels, width, levels).state_dict()
     check_values(weights, expected, f"{architecture} of width {width} and {channels} channel(s)")
 
-    network = make_network(architecture, image_size, channels, width, ladder)
+    network = make_network(architecture, image_size, channels, width, levels)
     network.load_state_dict(weights)
     pipe = NCSNPipeline(network.eval(), scheduler)
     write_folder(pipe, model_card(pipe, architecture, checkpoint.kind, path), output)

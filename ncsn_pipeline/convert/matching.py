@@ -12,24 +12,24 @@ import torch
 from torch import Tensor
 
 from ..networks.modeling_ncsn import NCSNModel, NCSNv2Model
-from ..noise_levels import geometric_ladder
-from ..noise_levels.ladder import check_noise_levels
+from ..noise_levels import geometric_noise_levels
+from ..noise_levels.spacing import check_noise_levels
 from .checkpoint import few
 
 ARCHITECTURES = ("ncsn", "ncsnv2", "ncsnv2_deeper", "ncsnv2_deepest")
 
 
 def make_network(
-    architecture: str, image_size: int, channels: int, width: int, ladder: list[float]
+    architecture: str, image_size: int, channels: int, width: int, levels: list[float]
 ) -> NCSNModel | NCSNv2Model:
     """The network of an architecture, with random weights.
 
     Raises:
         ValueError: for sizes that it does not have.
     """
-    ends = {"sigma_min": ladder[-1], "sigma_max": ladder[0]}
+    ends = {"sigma_min": levels[-1], "sigma_max": levels[0]}
     if architecture == "ncsn":
-        return NCSNModel(image_size, channels, width, num_levels=len(ladder), sigmas=ladder, **ends)
+        return NCSNModel(image_size, channels, width, num_levels=len(levels), sigmas=levels, **ends)
     return NCSNv2Model(image_size, channels, width, architecture=architecture, **ends)
 
 
@@ -87,17 +87,17 @@ def noise_levels(
     sigma_min: float | None,
     num_levels: int | None,
 ) -> list[float]:
-    """The ladder: the one in the checkpoint, or the geometric one that was asked for.
+    """The noise schedule: the one in the checkpoint, or the geometric one that was asked for.
 
     Args:
         stored: the checkpoint's `sigmas`, if it has them.
         tables: the number of levels in NCSN's tables, if it is NCSN.
-        sigma_max: sigma_1 as asked for, if it was; a stored ladder must agree, here and below.
+        sigma_max: sigma_1 as asked for, if it was; a stored noise schedule must agree, here and below.
         sigma_min: sigma_L.
         num_levels: L.
 
     Raises:
-        ValueError: for levels that contradict each other, are no ladder, or are known from nowhere.
+        ValueError: for levels that contradict each other, are not decreasing, or are known from nowhere.
     """
     for given, place in ((num_levels, "num_levels is"), (None if stored is None else stored.numel(), "sigmas holds")):
         if None not in (given, tables) and given != tables:
@@ -111,7 +111,7 @@ def noise_levels(
             f"The checkpoint does not hold its noise levels: give {', '.join(absent)} as in training (in the papers 1, "
             "0.01 and 10 for NCSN; 50, 0.01 and 232 for NCSNv2 on CIFAR-10)."
         )
-    return geometric_ladder(**asked, dtype=torch.float64).tolist()
+    return geometric_noise_levels(**asked, dtype=torch.float64).tolist()
 
 
 def _stored_levels(
@@ -123,19 +123,19 @@ def _stored_levels(
             "list of floating numbers."
         )
     # The shortest numbers that are these in float32: 0.01, not 0.009999999776482582.
-    ladder = [float(str(sigma)) for sigma in stored.float().numpy()]
+    levels = [float(str(sigma)) for sigma in stored.float().numpy()]
     try:
-        check_noise_levels(ladder)
+        check_noise_levels(levels)
     except ValueError as error:
-        raise ValueError(f"The checkpoint's noise levels `sigmas` are no ladder. {error}") from None
+        raise ValueError(f"The checkpoint's noise levels `sigmas` are not a noise schedule. {error}") from None
     for name, given, found in (
-        ("sigma_max", sigma_max, ladder[0]),
-        ("sigma_min", sigma_min, ladder[-1]),
-        ("num_levels", num_levels, len(ladder)),
+        ("sigma_max", sigma_max, levels[0]),
+        ("sigma_min", sigma_min, levels[-1]),
+        ("num_levels", num_levels, len(levels)),
     ):
         if given is not None and not math.isclose(given, found, rel_tol=1e-5):
             raise ValueError(f"{name} is {given:g}, but the checkpoint was trained with {found:g}; leave it out.")
-    return ladder
+    return levels
 
 
 def check_values(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], network: str) -> None:

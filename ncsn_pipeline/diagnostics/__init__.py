@@ -15,10 +15,10 @@ from .chain import (
     LevelStatistics,
     autocorrelation_time,
     effective_sample_size,
+    empirical_variance_ratio,
     level_statistics,
     score_norm,
     signal_to_noise,
-    variance_ratio,
 )
 from .conservation import circle, circulation, jacobian_asymmetry, relative_circulation
 from .distances import MaximumMeanDiscrepancy, maximum_mean_discrepancy, sliced_wasserstein
@@ -60,5 +60,5 @@ __all__ = [
     "signal_to_noise",
     "sliced_wasserstein",
     "squared_error",
-    "variance_ratio",
+    "empirical_variance_ratio",
 ]

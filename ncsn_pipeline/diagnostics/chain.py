@@ -77,7 +77,7 @@ def signal_to_noise(score: Tensor, alpha: float, noise: Tensor | None = None) ->
     return math.sqrt(alpha / 2) * score_norm(score) / noise_norm
 
 
-def variance_ratio(x: Tensor, sigma: float, data_variance: float = 0.0) -> float:
+def empirical_variance_ratio(x: Tensor, sigma: float, data_variance: float = 0.0) -> float:
     """The batch's variance over `data_variance + sigma²`: 1 where the chain lies as wide as the noised density.
 
     Args:
@@ -166,7 +166,7 @@ def level_statistics(
         alpha=alpha,
         score_norm=per_state([score_norm(score) for score in scores]),
         signal_to_noise=per_state([signal_to_noise(score, alpha) for score in scores]),
-        variance_ratio=per_state([variance_ratio(x, sigma, data_variance) for x in samples]),
+        variance_ratio=per_state([empirical_variance_ratio(x, sigma, data_variance) for x in samples]),
         autocorrelation_time=tau,
         effective_sample_size=samples.shape[0] * samples.shape[1] / tau,
     )

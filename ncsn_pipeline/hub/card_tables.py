@@ -43,7 +43,7 @@ def training_rows(facts: Facts) -> dict[str, str]:
     rows = {
         "data": _data(facts),
         "noise levels": _noise_levels(facts),
-        "ladder": _ladder(facts.scheduler[1]),
+        "noise schedule": _noise_schedule(facts.scheduler[1]),
         "optimiser": _optimiser(settings),
         "steps": _steps(settings, training),
         "time": _duration(training.get("seconds")),
@@ -122,7 +122,7 @@ def _noise_levels(facts: Facts) -> str:
         "mixture": f"{100 * part:g} % {normal}, {100 * (1 - part):g} % log-uniform",
         "lognormal": normal,
         "loguniform": "log-uniform",
-        "ladder": f"the {settings.get('num_levels')} levels of a ladder",
+        "levels": f"the {settings.get('num_levels')} levels of the noise schedule",
     }
     drawn = kinds.get(settings.get("sigma_distribution", ""), "")
     if not drawn or not facts.sigma_range:
@@ -132,7 +132,7 @@ def _noise_levels(facts: Facts) -> str:
     return f"sigma drawn {drawn}, within [{low:g}, {high:g}]" + (f"; {weight}" if weight else "")
 
 
-def _ladder(config: dict[str, Any]) -> str:
+def _noise_schedule(config: dict[str, Any]) -> str:
     sigmas = config.get("sigmas")
     levels = len(sigmas) if sigmas else config.get("num_train_timesteps")
     low, high = (sigmas[-1], sigmas[0]) if sigmas else (config.get("sigma_min"), config.get("sigma_max"))

@@ -1,4 +1,4 @@
-"""A network for many noise levels at once: how the experiments with a ladder, or a continuum of levels, learn.
+"""A network for many noise levels at once: how the experiments with a noise schedule, or a continuum of levels, learn.
 
 :mod:`.single_level` holds its counterpart for one noise level.
 """
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..densities import Density, NoisyScoreFn
 from ..networks import ScoreMLP, as_score_function
 from ..noise_levels import SigmaDistribution, edm_weight, multi_level_denoising_score_matching
-from ..sampling import annealed_langevin_dynamics, final
+from ..sampling import annealed_langevin_dynamics, last_sample
 from .training import fit, seeded_layers
 
 MOMENT_SAMPLES = 10_000
@@ -53,7 +53,7 @@ def learn_scores(
     Args:
         network: `(sample, sigma) -> .sample`, with `sigma_data` in its config; it is changed.
         density: what it learns.
-        sigmas: how the noise levels are drawn; `LadderSigmas([sigma])` for one.
+        sigmas: how the noise levels are drawn; `DiscreteSigmas([sigma])` for one.
         num_steps: updates of the network, at least 1.
         batch_size: samples an update, at least 1.
         learning_rate: of Adam at the start, > 0; it falls to zero along a cosine.
@@ -88,12 +88,12 @@ class SamplingParams(Protocol):
     relative_step: float
 
 
-def draw_samples(score_fn: NoisyScoreFn, ladder: Tensor, params: SamplingParams, generator: torch.Generator) -> Tensor:
+def draw_samples(score_fn: NoisyScoreFn, levels: Tensor, params: SamplingParams, generator: torch.Generator) -> Tensor:
     """Samples in the plane by annealed Langevin dynamics with alpha_i = relative_step sigma_i².
 
     Args:
         score_fn: `(x, sigma) -> score`.
-        ladder: the noise levels, shape `(L,)`, decreasing, in data units.
+        levels: the noise schedule, shape `(L,)`, decreasing, in data units.
         params: how many samples, steps a level, and the step.
         generator: source of the start and the noise.
 
@@ -102,10 +102,10 @@ def draw_samples(score_fn: NoisyScoreFn, ladder: Tensor, params: SamplingParams,
     """
     states = annealed_langevin_dynamics(
         score_fn,
-        ladder[0] * torch.randn(params.num_particles, 2, generator=generator),
-        sigmas=ladder,
+        levels[0] * torch.randn(params.num_particles, 2, generator=generator),
+        sigmas=levels,
         steps_per_level=params.steps_per_level,
-        step_size=params.relative_step * float(ladder[-1]) ** 2,
+        step_size=params.relative_step * float(levels[-1]) ** 2,
         generator=generator,
     )
-    return final(states)
+    return last_sample(states)

@@ -5,7 +5,7 @@ At a large sigma the noised modes
     p_sigma = w N(mu_1, (1 + sigma²) I) + (1 - w) N(mu_2, (1 + sigma²) I)
 
 overlap, so particles pass freely and take the right proportion; as sigma falls the modes part, and each keeps what it
-has.  With T steps at each of L levels of a geometric ladder, alpha_i = epsilon sigma_i² / sigma_L².  A finite budget of
+has.  With T steps at each of L levels of geometric levels, alpha_i = epsilon sigma_i² / sigma_L².  A finite budget of
 N = L T evaluations leaves a bias: the particles lag behind the density that they follow, by about 1 / (epsilon N), and
 the step itself has an error of order epsilon.  With epsilon falling as 1 / sqrt(N) both vanish together.
 
@@ -24,8 +24,8 @@ from torch import Tensor
 
 from ..densities import exact_score_function
 from ..diagnostics import mode_variances, mode_weights, plots
-from ..noise_levels import geometric_ladder
-from ..sampling import LangevinState, annealed_langevin_dynamics, final
+from ..noise_levels import geometric_noise_levels
+from ..sampling import LangevinState, annealed_langevin_dynamics, last_sample
 from .experiment import Check, Claim, Params, Result, flag
 from .toy import corner_mixture, uniform_square
 
@@ -102,20 +102,20 @@ def run(params: AnnealingParams) -> AnnealingResult:
         return annealed_langevin_dynamics(
             score,
             uniform_square(params.num_particles, generator=generator),
-            sigmas=geometric_ladder(params.sigma_max, sigma_min, budget // params.steps_per_level),
+            sigmas=geometric_noise_levels(params.sigma_max, sigma_min, budget // params.steps_per_level),
             steps_per_level=params.steps_per_level,
             step_size=None if step_ratio is None else step_ratio * (1000 / budget) ** 0.5 * sigma_min**2,
             denoise=denoise,
             generator=generator,
         )
 
-    ends = [final(anneal(budget, params.step_ratio)) for budget in params.budgets[:-1]]
+    ends = [last_sample(anneal(budget, params.step_ratio)) for budget in params.budgets[:-1]]
     trace = []
     for state in anneal(params.budgets[-1], params.step_ratio):
         if state.step % params.steps_per_level == 0:
             trace.append((state.sigma, float(mode_weights(state.sample, density.means).weights[0])))
     ends.append(state.sample)
-    ends_technique_4 = [final(anneal(budget, None)) for budget in params.budgets]
+    ends_technique_4 = [last_sample(anneal(budget, None)) for budget in params.budgets]
 
     def weight(x: Tensor) -> float:
         return float(mode_weights(x, density.means).weights[0])
@@ -129,7 +129,7 @@ def run(params: AnnealingParams) -> AnnealingResult:
     middle_budget, particles = params.budgets[middle], ends[middle]
     own, technique_4 = variances(particles), variances(ends_technique_4[middle])
     denoised = variances(particles + params.sigma_min**2 * score(particles, torch.tensor(params.sigma_min)))
-    wide = variances(final(anneal(middle_budget, params.step_ratio, sigma_min=1.0, denoise=True)))
+    wide = variances(last_sample(anneal(middle_budget, params.step_ratio, sigma_min=1.0, denoise=True)))
     wrong_width = max(abs(variance / (1 + params.sigma_min**2) - 1) for variance in own)
     fine = [
         Check(f"weight at {budget:,} evaluations: distance from 0.8", abs(found - 0.8), "<=", 0.01)

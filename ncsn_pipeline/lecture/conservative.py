@@ -32,7 +32,7 @@ from ..diagnostics import (
     sliced_wasserstein,
 )
 from ..networks import EnergyModel, as_score_function
-from ..noise_levels import LogUniformSigmas, geometric_ladder
+from ..noise_levels import LogUniformSigmas, geometric_noise_levels
 from .all_levels import draw_samples, learn_scores, new_network
 from .cost import timed
 from .experiment import Check, Claim, Params, Result, flag
@@ -123,7 +123,7 @@ def run(params: ConservativeParams) -> ConservativeResult:
     drawn = circle(torch.tensor(LOOPS[0][0], dtype=torch.float64), LOOPS[0][1], 1000)
     truth = gain(noised[0].score, drawn)
 
-    ladder = geometric_ladder(params.sigma_max, params.sigma_min, params.num_levels)
+    levels = geometric_noise_levels(params.sigma_max, params.sigma_min, params.num_levels)
     circulations, asymmetry, errors, distances, excess, fields = ({} for _ in range(6))
     training_seconds, sampling_seconds = {}, {}
     for kind, model in models.items():
@@ -137,7 +137,7 @@ def run(params: ConservativeParams) -> ConservativeResult:
             learning_rate=params.learning_rate,
             generator=generator,
         )
-        samples, sampling_seconds[kind] = timed(draw_samples, score, ladder, params, generator)
+        samples, sampling_seconds[kind] = timed(draw_samples, score, levels, params, generator)
         distances[kind] = sliced_wasserstein(samples, reference, generator=generator)
         errors[kind] = [
             relative_fisher_divergence(at_level(score, sigma)(x).detach(), level.score(x))

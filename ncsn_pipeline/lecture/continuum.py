@@ -1,17 +1,17 @@
 """L14.  People use a thousand noise levels; the natural limit is a continuum of them.
 
-One network is trained on a continuous sigma, ln sigma uniform, and sampled at any ladder.  Annealed Langevin dynamics
+One network is trained on a continuous sigma, ln sigma uniform, and sampled at any levels.  Annealed Langevin dynamics
 with L levels and T = N / L steps at each, N the same for all L,
 
     x <- x + alpha_i s(x, sigma_i) + sqrt(2 alpha_i) z,        alpha_i = u sigma_i²,
 
-gets better with L until the ladder is fine enough, and then L no longer matters.  In the limit noise is taken away
+gets better with L until the schedule is fine enough, and then L no longer matters.  In the limit noise is taken away
 continuously, and there is a deterministic path with the same densities, the probability-flow ODE,
 
     dx / d sigma = -sigma s(x, sigma),
     log p_sigma_min(x) = log p_sigma_max(x(sigma_max)) - int sigma tr(ds/dx) d sigma,
 
-which gives what no ladder does: the log density of any point.
+which gives what no list of levels does: the log density of any point.
 
 Source: Song et al. 2021, eq. 13 and 39 (variance exploding, time is sigma); technique 4, with which a constant u is
 compared, is Song & Ermon 2020, section 3.4.
@@ -108,7 +108,7 @@ class ContinuumResult(Result):
 
 
 def run(params: ContinuumParams) -> ContinuumResult:
-    """One network at many ladders, with the same number of steps at each; and log densities by the ODE."""
+    """One network at many noise schedules, with the same number of steps at each; and log densities by the ODE."""
     levels = list(params.num_levels)
     if len(levels) < 3 or any(fewer >= more for fewer, more in pairwise(levels)) or levels[-1] > params.num_steps:
         raise ValueError(
@@ -239,7 +239,7 @@ def anneal(
 def figure(result: ContinuumResult) -> Figure:
     """Distance over the number of levels; log densities by the ODE against the truth."""
     fig, (left, right) = plots.new_figure(
-        "More levels help until the ladder is fine enough: the limit is a continuum",
+        "More levels help until the noise schedule is fine enough: the limit is a continuum",
         f"One network for every sigma, {result.params.num_steps:,} Langevin steps with any number of levels. Mean "
         f"negative log density by the probability-flow ODE: {result.exact_nats:.3f} nats with the exact score, "
         f"{result.learned_nats:.3f} with the learned one, {result.true_nats:.3f} in truth",

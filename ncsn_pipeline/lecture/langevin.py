@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..densities import GaussianMixture
 from ..diagnostics import plots
-from ..sampling import final, langevin_dynamics, langevin_step
+from ..sampling import langevin_dynamics, langevin_step, last_sample
 from .experiment import Check, Claim, Params, Result, flag
 
 CLAIM = Claim(
@@ -104,7 +104,7 @@ def run(params: LangevinParams) -> LangevinResult:
 
     density = two_hills()
     x = 8 * torch.rand(params.num_particles, 1, generator=generator) - 4
-    x = final(
+    x = last_sample(
         langevin_dynamics(density.score, x, step_size=params.step_size, num_steps=params.num_steps, generator=generator)
     )
     edges = torch.linspace(-5, 5, params.num_bins + 1, dtype=torch.float64)

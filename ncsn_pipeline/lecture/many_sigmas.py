@@ -1,6 +1,6 @@
 """L12.  Many noise levels give directions far from the data and near them.
 
-One network is trained at a ladder of levels sigma_1 > ... > sigma_L on data near a curve,
+One network is trained at levels sigma_1 > ... > sigma_L on data near a curve,
 
     sum_i lambda(sigma_i) E 1/2 || s_theta(x + sigma_i z, sigma_i) + z / sigma_i ||²,
 
@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ..densities import CurveDensity, NoisyScoreFn, two_moons
 from ..diagnostics import binned_mean, plots, relative_fisher_divergence
-from ..noise_levels import LadderSigmas, geometric_ladder
+from ..noise_levels import DiscreteSigmas, geometric_noise_levels
 from .all_levels import learn_scores, new_network
 from .experiment import Check, Claim, Params, Result, flag
 
@@ -44,7 +44,7 @@ class ManySigmasParams(Params):
 
     sigma_max: float = flag(2.0, "sigma_1, the largest level, in data units")
     sigma_min: float = flag(0.03, "sigma_L, the smallest level, below the thickness, in data units")
-    num_levels: int = flag(6, "L, levels of the geometric ladder, at least 2")
+    num_levels: int = flag(6, "L, levels of the geometric schedule, at least 2")
     thickness: float = flag(0.1, "tau, standard deviation of the data about the two moons, in data units")
     far: float = flag(1.0, "distance from which a point is far, in data units; points reach out to 4")
     hidden_features: int = flag(96, "width of the network's three hidden layers")
@@ -73,7 +73,7 @@ class ManySigmasResult(Result):
     """Errors of every level, from the largest sigma to the smallest.
 
     Args:
-        sigmas: the ladder.
+        sigmas: the noise schedule.
         far_error: relative, against the level's own score, far from the curve.
         near_error: relative, against the clean score, at data.
         near_price: that of the level's own exact score, which no training lowers.
@@ -98,15 +98,15 @@ class ManySigmasResult(Result):
 
 
 def run(params: ManySigmasParams) -> ManySigmasResult:
-    """One network for all levels of a ladder; each level's error near the curve and far from it."""
+    """One network for all levels of a noise schedule; each level's error near the curve and far from it."""
     generator = torch.Generator().manual_seed(params.seed)
     density = two_moons(sigma=params.thickness)
-    ladder = geometric_ladder(params.sigma_max, params.sigma_min, params.num_levels)
+    levels = geometric_noise_levels(params.sigma_max, params.sigma_min, params.num_levels)
     network = new_network(density, hidden_features=params.hidden_features, generator=generator)
     learned = learn_scores(
         network,
         density,
-        LadderSigmas(ladder.tolist()),
+        DiscreteSigmas(levels.tolist()),
         num_steps=params.train_steps,
         batch_size=params.batch_size,
         learning_rate=params.learning_rate,
@@ -118,7 +118,7 @@ def run(params: ManySigmasParams) -> ManySigmasResult:
     far = around[distance >= params.far]
     clean_near, clean_far = density.score(near), density.score(far)
     numbers = []
-    for sigma in ladder:
+    for sigma in levels:
         noised = density.noised(float(sigma))
         at_near, at_far = learned(near, sigma), learned(far, sigma)
         own, true = learned(around, sigma), noised.score(around)
@@ -156,7 +156,7 @@ def run(params: ManySigmasParams) -> ManySigmasResult:
             f"{near_angle[-1]:.0f}° at the smallest) but not far off ({far_angle[0]:.0f}° and {far_angle[-1]:.0f}°): "
             "here, with one network for all levels, the smallest one too points back to the data from outside.",
         ],
-        sigmas=ladder.tolist(),
+        sigmas=levels.tolist(),
         far_error=far_error,
         near_error=near_error,
         near_price=near_price,
@@ -195,12 +195,12 @@ def figure(result: ManySigmasResult) -> Figure:
         size=(10, 4.2),
     )
     plots.density_background(left, result.density, EXTENT)
-    ladder = torch.tensor(sigmas)
+    levels = torch.tensor(sigmas)
     for level, colour in enumerate(colours):
 
         def arrows(x: Tensor, level: int = level) -> Tensor:
-            nearest = (ladder.log() - result.density.distance(x)[:, None].log()).abs().argmin(1)
-            return torch.where((nearest == level)[:, None], result.learned(x, ladder[level]), torch.nan)
+            nearest = (levels.log() - result.density.distance(x)[:, None].log()).abs().argmin(1)
+            return torch.where((nearest == level)[:, None], result.learned(x, levels[level]), torch.nan)
 
         plots.arrow_field(left, arrows, EXTENT, 18, colour, unit_length=True)
     plots.panel_title(left, "arrows: sigma nearest distance", "learned")

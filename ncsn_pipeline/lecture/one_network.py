@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from ..densities import two_moons
 from ..diagnostics import plots, relative_fisher_divergence, sliced_wasserstein
 from ..networks import ScoreEnsemble, ScoreMLP, as_score_function
-from ..noise_levels import LadderSigmas, geometric_ladder
+from ..noise_levels import DiscreteSigmas, geometric_noise_levels
 from .all_levels import draw_samples, learn_scores, new_network
 from .cost import timed
 from .experiment import Check, Claim, Params, Result, flag
@@ -108,14 +108,14 @@ def run(params: OneNetworkParams) -> OneNetworkResult:
         raise ValueError(f"num_levels must be at least 2, or there is nothing to share; got {params.num_levels}.")
     generator = torch.Generator().manual_seed(params.seed)
     density = two_moons()
-    ladder = geometric_ladder(params.sigma_max, params.sigma_min, params.num_levels)
+    sigmas = geometric_noise_levels(params.sigma_max, params.sigma_min, params.num_levels)
 
     def trained(width: int, sigmas: Tensor, num_steps: int, batch_size: int, conditioned: bool = True) -> ScoreMLP:
         network = new_network(density, hidden_features=width, generator=generator, sigma_conditioned=conditioned)
         learn_scores(
             network,
             density,
-            LadderSigmas(sigmas.tolist()),
+            DiscreteSigmas(sigmas.tolist()),
             num_steps=num_steps,
             batch_size=batch_size,
             learning_rate=params.learning_rate,
@@ -125,8 +125,8 @@ def run(params: OneNetworkParams) -> OneNetworkResult:
 
     def ensemble() -> ScoreEnsemble:
         schedule = params.ensemble_steps, params.ensemble_batch_size
-        networks = [trained(params.hidden_features, level, *schedule, conditioned=False) for level in ladder.split(1)]
-        return ScoreEnsemble(networks, ladder)
+        networks = [trained(params.hidden_features, level, *schedule, conditioned=False) for level in sigmas.split(1)]
+        return ScoreEnsemble(networks, sigmas)
 
     models, training_seconds = {}, {}
     models["ensemble"], training_seconds["ensemble"] = timed(ensemble)
@@ -135,7 +135,7 @@ def run(params: OneNetworkParams) -> OneNetworkResult:
         ("small", total // params.num_levels, params.small_steps),
         ("large", total, params.large_steps),
     ):
-        models[kind], training_seconds[kind] = timed(trained, width_of(most), ladder, num_steps, params.batch_size)
+        models[kind], training_seconds[kind] = timed(trained, width_of(most), sigmas, num_steps, params.batch_size)
     parameters = {kind: count_parameters(model) for kind, model in models.items()}
     training_samples = {
         "ensemble": params.num_levels * params.ensemble_steps * params.ensemble_batch_size,
@@ -143,7 +143,7 @@ def run(params: OneNetworkParams) -> OneNetworkResult:
         "large": params.large_steps * params.batch_size,
     }
 
-    noised = [density.noised(float(sigma)) for sigma in ladder]
+    noised = [density.noised(float(sigma)) for sigma in sigmas]
     points = [level.sample(params.num_test, generator=generator) for level in noised]
     truths = [level.score(x) for level, x in zip(noised, points, strict=True)]
     reference = density.sample(10 * params.num_particles, generator=generator)
@@ -155,9 +155,9 @@ def run(params: OneNetworkParams) -> OneNetworkResult:
         score = as_score_function(model)
         errors[kind] = [
             relative_fisher_divergence(score(x, sigma), truth)
-            for x, sigma, truth in zip(points, ladder, truths, strict=True)
+            for x, sigma, truth in zip(points, sigmas, truths, strict=True)
         ]
-        samples, sampling_seconds[kind] = timed(draw_samples, score, ladder, params, generator)
+        samples, sampling_seconds[kind] = timed(draw_samples, score, sigmas, params, generator)
         distances[kind] = sliced_wasserstein(samples, reference, generator=generator)
 
     mean = {kind: sum(levels) / len(levels) for kind, levels in errors.items()}
@@ -191,7 +191,7 @@ def run(params: OneNetworkParams) -> OneNetworkResult:
             f"{distances['ensemble']:.3f} (ensemble), {distances['small']:.3f} (small) and {distances['large']:.3f} "
             f"(large) from the data, exact ones {chance:.3f}.",
         ],
-        sigmas=ladder.tolist(),
+        sigmas=sigmas.tolist(),
         errors=errors,
         parameters=parameters,
         training_seconds=training_seconds,

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from ..densities import GaussianMixture
 from ..diagnostics import plots, relative_fisher_divergence, sliced_wasserstein, squared_error
-from ..sampling import final, langevin_dynamics
+from ..sampling import langevin_dynamics, last_sample
 from .experiment import Check, Claim, Params, Result, flag
 from .single_level import at_level, learn_score
 from .toy import uniform_square
@@ -122,8 +122,8 @@ def run(params: OneSigmaParams) -> OneSigmaResult:
             "num_steps": params.num_steps,
             "generator": generator,
         }
-        samples.append(final(langevin_dynamics(learned, start, **chain)))
-        by_exact = final(langevin_dynamics(noised.score, start, **chain))
+        samples.append(last_sample(langevin_dynamics(learned, start, **chain)))
+        by_exact = last_sample(langevin_dynamics(noised.score, start, **chain))
         # The same clean samples and noise at every level, so that what rises is the level's doing alone.
         noised_distance.append(sliced_wasserstein(clean + sigma * z, clean, generator=generator))
         learned_distance.append(sliced_wasserstein(samples[-1], clean, generator=generator))

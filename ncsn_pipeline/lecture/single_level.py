@@ -1,4 +1,4 @@
-"""One network for one noise level: what the experiments without a ladder learn, and from which density."""
+"""One network for one noise level: what the experiments without a noise schedule learn, and from which density."""
 
 import math
 

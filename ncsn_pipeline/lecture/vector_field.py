@@ -26,7 +26,7 @@ from ..diagnostics import (
     squared_error,
 )
 from ..networks import as_score_function
-from ..sampling import final, langevin_dynamics, langevin_step
+from ..sampling import langevin_dynamics, langevin_step, last_sample
 from .experiment import Check, Claim, Params, Result, flag
 from .single_level import at_level, learn_score, new_network, three_bars
 from .toy import uniform_square
@@ -152,7 +152,7 @@ def sampled(score_fn: ScoreFn, start: Tensor, params: VectorFieldParams, seed: i
         num_steps=params.num_steps,
         generator=torch.Generator().manual_seed(seed),
     )
-    return final(chain)
+    return last_sample(chain)
 
 
 def paths(score_fn: ScoreFn, step_size: float, num_steps: int = 100) -> Tensor:

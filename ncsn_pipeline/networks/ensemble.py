@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ncsn_pipeline.networks.modeling_score_unet import ScoreUNetOutput
-from ncsn_pipeline.noise_levels.ladder import check_noise_levels
+from ncsn_pipeline.noise_levels.spacing import check_noise_levels
 
 
 class ScoreEnsemble(nn.Module):
@@ -29,7 +29,7 @@ class ScoreEnsemble(nn.Module):
         sigmas: the levels, shape `(L,)`, strictly decreasing, > 0, in data units.
 
     Raises:
-        ValueError: for an invalid ladder, or a number of networks that is not its length.
+        ValueError: for an invalid noise schedule, or a number of networks that is not its length.
     """
 
     def __init__(self, networks: Sequence[nn.Module], sigmas: Sequence[float] | Tensor) -> None:

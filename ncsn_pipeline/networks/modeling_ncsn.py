@@ -32,9 +32,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
+from numbers import Integral
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
@@ -337,7 +338,7 @@ class RefineNet(ModelMixin, ConfigMixin):
         Args:
             sample: noised images, shape `(B, C, H, W)`, data in [0, 1].
             timestep: sigma > 0, a number or a tensor of shape `()` or `(B,)`, in data units.  :class:`NCSNModel` warns
-                of one that is more than 1 % off its ladder (with `interpolate_levels`, off its ends), except where it
+                of one that is more than 1 % off its levels (with `interpolate_levels`, off its ends), except where it
                 is compiled.
             class_labels: `None`; these networks have no classes.
             return_dict: whether to return an :class:`NCSNOutput` or a tuple with the score alone.
@@ -383,7 +384,7 @@ class RefineNet(ModelMixin, ConfigMixin):
 
 
 class NCSNModel(RefineNet):
-    """NCSN's network `(x, sigma) -> score`, conditioned on a level of its ladder.
+    """NCSN's network `(x, sigma) -> score`, conditioned on a level of its noise schedule.
 
     Source: Song & Ermon 2019, appendix A.1 (the authors' `CondRefineNetDilated`).
 
@@ -391,16 +392,16 @@ class NCSNModel(RefineNet):
         sample_size: height and width of the images, 8 to 256 pixels, even.
         in_channels: number of colour channels, >= 1; the score has as many.
         base_channels: channels of the first stage, >= 2; the others have twice as many.
-        num_levels: number of levels L of the ladder, >= 1.
+        num_levels: number of levels L of the noise schedule, >= 1.
         sigma_min: smallest level sigma_L, > 0, in data units.
         sigma_max: largest level sigma_1, finite; equal to `sigma_min` only where L is 1.
-        sigmas: the ladder as numbers, strictly decreasing, in place of the geometric one that the three arguments
+        sigmas: the levels as numbers, strictly decreasing, in place of the geometric one that the three arguments
             before describe; they are then taken from it.
         interpolate_levels: whether a sigma between two levels gets a mean of their parameters, linear in ln(sigma);
             otherwise the nearest level's.
 
     Raises:
-        ValueError: for sizes, channels or a ladder outside these ranges.
+        ValueError: for sizes, channels or a noise schedule outside these ranges.
     """
 
     @register_to_config
@@ -416,11 +417,13 @@ class NCSNModel(RefineNet):
         interpolate_levels: bool = False,
     ) -> None:
         super().__init__()
-        ladder = geometric_or_given(num_levels, sigma_min, sigma_max, sigmas)
-        if sigmas is not None:
-            self.register_to_config(sigmas=ladder, num_levels=len(ladder), sigma_min=ladder[-1], sigma_max=ladder[0])
-        self._log_ladder = [math.log(sigma) for sigma in ladder]
-        norm = partial(ConditionalInstanceNormPlus, num_levels=len(ladder))
+        if sigmas is None:
+            levels = geometric(sigma_max, sigma_min, num_levels).tolist()
+        else:
+            levels = check_noise_levels(sigmas).tolist()
+            self.register_to_config(sigmas=levels, num_levels=len(levels), sigma_min=levels[-1], sigma_max=levels[0])
+        self._log_levels = [math.log(sigma) for sigma in levels]
+        norm = partial(ConditionalInstanceNormPlus, num_levels=len(levels))
         self._build(ARCHITECTURES["ncsnv2"], norm, norm)
 
     def _score(self, x: Tensor, sigma: Tensor) -> Tensor:
@@ -429,26 +432,26 @@ class NCSNModel(RefineNet):
 
     def _levels(self, sigma: Tensor) -> Tensor:
         """The share of every level in each sigma's parameters, `(B,)` to `(B, L)`; every row sums to 1."""
-        ladder = torch.tensor(self._log_ladder, dtype=sigma.dtype, device=sigma.device)
+        log_levels = torch.tensor(self._log_levels, dtype=sigma.dtype, device=sigma.device)
         log_sigma = sigma.log()[:, None]
         # How far down each sigma is from level i to level i + 1, 0 to 1.
-        descent = ((ladder[:-1] - log_sigma) / (ladder[:-1] - ladder[1:])).clamp(0, 1)
+        descent = ((log_levels[:-1] - log_sigma) / (log_levels[:-1] - log_levels[1:])).clamp(0, 1)
         if not self.config.interpolate_levels:
             descent = descent.round()
         levels = F.pad(descent, (1, 0), value=1.0) - F.pad(descent, (0, 1))
         if not torch.compiler.is_compiling():
-            self._warn_off_ladder(log_sigma, levels @ ladder[:, None])
+            self._warn_off_levels(log_sigma, levels @ log_levels[:, None])
         return levels
 
     @staticmethod
-    def _warn_off_ladder(log_sigma: Tensor, log_level: Tensor) -> None:
+    def _warn_off_levels(log_sigma: Tensor, log_level: Tensor) -> None:
         """A warning for sigmas whose level is more than 1 % away, all of shape `(B, 1)`."""
         distance = (log_sigma - log_level).abs()
         if (distance > math.log(1.01)).any():
             worst = distance.argmax()
             logger.warning(
-                f"sigma = {log_sigma[worst].exp().item():.4g} is not on the network's ladder: the score is that of the "
-                f"level {log_level[worst].exp().item():.4g}. Take the ladder of its configuration, or "
+                f"sigma = {log_sigma[worst].exp().item():.4g} is not a level of the network: the score is that of the "
+                f"level {log_level[worst].exp().item():.4g}. Take the levels of its configuration, or "
                 "interpolate_levels=True for what lies between its levels."
             )
 
@@ -494,23 +497,40 @@ class NCSNv2Model(RefineNet):
         return self._raw(x, None).to(x.dtype) / sigma.reshape(-1, 1, 1, 1)
 
 
-def geometric_or_given(
-    num_levels: int, sigma_min: float, sigma_max: float, sigmas: Sequence[float] | None
-) -> list[float]:
-    """The ladder as numbers: `sigmas`, or the geometric one.
+# Copied from ncsn_pipeline.noise_levels.spacing
+def geometric(sigma_max: float, sigma_min: float, num_levels: int) -> np.ndarray:
+    """Levels a constant ratio apart as float64, shape `(L,)`."""
+    check_ends(sigma_max, sigma_min, num_levels)
+    return np.geomspace(sigma_max, sigma_min, num_levels)
 
-    Raises:
-        ValueError: for a ladder that is empty, or not finite, positive and strictly decreasing.
-    """
-    if sigmas is not None:
-        ladder = [float(sigma) for sigma in sigmas]
-        if not ladder or not all(0 < low < high for high, low in pairwise([math.inf, *ladder])):
-            raise ValueError(f"sigmas must be finite and positive, and strictly decreasing; got {ladder}.")
-        return ladder
-    if num_levels < 1 or not 0 < sigma_min <= sigma_max < math.inf or (num_levels > 1 and sigma_min == sigma_max):
+
+# Copied from ncsn_pipeline.noise_levels.spacing
+def check_ends(sigma_max: float, sigma_min: float, num_levels: int) -> None:
+    """Raises `ValueError` unless L >= 1 levels can go down from sigma_1 to sigma_L > 0."""
+    check_counts(num_levels=num_levels)
+    if not 0 < sigma_min <= sigma_max < math.inf:
+        raise ValueError(f"0 < sigma_min <= sigma_max must hold and both be finite; got {sigma_min} and {sigma_max}.")
+    if num_levels > 1 and sigma_min == sigma_max:
         raise ValueError(
-            "num_levels must be at least 1, and 0 < sigma_min < sigma_max (equal for a single level); got "
-            f"{num_levels}, {sigma_min} and {sigma_max}."
+            f"{num_levels} levels need sigma_min < sigma_max; both are {sigma_max}. Lower sigma_min, or take one level."
         )
-    ratio = math.log(sigma_min / sigma_max) / max(num_levels - 1, 1)
-    return [sigma_max * math.exp(ratio * i) for i in range(num_levels)]
+
+
+# Copied from ncsn_pipeline.noise_levels.spacing
+def check_noise_levels(sigmas: Sequence[float] | Tensor) -> np.ndarray:
+    """Noise levels as float64, shape `(L,)`, refused unless finite, positive and strictly decreasing."""
+    levels = np.asarray(sigmas.cpu() if isinstance(sigmas, Tensor) else sigmas, dtype=np.float64)
+    if levels.ndim != 1 or len(levels) < 1:
+        raise ValueError(f"Noise levels are a list of at least one number; got shape {levels.shape}.")
+    if not (np.isfinite(levels).all() and (levels > 0).all() and (np.diff(levels) < 0).all()):
+        short = np.array2string(levels, precision=4, threshold=8, separator=", ")
+        raise ValueError(f"Noise levels must be finite and positive, and strictly decreasing; got {short}.")
+    return levels
+
+
+# Copied from ncsn_pipeline.noise_levels.spacing
+def check_counts(*, least: int = 1, **counts: object) -> None:
+    """Raises `ValueError` unless each count is a whole number of at least `least`."""
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+            raise ValueError(f"{name} must be at least {least} and a whole number; got {value}.")

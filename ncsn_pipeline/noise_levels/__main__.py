@@ -38,7 +38,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         default=0.99,
         help="of pairwise distances, for the robust sigma_max (default: %(default)s)",
     )
-    parser.add_argument("--robust", action="store_true", help="start the ladder at the quantile, not at the maximum")
+    parser.add_argument("--robust", action="store_true", help="start at the quantile, not at the maximum")
     parser.add_argument("--seed", type=int, default=0, help="draws the subset of more than 10,000 images (default: 0)")
     parser.add_argument("--json", action="store_true", help="print JSON, all noise levels included")
     return parser.parse_args(arguments)

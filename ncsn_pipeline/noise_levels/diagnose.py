@@ -1,4 +1,4 @@
-"""What is wrong with a ladder and its sampler settings, in sentences that say what to do.
+"""What is wrong with a noise schedule and its sampler settings, in sentences that say what to do.
 
 The checks are those of NCSNv2 (Song & Ermon 2020), for annealed Langevin dynamics in D dimensions:
 
@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from .overlap import num_levels_for_ratio, overlap_probability, ratio_for_overlap, usable_ratio
-from .step_size import check_steps_per_level, end_variance_ratio, step_size_for_end_variance
+from .spacing import check_counts
+from .step_size import end_variance_ratio, step_size_for_end_variance
 
 WORST_END_VARIANCE_RATIO = 1.5
 
@@ -35,7 +36,7 @@ def diagnose_noise_levels(
     """What is wrong with noise levels, a sentence a fault; empty if nothing is.
 
     Args:
-        sigmas: the ladder, shape `(L,)`, in data units.
+        sigmas: the noise schedule, shape `(L,)`, in data units.
         steps_per_level: T.
         step_size: eps, the step at the last level, in squared data units.
         dimension: D, the number of values of one data point, at least 1.
@@ -43,7 +44,7 @@ def diagnose_noise_levels(
         overlap: the least overlap of neighbouring levels, between 0 and 0.9973.
 
     Returns:
-        Sentences that name the fault and what to do.  A ladder that is not one (empty, NaN, not positive, not
+        Sentences that name the fault and what to do.  Levels that are not a schedule (empty, NaN, not positive, not
         decreasing) gets that fault alone, since nothing else can be told about it.
 
     Raises:
@@ -53,22 +54,22 @@ def diagnose_noise_levels(
     if data_extent is not None and not (math.isfinite(data_extent) and data_extent > 0):
         raise ValueError(f"data_extent must be a finite positive distance in data units or None; got {data_extent}.")
     levels = torch.as_tensor(sigmas, dtype=torch.float64).detach().cpu()
-    broken = _not_a_ladder(levels)
+    broken = _not_levels(levels)
     if broken:
         return [broken]
     faults = []
     if data_extent is not None and levels[0] < data_extent * (1 - 1e-6):
         faults.append(
             f"The first level {float(levels[0]):.4g} is below the data's extent {data_extent:.4g}: "
-            f"samples cannot cross from one end of the data to the other. Start the ladder at {data_extent:.4g}."
+            f"samples cannot cross from one end of the data to the other. Start the schedule at {data_extent:.4g}."
         )
     faults += _gaps(levels, dimension, ratio, overlap)
     return faults + _steps(levels, steps_per_level, step_size)
 
 
-def _not_a_ladder(levels: Tensor) -> str:
+def _not_levels(levels: Tensor) -> str:
     if levels.ndim != 1 or len(levels) == 0:
-        return f"A ladder is a list of at least one noise level; this has shape {tuple(levels.shape)}."
+        return f"A noise schedule is a list of at least one noise level; this has shape {tuple(levels.shape)}."
     for fault, where in (("is not finite", ~levels.isfinite()), ("is not positive", levels <= 0)):
         if where.any():
             i = int(where.nonzero()[0])
@@ -90,7 +91,7 @@ def _gaps(levels: Tensor, dimension: int, ratio: float, overlap: float) -> list[
     if len(levels) < 2:
         return []
     gaps = levels[:-1] / levels[1:]
-    # Rounding L to a whole number may widen every gap by half a step spread over the ladder.
+    # Rounding L to a whole number may widen every gap by half a step spread over the noise schedule.
     widest_allowed = ratio ** (1 + 0.5 / len(gaps)) * (1 + 1e-5)
     too_wide = gaps > widest_allowed
     if not too_wide.any():
@@ -111,7 +112,7 @@ def _gaps(levels: Tensor, dimension: int, ratio: float, overlap: float) -> list[
 
 def _steps(levels: Tensor, steps_per_level: int, step_size: float) -> list[str]:
     try:
-        check_steps_per_level(steps_per_level)
+        check_counts(steps_per_level=steps_per_level)
     except ValueError as error:
         return [str(error)]
     best, best_ratio = step_size_for_end_variance(levels, steps_per_level)

@@ -1,4 +1,4 @@
-"""Technique 1: where the ladder starts.
+"""Technique 1: where the noise schedule starts.
 
 Under the noise level sigma_1 one data point must be reachable from any other, or Langevin dynamics stays with the
 points it starts near.  Song & Ermon 2020 (NCSNv2), technique 1: choose

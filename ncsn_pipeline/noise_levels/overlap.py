@@ -1,4 +1,4 @@
-"""Technique 2: how many levels the ladder needs.
+"""Technique 2: how many levels the noise schedule needs.
 
 In D dimensions the norm of a point of N(0, sigma² I) is close to N(sqrt(D) sigma, sigma² / 2): a thin shell.  A chain
 that comes from level sigma_{i-1} = gamma sigma_i finds level i only if the two shells overlap.  By this normal
@@ -120,7 +120,7 @@ def num_levels_for_ratio(ratio: float, sigma_max: float, sigma_min: float) -> in
 
 
 def usable_ratio(dimension: int, overlap: float = 0.5) -> tuple[float, str]:
-    """The ratio to build a ladder with, and why it is not the equation's root (empty if it is)."""
+    """The ratio to build a noise schedule with, and why it is not the equation's root (empty if it is)."""
     root = ratio_for_overlap(dimension, overlap)
     if root is not None and root <= LARGEST_RATIO:
         return root, ""

@@ -1,7 +1,7 @@
 """How the noise level of each training sample is drawn.
 
-A distribution is a callable `(n, generator, device) -> sigma (n,)`.  A ladder gives the levels of Song & Ermon (2019);
-the two continuous ones train a network for every sigma in a range, so that it can be sampled at any ladder: log-uniform
+A distribution is a callable `(n, generator, device) -> sigma (n,)`.  Discrete levels are those of Song & Ermon (2019);
+the two continuous ones train a network for every sigma in a range, so that it can be sampled at any levels: log-uniform
 treats all magnitudes alike, log-normal (Karras et al. 2022, section 5) puts the work where there is something to learn.
 """
 
@@ -27,21 +27,21 @@ def _check_range(sigma_min: float, sigma_max: float) -> None:
 
 
 @dataclass(frozen=True)
-class LadderSigmas:
-    """Every level of a ladder with the same probability.
+class DiscreteSigmas:
+    """Every level of a noise schedule with the same probability.
 
     Args:
         sigmas: the levels, each finite and > 0, in data units.
 
     Raises:
-        ValueError: for an empty ladder or a level that is not finite and positive.
+        ValueError: for an empty noise schedule or a level that is not finite and positive.
     """
 
     sigmas: Sequence[float]
 
     def __post_init__(self) -> None:
         if not len(self.sigmas) or not all(0 < float(sigma) < math.inf for sigma in self.sigmas):
-            raise ValueError(f"A ladder needs at least one level, all finite and > 0; got {list(self.sigmas)}.")
+            raise ValueError(f"A noise schedule needs at least one level, all finite and > 0; got {list(self.sigmas)}.")
 
     def __call__(
         self, n: int, generator: torch.Generator | None = None, device: torch.device | str | None = None

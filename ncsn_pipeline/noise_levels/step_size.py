@@ -25,15 +25,13 @@ The scheduler's file, which must work alone where it is loaded as code from the 
 
 import math
 from collections.abc import Callable, Sequence
-from numbers import Integral
 
 import numpy as np
 from torch import Tensor
 
-from ncsn_pipeline.noise_levels.ladder import check_noise_levels
+from ncsn_pipeline.noise_levels.spacing import check_counts, check_noise_levels
 
 __all__ = [
-    "check_steps_per_level",
     "end_variance_ratio",
     "step_size_for_end_variance",
     "step_size_for_variance",
@@ -57,7 +55,7 @@ def variance_ratio(ratio: float, relative_step: float, steps_per_level: int) -> 
     if not (math.isfinite(ratio) and ratio > 0):
         raise ValueError(f"ratio must be sigma_(i-1) / sigma_i, finite and positive; got {ratio}.")
     _check_relative_step(relative_step)
-    check_steps_per_level(steps_per_level)
+    check_counts(steps_per_level=steps_per_level)
     kept, added = contraction(relative_step, steps_per_level)
     return 1 + kept * (ratio**2 - 1) + added
 
@@ -90,7 +88,7 @@ def step_size_for_variance(sigmas: Sequence[float] | Tensor, steps_per_level: in
     Raises:
         ValueError: for invalid noise levels or an invalid number of steps.
     """
-    check_steps_per_level(steps_per_level)
+    check_counts(steps_per_level=steps_per_level)
     levels = check_noise_levels(sigmas)
     gamma = float((levels[:-1] / levels[1:]).max()) if len(levels) > 1 else 2.0
 
@@ -117,7 +115,7 @@ def end_variance_ratio(sigmas: Sequence[float] | Tensor, relative_step: float, s
         ValueError: for invalid noise levels or values out of range.
     """
     _check_relative_step(relative_step)
-    check_steps_per_level(steps_per_level)
+    check_counts(steps_per_level=steps_per_level)
     return float(1 + _end_excess(check_noise_levels(sigmas), relative_step, steps_per_level))
 
 
@@ -136,7 +134,7 @@ def step_size_for_end_variance(sigmas: Sequence[float] | Tensor, steps_per_level
     Raises:
         ValueError: for invalid noise levels or an invalid number of steps.
     """
-    check_steps_per_level(steps_per_level)
+    check_counts(steps_per_level=steps_per_level)
     levels = check_noise_levels(sigmas)
     if len(levels) == 1:
         variance = float(levels[0] ** 2)
@@ -173,12 +171,6 @@ def least_excess(excess: Callable[[np.ndarray], np.ndarray]) -> tuple[float, flo
         best = int(values.argmin())
         low, high = u[max(best - 1, 0)], u[min(best + 1, len(u) - 1)]
     return float(u[best]), float(values[best])
-
-
-def check_steps_per_level(steps_per_level: int) -> None:
-    """Raises `ValueError` unless T is an integer of at least 1."""
-    if not isinstance(steps_per_level, Integral) or isinstance(steps_per_level, bool) or steps_per_level < 1:
-        raise ValueError(f"steps_per_level must be an integer of at least 1; got {steps_per_level}.")
 
 
 def _check_relative_step(relative_step: float) -> None:

@@ -17,10 +17,9 @@ import torch
 from torch import Tensor
 
 from .distance import EXACT_UP_TO, largest_pairwise_distance, pairwise_distance_quantiles
-from .ladder import geometric_ladder
 from .overlap import num_levels_for_overlap, num_levels_for_ratio, overlap_probability, usable_ratio
+from .spacing import check_counts, geometric_noise_levels
 from .step_size import (
-    check_steps_per_level,
     end_variance_ratio,
     step_size_for_end_variance,
     step_size_for_variance,
@@ -46,8 +45,8 @@ class NoiseLevelSuggestion:
         dimension: D, the number of values of one data point.
         sigma_max_largest: the largest pairwise distance found, in data units.
         sigma_max_robust: the quantile of the pairwise distances, in data units.
-        sigma_max: the ladder's first level: one of the two above.
-        sigma_min: the ladder's last level, in data units.
+        sigma_max: the noise schedule's first level: one of the two above.
+        sigma_min: the noise schedule's last level, in data units.
         num_levels: L.
         steps_per_level: T.
         step_size: eps, the step at the last level, in squared data units; `alpha_i = eps sigma_i² / sigma_L²`.
@@ -55,7 +54,7 @@ class NoiseLevelSuggestion:
         end_variance_ratio: v_L, what the whole schedule ends with over sigma_L², by `step_size`; larger than the above.
         end_step_size: the step with the smallest v_L, in the same place as `step_size`.
         least_end_variance_ratio: v_L by `end_step_size`.
-        sigmas: the geometric ladder, shape `(L,)`, float32, decreasing.
+        sigmas: the geometric schedule, shape `(L,)`, float32, decreasing.
         reasons: the name of each value above to a sentence that says where it comes from.
     """
 
@@ -114,7 +113,7 @@ def suggest_noise_levels(
         steps_per_level: T, the Langevin steps at each level, at least 1.
         overlap: technique 2's probability, between 0 and 0.9973.
         quantile: of the pairwise distances, in [0, 1], for the robust first level.
-        robust: start the ladder at that quantile, not at the maximum.
+        robust: start the noise schedule at that quantile, not at the maximum.
         generator: draws the subset that is measured when there are more than 10,000 points.
 
     Returns:
@@ -124,7 +123,7 @@ def suggest_noise_levels(
         ValueError: for data that are not finite, all equal, or fewer than two; for a `sigma_min` that is not below the
             first level; and for other values out of range.
     """
-    check_steps_per_level(steps_per_level)
+    check_counts(steps_per_level=steps_per_level)
     if not (math.isfinite(sigma_min) and sigma_min > 0):
         raise ValueError(f"sigma_min must be a finite positive number in data units; got {sigma_min}.")
     exact, quantiled = pairwise_distance_quantiles(data, [1.0, quantile], generator=generator)
@@ -140,7 +139,7 @@ def suggest_noise_levels(
     ratio, fallback = usable_ratio(dimension, overlap)
     # The count by the ratio found above, so that the fall-back is told in words here and not as a warning.
     num_levels = num_levels_for_ratio(ratio, sigma_max, sigma_min)
-    sigmas = geometric_ladder(sigma_max, sigma_min, num_levels)
+    sigmas = geometric_noise_levels(sigma_max, sigma_min, num_levels)
     step_size, variance_ratio = step_size_for_variance(sigmas.double(), steps_per_level)
     end_ratio = end_variance_ratio(sigmas.double(), step_size / float(sigmas[-1]) ** 2, steps_per_level)
     end_step_size, least_end_ratio = step_size_for_end_variance(sigmas.double(), steps_per_level)

@@ -11,9 +11,9 @@ from ncsn_pipeline.sampling.follow import State, follow
 from ncsn_pipeline.sampling.langevin import (
     LangevinState,
     annealed_langevin_dynamics,
-    final,
     langevin_dynamics,
     langevin_step,
+    last_sample,
 )
 from ncsn_pipeline.sampling.likelihood import Likelihood, log_likelihood
 from ncsn_pipeline.sampling.metropolis import metropolis_adjusted_annealed_langevin
@@ -35,7 +35,7 @@ __all__ = [
     "State",
     "Table",
     "annealed_langevin_dynamics",
-    "final",
+    "last_sample",
     "follow",
     "langevin_dynamics",
     "langevin_step",

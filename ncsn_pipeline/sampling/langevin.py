@@ -1,8 +1,8 @@
 """Langevin dynamics, plain and annealed, as generators that yield every step.
 
     plain       x <- x + alpha s(x) + sqrt(2 alpha) z
-    annealed    the same at each level of a ladder, alpha_i = epsilon sigma_i² / sigma_L², T steps each, and a denoising
-                step x + sigma_L² s(x, sigma_L) last (Song & Ermon 2019, algorithm 1; Jolicoeur-Martineau et al. 2021)
+    annealed    T such steps at each noise level, alpha_i = epsilon sigma_i² / sigma_L², and last a denoising step
+                x + sigma_L² s(x, sigma_L) (Song & Ermon 2019, algorithm 1; Jolicoeur-Martineau et al. 2021)
 
 At a step size alpha > 0 a chain settles in a density a little too wide, by 1 / (1 - alpha / 2) in the variance of
 N(0, 1); :mod:`.metropolis` has the chain that does not.
@@ -23,7 +23,7 @@ from ncsn_pipeline.densities import NoisyScoreFn, ScoreFn
 from ncsn_pipeline.sampling.follow import Generators, follow
 from ncsn_pipeline.sampling.scheduling_annealed import AnnealedLangevinScheduler, Table
 
-__all__ = ["LangevinState", "annealed_langevin_dynamics", "final", "langevin_dynamics", "langevin_step"]
+__all__ = ["LangevinState", "annealed_langevin_dynamics", "last_sample", "langevin_dynamics", "langevin_step"]
 
 
 class LangevinState(NamedTuple):
@@ -110,7 +110,7 @@ def annealed_langevin_dynamics(
     Args:
         noisy_score_fn: `(x (B, *D), sigma ()) -> score (B, *D)`.
         x: the start, shape `(B, *D)`, in data units; usually noise of deviation sigma_1.
-        sigmas: the ladder, shape `(L,)`, strictly decreasing, > 0, in data units.
+        sigmas: the noise schedule, shape `(L,)`, strictly decreasing, > 0, in data units.
         steps_per_level: T, at least 1.
         step_size: epsilon, the step at the last level, within (0, 2 sigma_L²), in squared data units; `None` chooses it
             by technique 4 of Song & Ermon 2020, see `step_size_for_variance`.
@@ -121,7 +121,7 @@ def annealed_langevin_dynamics(
         The state after each step, L T of them and the denoising, without gradients.
 
     Raises:
-        ValueError: for a ladder, a step size or a number of steps out of range, when it is called.
+        ValueError: for a noise schedule, a step size or a number of steps out of range, when it is called.
         FloatingPointError: for samples that are not finite, after the step that made them so.
     """
     scheduler = AnnealedLangevinScheduler(
@@ -137,7 +137,7 @@ def _annealed(
         yield LangevinState(state.sample, table[state.index].sigma, step)
 
 
-def final(states: Iterable[LangevinState]) -> Tensor:
+def last_sample(states: Iterable[LangevinState]) -> Tensor:
     """Runs a chain to its end and returns the last state's samples, shape `(B, *D)`.
 
     Raises:

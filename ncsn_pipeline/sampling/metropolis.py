@@ -4,9 +4,9 @@ A Langevin step proposes x' ~ q(x' | x) = N(x'; x + alpha s(x), 2 alpha I), and 
 
     A(x, x') = min(1, p(x') q(x | x') / (p(x) q(x' | x)))                        (Roberts & Tweedie 1996, MALA)
 
-which needs the log density beside the score, so it is for densities that are known, not for a network's score.  Along a
-ladder, level i has p = p_sigma_i and alpha_i = epsilon sigma_i² / sigma_L², as in :mod:`.langevin`, whose chains settle
-in a density a little too wide.
+which needs the log density beside the score, so it is for densities that are known, not for a network's score.  Level i
+of a noise schedule has p = p_sigma_i and alpha_i = epsilon sigma_i² / sigma_L², as in :mod:`.langevin`, whose chains
+settle in a density a little too wide.
 """
 
 import math
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ncsn_pipeline.densities import Density
-from ncsn_pipeline.noise_levels.ladder import check_noise_levels
+from ncsn_pipeline.noise_levels.spacing import check_noise_levels
 from ncsn_pipeline.noise_levels.step_size import step_size_for_variance
 from ncsn_pipeline.sampling.langevin import LangevinState, draw_noise, langevin_step
 
@@ -36,7 +36,7 @@ def metropolis_adjusted_annealed_langevin(
     Args:
         density: log density and score at every noise level.
         x: the start, shape `(B, d)`, in data units.
-        sigmas: the ladder, shape `(L,)`, strictly decreasing, > 0, in data units.
+        sigmas: the noise schedule, shape `(L,)`, strictly decreasing, > 0, in data units.
         steps_per_level: T, at least 1.
         step_size: epsilon, the step at the last level, finite and > 0, in squared data units; too large a step is
             refused by the chain, not here.  `None` chooses it by technique 4.
@@ -47,33 +47,33 @@ def metropolis_adjusted_annealed_langevin(
         The state after each step, with the mean probability of acceptance, without gradients.
 
     Raises:
-        ValueError: for a ladder, a step size or a number of steps out of range, when it is called.
+        ValueError: for a noise schedule, a step size or a number of steps out of range, when it is called.
         FloatingPointError: for a start at which the log density or the score is not a number.
     """
-    ladder = check_noise_levels(sigmas)
-    suitable = step_size_for_variance(ladder, steps_per_level)[0]
+    levels = check_noise_levels(sigmas)
+    suitable = step_size_for_variance(levels, steps_per_level)[0]
     step_size = suitable if step_size is None else step_size
     if not (math.isfinite(step_size) and step_size > 0):
         raise ValueError(
             f"step_size must be finite and > 0, in squared data units; got {step_size}. "
-            f"{suitable:.4g} suits this ladder."
+            f"{suitable:.4g} suits this noise schedule."
         )
-    return _adjusted(density, x, ladder.tolist(), steps_per_level, step_size, denoise, generator)
+    return _adjusted(density, x, levels.tolist(), steps_per_level, step_size, denoise, generator)
 
 
 @torch.no_grad()
 def _adjusted(
     density: Density,
     x: Tensor,
-    ladder: list[float],
+    levels: list[float],
     steps_per_level: int,
     epsilon: float,
     denoise: bool,
     generator: torch.Generator | None,
 ) -> Iterator[LangevinState]:
     step = 0
-    for sigma in ladder:
-        alpha = epsilon * (sigma / ladder[-1]) ** 2
+    for sigma in levels:
+        alpha = epsilon * (sigma / levels[-1]) ** 2
         target = density.noised(sigma)
         log_p, score = target.log_prob(x), target.score(x)
         if log_p.isnan().any() or not score.isfinite().all():

@@ -5,7 +5,7 @@ playground   Langevin particles in the browser
 generate     images from noise, as they form
 repair       marked parts of an image painted anew, and images from a sketch
 learn        a small network learns a score in the plane
-tour         the lecture's claims, each with its experiment to run again
+lecture      the lecture's claims, each with its experiment to run again
 about        equations, limits, the page as an API
 
 What they share:

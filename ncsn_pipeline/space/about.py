@@ -6,10 +6,10 @@ import os
 import gradio as gr
 
 from .events import PRIVATE
+from .lecture.handlers import DEADLINE_SECONDS as EXPERIMENT_SECONDS
 from .limits import BUDGET, DEADLINE_SECONDS, IMAGES
 from .model import SpaceModel
 from .programs import code_view
-from .tour.answers import DEADLINE_SECONDS as TOUR_SECONDS
 
 WHAT = """
 ## What this is
@@ -53,9 +53,9 @@ LIMITS = f"""
 
 The model draws what it was trained on and nothing else; some of what it draws is malformed. One run computes at a
 time, others wait in a queue. A run of *Generate* may cost {BUDGET:,} network evaluations times images, with at most
-{IMAGES[1]} images, and ends after {DEADLINE_SECONDS:.0f} s; an experiment of the *Lecture* after {TOUR_SECONDS:.0f} s.
-Pictures and files of a run are deleted after about two hours; what was set and painted is forgotten with the session
-that it belongs to, at the latest when a hundred newer ones have begun.
+{IMAGES[1]} images, and ends after {DEADLINE_SECONDS:.0f} s; an experiment of the *Lecture* after
+{EXPERIMENT_SECONDS:.0f} s. Pictures and files of a run are deleted after about two hours; what was set and painted is
+forgotten with the session that it belongs to, at the latest when a hundred newer ones have begun.
 
 ## Sharing a view
 

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 MALFORMED = "An input has the wrong form. The API page (link at the bottom of the page) lists what each endpoint takes."
 ELSEWHERE = "Files are not fetched from other places. Upload the file itself."
 
-UNHEARD = "Nobody listens to the answers of this session. Open its stream of events before the next call."
+UNHEARD = "This session is not reading its events. Open its stream of events before the next call."
 
 MOST_PIXELS = 4_000_000
 MOST_BYTES = 4_000_000  # of an upload

@@ -10,11 +10,11 @@ from .about import AboutTab
 from .generate import GenerateTab
 from .guard import MOST_BYTES, BoundedUploads, GuardedBlocks, refuse_large_pictures
 from .learn import LearnTab
+from .lecture import LectureTab
 from .models import SpaceModels
 from .playground import PlaygroundTab
 from .repair import RepairTab
 from .sharing import share_tabs
-from .tour import TourTab
 
 TITLE = "Noise-conditional score networks"
 INTRODUCTION = """
@@ -52,11 +52,11 @@ def build_page(*model_sources: str) -> gr.Blocks:
             with gr.Tab("Learn the score", id="learn"):
                 learn = LearnTab()
             with gr.Tab("Lecture", id="lecture"):
-                tour = TourTab()
+                lecture = LectureTab()
             with gr.Tab("About / API", id="about"):
                 about = AboutTab(models.default)
         share_tabs(page, tabs)
-        tour.connect_page(page)
+        lecture.connect_page(page)
         about.connect_page(page)
         generate.connect_page(page)
         repair.connect_page(page)
@@ -70,7 +70,7 @@ def launch_options() -> dict[str, Any]:
     """Keyword arguments of `launch`; address and port come from Gradio's own environment variables."""
     return {
         "theme": _theme(),
-        "css_paths": [Path(__file__).with_name("page.css"), Path(__file__).parent / "tour" / "tab.css"],
+        "css_paths": [Path(__file__).with_name("page.css"), Path(__file__).parent / "lecture" / "tab.css"],
         "js": Path(__file__).with_name("page.js").read_text(encoding="utf-8"),
         "footer_links": ["api", "gradio"],
         "max_file_size": MOST_BYTES,

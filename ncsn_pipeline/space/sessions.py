@@ -1,6 +1,6 @@
 """One run at a time for each visitor's session, which only that session can stop; refused or failed, it says so.
 
-A tab's answers derive from `SessionRuns` and give `answered` the work of a run.
+A tab's handlers derive from `SessionRuns` and give `answered` the work of a run.
 """
 
 import logging
@@ -34,7 +34,7 @@ class Stop(threading.Event):
 
 
 class SessionRuns:
-    """What the answers of every tab with runs have in common; one object serves all visitors.
+    """What the handlers of every tab with runs have in common; one object serves all visitors.
 
     A tab names how many outputs a run has, and which of them is the line of status.
     """
@@ -44,7 +44,7 @@ class SessionRuns:
 
     def __init__(self) -> None:
         self._stops: dict[str, Stop] = {}
-        self._surplus: Counter[str] = Counter()  # starts that came while a run was there: they come to nothing
+        self._surplus: Counter[str] = Counter()  # starts that came while a run was there: they are ignored
 
     def status(self, text: str, kind: str = "") -> str:
         """The line of status."""

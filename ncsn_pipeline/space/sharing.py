@@ -53,7 +53,7 @@ class SharedView:
         controls: what is shared, by name: sliders, numbers, checkboxes, radios and dropdowns of strings.
         check: called with the values of all controls by name, and raises `SettingsError` for values that are not valid.
         status: the tab's line of status, where a refusal is said.
-        runs: the tab's answers, which know how to say it.
+        runs: the tab's handlers, which know how to say it.
     """
 
     def __init__(

@@ -187,8 +187,11 @@ def test_another_architecture(name, asked, looks_like, checkpoints, place):
         ({CONV: torch.zeros(8, 8, 3, 3).to_sparse()}, "no plain floating numbers"),
         ({CONV: torch.full((8, 8, 3, 3), torch.nan)}, r"1 of 153 tensors hold numbers that are not finite"),
         ({CONV: torch.zeros(8, 8, 3, 3).index_fill_(0, torch.tensor(3), torch.inf)}, r"\(res1.0.conv1.weight\)"),
-        ({"module.sigmas": torch.tensor([1.0, 2.0])}, "`sigmas` are no ladder. .* strictly decreasing; got 1, 2"),
-        ({"module.sigmas": torch.tensor([1.0, torch.nan])}, "`sigmas` are no ladder"),
+        (
+            {"module.sigmas": torch.tensor([1.0, 2.0])},
+            "not a noise schedule. .* strictly decreasing; got .1., 2..",
+        ),
+        ({"module.sigmas": torch.tensor([1.0, torch.nan])}, "`sigmas` are not a noise schedule"),
         ({"module.sigmas": torch.tensor([[1.0]])}, r"`sigmas` are torch.float32 of shape \(1, 1\)"),
         ({"module.sigmas": torch.tensor([2, 1])}, "`sigmas` are torch.int64"),
         ({"module.sigmas": None}, "does not hold its noise levels: give sigma_max, sigma_min, num_levels"),
@@ -231,7 +234,7 @@ def test_a_diverged_average_is_refused_and_the_model_beside_it_converted(checkpo
         ("ncsn_28", NCSN | {"num_levels": 12}, "num_levels is 12, but the weights are those of 10 levels"),
         ("ncsn_28", NCSN | {"sigma_max": None, "sigma_min": None}, "give sigma_max, sigma_min as in training"),
         ("ncsn_28", NCSN | {"sigma_min": None}, "give sigma_min as in training"),
-        ("ncsn_28", NCSN | {"sigma_min": 2}, "sigma_min must not exceed sigma_max"),
+        ("ncsn_28", NCSN | {"sigma_min": 2}, "0 < sigma_min <= sigma_max must hold"),
     ],
 )
 def test_a_question_that_does_not_fit(name, asked, message, checkpoints, place):

@@ -9,7 +9,7 @@ import torch
 from diffusers import DiffusionPipeline
 from safetensors.torch import load_file
 
-from ncsn_pipeline import NCSNPipeline, geometric_ladder
+from ncsn_pipeline import NCSNPipeline, geometric_noise_levels
 from ncsn_pipeline.convert import convert_checkpoint
 from ncsn_pipeline.convert.__main__ import main
 from ncsn_pipeline.convert.matching import noise_levels
@@ -113,7 +113,7 @@ def test_the_card_says_how_it_samples(checkpoints, place):
 
 
 def test_noise_levels_agree_to_what_float32_holds():
-    stored = geometric_ladder(50.0, 0.01, 232, dtype=torch.float64).float()
+    stored = geometric_noise_levels(50.0, 0.01, 232, dtype=torch.float64).float()
     found = noise_levels(stored, None, sigma_max=50.0 * (1 + 5e-6), sigma_min=0.01, num_levels=232)
     assert (found[0], found[-1], len(found)) == (50, 0.01, 232)
     for wrong in ({"sigma_max": 50.001}, {"sigma_min": 0.0100003}, {"num_levels": 231}):

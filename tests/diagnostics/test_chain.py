@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from ncsn_pipeline.diagnostics import (
     autocorrelation_time,
     effective_sample_size,
+    empirical_variance_ratio,
     level_statistics,
     signal_to_noise,
-    variance_ratio,
 )
 from ncsn_pipeline.sampling import langevin_step
 
@@ -144,8 +144,8 @@ def test_level_statistics_take_the_slowest_dimension_and_the_variance_of_the_dat
 
 def test_variance_ratio_takes_the_data_into_account():
     x = torch.tensor([[-1.0, -2.0], [1.0, 2.0]])
-    assert variance_ratio(x, sigma=1.0) == pytest.approx(5.0)
-    assert variance_ratio(x, sigma=1.0, data_variance=4.0) == pytest.approx(1.0)
+    assert empirical_variance_ratio(x, sigma=1.0) == pytest.approx(5.0)
+    assert empirical_variance_ratio(x, sigma=1.0, data_variance=4.0) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
@@ -156,9 +156,9 @@ def test_variance_ratio_takes_the_data_into_account():
         lambda: autocorrelation_time(torch.full((50, 2), 0.1)),
         lambda: signal_to_noise(torch.ones(2, 2), 0.0),
         lambda: signal_to_noise(torch.ones(2, 2), math.inf),
-        lambda: variance_ratio(torch.ones(2, 2), 0.0),
-        lambda: variance_ratio(torch.ones(2, 2), -1.0),
-        lambda: variance_ratio(torch.ones(1, 2), 1.0),
+        lambda: empirical_variance_ratio(torch.ones(2, 2), 0.0),
+        lambda: empirical_variance_ratio(torch.ones(2, 2), -1.0),
+        lambda: empirical_variance_ratio(torch.ones(1, 2), 1.0),
         lambda: level_statistics(torch.ones(3, 2, 1), torch.ones(3, 2, 2), 1.0, 0.1),
         lambda: level_statistics(torch.ones(3, 2), torch.ones(3, 2), 1.0, 0.1),
     ],

@@ -140,9 +140,9 @@ def test_the_settings_of_a_training_run(folder):
     assert rows["noise levels"] == "sigma drawn log-normal(-1.5, 1.3), within [0.01, 5]; weight sigma²"
 
 
-def test_a_ladder_that_is_given_is_told_by_its_ends(folder):
+def test_a_schedule_that_is_given_is_told_by_its_ends(folder):
     put(folder / "scheduler", scheduler_config={"sigmas": [7.0, 1.0, 0.5], "sigma_min": 0.01, "sigma_max": 50.0})
-    assert training_rows(read_facts(folder))["ladder"] == "3 levels from 7 to 0.5, of the sampler"
+    assert training_rows(read_facts(folder))["noise schedule"] == "3 levels from 7 to 0.5, of the sampler"
 
 
 def test_only_names_on_the_hub_are_data_sets_of_the_metadata(folder, tmp_path, monkeypatch):

@@ -107,7 +107,7 @@ def test_a_commit_in_between_is_no_failure(installed, hub, saved, whole):
 
 
 def test_a_hub_that_is_not_there(installed, hub, saved):
-    """Nobody listens at the address: a clear error after the tries."""
+    """No server is at the address: a clear error after the tries."""
     answer = installed.push_to(endpoint="http://127.0.0.1:9", folder=str(saved), repo_id="user/x", retries=1, wait=0.05)
     assert "PushError" in answer["kinds"]
     assert "failed 2 times" in answer["error"]

@@ -18,7 +18,12 @@ from ncsn_pipeline.hub.contents import space_files
 from tests.processes import started
 
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
-PARTS = ("playground/main.js", "generate/trajectory.html", "repair/examples/digit_0.png", "tour/shipped/lecture.json")
+PARTS = (
+    "playground/main.js",
+    "generate/trajectory.html",
+    "repair/examples/digit_0.png",
+    "lecture/shipped/lecture.json",
+)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from ncsn_pipeline.densities import two_moons
 from ncsn_pipeline.lecture.all_levels import learn_scores
 from ncsn_pipeline.lecture.one_network import CLAIM, count_parameters, width_of, worst_ratio
 from ncsn_pipeline.networks import ScoreMLP
-from ncsn_pipeline.noise_levels import LadderSigmas
+from ncsn_pipeline.noise_levels import DiscreteSigmas
 
 
 def size(width):
@@ -56,7 +56,7 @@ class Shrink(nn.Module):
 def test_levels_are_weighted_as_the_equation_of_the_claim_says():
     """After one update the gradient is that of mean_i lambda_i 1/2 ||s + z / sigma_i||² over the same draws."""
     assert "lambda_i = sigma_i² (sigma_i² + sd²) / sd²" in CLAIM.equation
-    network, density, draw, n, sd = Shrink(0.4), two_moons(), LadderSigmas([2.0, 0.7, 0.1]), 32, 0.4
+    network, density, draw, n, sd = Shrink(0.4), two_moons(), DiscreteSigmas([2.0, 0.7, 0.1]), 32, 0.4
     options = {"num_steps": 1, "batch_size": n, "learning_rate": 1e-3}
     learn_scores(network, density, draw, **options, generator=torch.Generator().manual_seed(3))
 

@@ -18,7 +18,7 @@ from ncsn_pipeline import (
     NCSNPipeline,
     NCSNv2Model,
     as_score_function,
-    geometric_ladder,
+    geometric_noise_levels,
     multi_level_denoising_score_matching,
 )
 from ncsn_pipeline.networks.modeling_ncsn import (
@@ -199,8 +199,8 @@ def test_interpolation_between_levels_is_linear_in_ln_sigma():
 
 def test_the_geometric_ladder_is_the_packages():
     network = small(NCSNModel, num_levels=7, sigma_min=0.02, sigma_max=3.0)
-    expected = geometric_ladder(3.0, 0.02, 7).double()
-    torch.testing.assert_close(torch.tensor(network._log_ladder).double().exp(), expected, rtol=1e-6, atol=0)
+    expected = geometric_noise_levels(3.0, 0.02, 7).double()
+    torch.testing.assert_close(torch.tensor(network._log_levels).double().exp(), expected, rtol=1e-6, atol=0)
     given = small(NCSNModel, sigmas=expected.tolist())
     assert (given.config.num_levels, given.config.sigma_max) == (7, expected[0].item())
 
@@ -216,7 +216,7 @@ def test_a_sigma_off_the_ladder_gives_one_warning(interpolate, sigma, warns, cap
     network(torch.rand(3, 1, 8, 8), torch.tensor([1.0, sigma, sigma]))
     messages = [record.getMessage() for record in caplog.records]
     assert len(messages) == warns
-    assert all(f"{sigma:.4g}" in message and "ladder" in message for message in messages)
+    assert all(f"{sigma:.4g}" in message and "not a level" in message for message in messages)
 
 
 # Sizes, training, compilation
@@ -385,8 +385,8 @@ def test_a_pipeline_with_it_is_a_self_contained_folder(kind, tmp_path):
         (NCSNv2Model, {"sigma_max": math.inf}, "sigma_max"),
         (NCSNModel, {"num_levels": 0}, "num_levels"),
         (NCSNModel, {"sigma_min": 0.0}, "sigma_min"),
-        (NCSNModel, {"num_levels": 2, "sigma_min": 1.0}, "single level"),
-        (NCSNModel, {"sigmas": []}, "strictly decreasing"),
+        (NCSNModel, {"num_levels": 2, "sigma_min": 1.0}, "take one level"),
+        (NCSNModel, {"sigmas": []}, "at least one number"),
         (NCSNModel, {"sigmas": [0.1, 1.0]}, "strictly decreasing"),
         (NCSNModel, {"sigmas": [1.0, -1.0]}, "positive"),
         (NCSNModel, {"sigmas": [math.nan]}, "finite"),

@@ -7,8 +7,8 @@ from scipy.optimize import brentq
 from ncsn_pipeline.noise_levels import (
     diagnose_noise_levels,
     end_variance_ratio,
-    geometric_ladder,
-    karras_ladder,
+    geometric_noise_levels,
+    karras_noise_levels,
     num_levels_for_overlap,
     step_size_for_end_variance,
     step_size_for_variance,
@@ -23,13 +23,13 @@ CIFAR10 = 3 * 32**2
     ids=["CIFAR-10", "CelebA-64", "FFHQ-256"],
 )
 def test_published_settings_have_no_fault(sigma_max, num_levels, steps, step_size, dimension):
-    sigmas = geometric_ladder(sigma_max, 0.01, num_levels)
+    sigmas = geometric_noise_levels(sigma_max, 0.01, num_levels)
     assert diagnose_noise_levels(sigmas, steps, step_size, dimension, data_extent=sigma_max) == []
 
 
 def test_the_first_ncsn_has_the_faults_that_the_second_names():
     """1 -> 0.01 in 10 levels on CIFAR-10: too small a start (technique 1), too wide gaps (technique 2)."""
-    faults = diagnose_noise_levels(geometric_ladder(1, 0.01, 10), 100, 2e-5, CIFAR10, data_extent=50)
+    faults = diagnose_noise_levels(geometric_noise_levels(1, 0.01, 10), 100, 2e-5, CIFAR10, data_extent=50)
     assert len(faults) == 2
     assert "first level 1 is below the data's extent 50" in faults[0]
     assert "9 of 9 gaps are too wide" in faults[1]
@@ -37,21 +37,21 @@ def test_the_first_ncsn_has_the_faults_that_the_second_names():
 
 
 def test_taking_the_advice_removes_the_fault():
-    wide = geometric_ladder(20, 0.01, 30)
+    wide = geometric_noise_levels(20, 0.01, 30)
     assert diagnose_noise_levels(wide, 5, step_size_for_variance(wide, 5)[0], 784) != []
-    advised = geometric_ladder(20, 0.01, num_levels_for_overlap(784, 20, 0.01))
+    advised = geometric_noise_levels(20, 0.01, num_levels_for_overlap(784, 20, 0.01))
     assert diagnose_noise_levels(advised, 5, step_size_for_variance(advised, 5)[0], 784) == []
 
 
 def test_only_the_wide_gaps_are_counted():
-    good = geometric_ladder(10, 0.01, 200).tolist()
+    good = geometric_noise_levels(10, 0.01, 200).tolist()
     faults = diagnose_noise_levels(good[:100] + good[110:], 5, 1e-5, 784)
     assert len(faults) == 1
     assert "1 of 189 gaps are too wide: levels 100 and 101" in faults[0]
 
 
 def test_the_extent_is_not_checked_without_being_given():
-    sigmas = geometric_ladder(1, 0.01, 60)
+    sigmas = geometric_noise_levels(1, 0.01, 60)
     step_size, _ = step_size_for_variance(sigmas, 5)
     assert diagnose_noise_levels(sigmas, 5, step_size, 784) == []
     assert len(diagnose_noise_levels(sigmas, 5, step_size, 784, data_extent=1.01)) == 1
@@ -60,7 +60,7 @@ def test_the_extent_is_not_checked_without_being_given():
 @pytest.mark.parametrize("step_size, ends_with", [(1e-7, "2.85e+06"), (1e-30, "2.5e+07")])
 def test_a_step_that_is_far_too_small_is_named_with_what_it_leaves(step_size, ends_with):
     """CIFAR-10's levels.  Each level but the first is entered with what the one above left over."""
-    sigmas = geometric_ladder(50, 0.01, 232, dtype=torch.float64)
+    sigmas = geometric_noise_levels(50, 0.01, 232, dtype=torch.float64)
     faults = diagnose_noise_levels(sigmas, 5, step_size, CIFAR10)
     assert len(faults) == 1 and "too small" in faults[0]
     assert f"ends with {ends_with} times" in faults[0]
@@ -84,7 +84,7 @@ def test_one_and_a_half_times_the_last_variance_is_the_limit(end_variance, has_f
 
 @pytest.mark.parametrize("relative_step, diverges", [(1.99, False), (2.0, True), (5.0, True)])
 def test_a_diverging_step_is_named_with_a_better_one(relative_step, diverges):
-    sigmas = geometric_ladder(50, 1.0, 200)
+    sigmas = geometric_noise_levels(50, 1.0, 200)
     faults = diagnose_noise_levels(sigmas, 5, relative_step, 784)
     best, _ = step_size_for_end_variance(sigmas, 5)
     assert len(faults) == 1
@@ -140,7 +140,7 @@ def test_few_dimensions_are_measured_by_the_ratio():
 
 
 def test_a_ladder_for_odes_is_too_wide_for_langevin():
-    faults = diagnose_noise_levels(karras_ladder(80, 0.002, 18), 5, 1e-6, CIFAR10)
+    faults = diagnose_noise_levels(karras_noise_levels(80, 0.002, 18), 5, 1e-6, CIFAR10)
     assert "17 of 17 gaps" in faults[0]
 
 

@@ -7,7 +7,7 @@ import torch
 
 from ncsn_pipeline import multi_level_denoising_score_matching
 from ncsn_pipeline.noise_levels import (
-    LadderSigmas,
+    DiscreteSigmas,
     LogNormalSigmas,
     LogUniformSigmas,
     MixtureSigmas,
@@ -102,7 +102,7 @@ def within(values, expected, deviation):
 
 def test_distributions_of_sigma():
     n, generator = 100_000, torch.Generator().manual_seed(0)
-    ladder = LadderSigmas([4.0, 2.0, 1.0])(n, generator)
+    ladder = DiscreteSigmas([4.0, 2.0, 1.0])(n, generator)
     assert ladder.unique().tolist() == [1, 2, 4]
     within((ladder == 2).double(), 1 / 3, math.sqrt(2 / 9))
 
@@ -120,21 +120,21 @@ def test_distributions_of_sigma():
     clamped = LogNormalSigmas(-1.2, 1.2, 0.1, 1.0)(n, generator)
     assert (clamped.min(), clamped.max()) == (torch.tensor(0.1), torch.tensor(1.0))
 
-    mixture = MixtureSigmas(LadderSigmas([1.0]), LadderSigmas([2.0]), 0.7)(n, generator)
+    mixture = MixtureSigmas(DiscreteSigmas([1.0]), DiscreteSigmas([2.0]), 0.7)(n, generator)
     within((mixture == 1).double(), 0.7, math.sqrt(0.21))
 
 
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: LadderSigmas([]),
-        lambda: LadderSigmas([1.0, 0.0]),
+        lambda: DiscreteSigmas([]),
+        lambda: DiscreteSigmas([1.0, 0.0]),
         lambda: LogUniformSigmas(0.0, 1.0),
         lambda: LogUniformSigmas(2.0, 1.0),
         lambda: LogNormalSigmas(0.0, 0.0, 0.1, 1.0),
         lambda: LogNormalSigmas(math.nan, 1.0, 0.1, 1.0),
         lambda: LogNormalSigmas(0.0, 1.0, 0.1, math.inf),
-        lambda: MixtureSigmas(LadderSigmas([1.0]), LadderSigmas([1.0]), 1.5),
+        lambda: MixtureSigmas(DiscreteSigmas([1.0]), DiscreteSigmas([1.0]), 1.5),
     ],
 )
 def test_bad_distributions_are_refused(make):

@@ -9,8 +9,8 @@ import torch
 from ncsn_pipeline import AnnealedLangevinScheduler
 from ncsn_pipeline.noise_levels import (
     end_variance_ratio,
-    geometric_ladder,
-    karras_ladder,
+    geometric_noise_levels,
+    karras_noise_levels,
     step_size_for_end_variance,
     step_size_for_variance,
     variance_ratio,
@@ -24,7 +24,7 @@ from ncsn_pipeline.noise_levels import (
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_published_step_sizes(sigma_max, num_levels, steps_per_level, printed, dtype):
-    sigmas = geometric_ladder(sigma_max, 0.01, num_levels, dtype=dtype)
+    sigmas = geometric_noise_levels(sigma_max, 0.01, num_levels, dtype=dtype)
     step_size, _ = step_size_for_variance(sigmas, steps_per_level)
     digits = len(printed.split("e")[0].replace(".", "")) - 1
     assert f"{step_size:.{digits}e}" == printed
@@ -86,7 +86,7 @@ def test_more_steps_bring_the_ratio_to_one_from_above():
 
 
 def test_the_widest_gap_decides():
-    sigmas = karras_ladder(80, 0.002, 18, dtype=torch.float64)
+    sigmas = karras_noise_levels(80, 0.002, 18, dtype=torch.float64)
     gaps = sigmas[:-1] / sigmas[1:]
     step_size, ratio = step_size_for_variance(sigmas, 5)
     relative = step_size / 0.002**2
@@ -97,7 +97,7 @@ def test_the_widest_gap_decides():
 
 
 def test_units_scale_the_step_with_their_square():
-    sigmas = geometric_ladder(10, 0.01, 50, dtype=torch.float64)
+    sigmas = geometric_noise_levels(10, 0.01, 50, dtype=torch.float64)
     one, ratio = step_size_for_variance(sigmas, 5)
     two, same_ratio = step_size_for_variance(2 * sigmas, 5)
     assert (two, same_ratio) == pytest.approx((4 * one, ratio), rel=1e-7)
@@ -120,7 +120,7 @@ def test_a_single_level_is_entered_from_twice_its_width():
 def test_published_settings_end_with_a_little_too_much_variance(
     sigma_max, num_levels, steps_per_level, step_size, printed
 ):
-    sigmas = geometric_ladder(sigma_max, 0.01, num_levels, dtype=torch.float64)
+    sigmas = geometric_noise_levels(sigma_max, 0.01, num_levels, dtype=torch.float64)
     assert f"{end_variance_ratio(sigmas, step_size / 0.01**2, steps_per_level):.2f}" == printed
 
 
@@ -160,7 +160,7 @@ def test_technique_4_at_one_step_per_level_ends_with_twice_the_variance_whatever
     [(1, 1.147, 0.147, 2.000, 0.383, 1.383), (5, 1.094, 0.112, 1.146, 0.160, 1.128)],
 )
 def test_two_steps_for_the_levels_of_28_pixels_squared(steps, one_level, technique_4, its_end, best, best_end):
-    sigmas = geometric_ladder(1, 0.01, 59, dtype=torch.float64)
+    sigmas = geometric_noise_levels(1, 0.01, 59, dtype=torch.float64)
     step_size, ratio = step_size_for_variance(sigmas, steps)
     other, end_ratio = step_size_for_end_variance(sigmas, steps)
     found = ratio, step_size / 1e-4, end_variance_ratio(sigmas, step_size / 1e-4, steps), other / 1e-4, end_ratio
@@ -180,7 +180,7 @@ def test_the_end_variance_is_that_of_simulated_langevin_dynamics():
     assert (x.square().mean() / sigmas[-1] ** 2).item() == pytest.approx(expected, rel=4.5 * math.sqrt(2 / n))
 
 
-@pytest.mark.parametrize("sigmas", [[2.0, 1.0], [2.0, 1.9, 1.0, 0.2], karras_ladder(80, 0.002, 18).tolist()])
+@pytest.mark.parametrize("sigmas", [[2.0, 1.0], [2.0, 1.9, 1.0, 0.2], karras_noise_levels(80, 0.002, 18).tolist()])
 @pytest.mark.parametrize("steps", [1, 3, 100])
 def test_no_other_step_size_ends_closer(sigmas, steps):
     step_size, ratio = step_size_for_end_variance(sigmas, steps)

@@ -9,7 +9,7 @@ import torch
 from ncsn_pipeline.noise_levels import (
     diagnose_noise_levels,
     end_variance_ratio,
-    geometric_ladder,
+    geometric_noise_levels,
     largest_pairwise_distance,
     num_levels_for_overlap,
     step_size_for_end_variance,
@@ -30,7 +30,7 @@ def test_is_the_three_techniques_in_a_row():
     assert found.sigma_max_robust == largest_pairwise_distance(data, quantile=0.9) < found.sigma_max
     assert (found.sigma_min, found.steps_per_level) == (0.02, 3)
     assert found.num_levels == num_levels_for_overlap(64, found.sigma_max, 0.02)
-    assert torch.equal(found.sigmas, geometric_ladder(found.sigma_max, 0.02, found.num_levels))
+    assert torch.equal(found.sigmas, geometric_noise_levels(found.sigma_max, 0.02, found.num_levels))
     assert (found.step_size, found.variance_ratio) == step_size_for_variance(found.sigmas, 3)
     relative_step = found.step_size / float(found.sigmas[-1]) ** 2
     assert found.end_variance_ratio == end_variance_ratio(found.sigmas, relative_step, 3)

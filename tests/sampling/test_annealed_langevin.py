@@ -234,6 +234,6 @@ def test_one_level_may_have_equal_ends():
 def test_samples_that_are_not_finite_end_the_run_and_the_advice_is_a_smaller_step():
     scheduler = AnnealedLangevinScheduler(3, sigma_min=0.1, sigma_max=1, steps_per_level=2, step_size=0.015)
     x = torch.zeros(2, 2)
-    with pytest.raises(FloatingPointError, match=r"after evaluation 7 of 7 .*Try step_size = 0\.0037"):
+    with pytest.raises(FloatingPointError, match=r"after evaluation 7 of 7 .*a smaller step_size"):
         for i, sigma in enumerate(scheduler.timesteps):
             x = scheduler.step(torch.full((2, 2), math.nan if i == 3 else 0.0), sigma, x).prev_sample

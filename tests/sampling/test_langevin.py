@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
-from ncsn_pipeline import AnnealedLangevinScheduler, geometric_ladder
+from ncsn_pipeline import AnnealedLangevinScheduler, geometric_noise_levels
 from ncsn_pipeline.sampling import (
     LangevinState,
     annealed_langevin_dynamics,
-    final,
     langevin_dynamics,
+    last_sample,
     metropolis_adjusted_annealed_langevin,
 )
 
@@ -53,7 +53,7 @@ def test_stationary_variance_is_one_over_one_minus_half_alpha(alpha):
     stationary = 1 / (1 - alpha / 2)
     x = math.sqrt(stationary) * torch.randn(100_000, 1, dtype=torch.float64, generator=seeded(1))
     assert_variance(
-        final(langevin_dynamics(lambda x: -x, x, step_size=alpha, num_steps=20, generator=seeded())), stationary
+        last_sample(langevin_dynamics(lambda x: -x, x, step_size=alpha, num_steps=20, generator=seeded())), stationary
     )
     variance = 0.0
     for state in langevin_dynamics(lambda x: -x, 0 * x, step_size=alpha, num_steps=4, generator=seeded()):
@@ -108,10 +108,10 @@ RUNS = {
 def test_any_shape_and_precision_and_a_seed_decides(run, shape, dtype):
     start = torch.randn(5, *shape, dtype=dtype)
     untouched = start.clone()
-    x = final(run(start, seeded(1)))
+    x = last_sample(run(start, seeded(1)))
     assert (x.shape, x.dtype) == (start.shape, dtype)
-    assert torch.equal(x, final(run(start, seeded(1))))
-    assert not torch.equal(x, final(run(start, seeded(2))))
+    assert torch.equal(x, last_sample(run(start, seeded(1))))
+    assert not torch.equal(x, last_sample(run(start, seeded(2))))
     assert torch.equal(start, untouched)
 
 
@@ -138,10 +138,10 @@ def test_adjusted_chain_keeps_the_exact_variance_and_the_plain_chain_does_not(re
     adjusted = metropolis_adjusted_annealed_langevin(
         Gaussian(1.0), x, sigmas=[0.5], steps_per_level=20, step_size=alpha, generator=seeded()
     )
-    assert_variance(final(adjusted), variance)
+    assert_variance(last_sample(adjusted), variance)
     plain = langevin_dynamics(Gaussian(variance).score, x, step_size=alpha, num_steps=20, generator=seeded())
     biased = variance * (1 - (1 - relative_step) ** 40 * relative_step / 2) / (1 - relative_step / 2)
-    assert_variance(final(plain), biased)
+    assert_variance(last_sample(plain), biased)
 
 
 def test_adjusted_chain_keeps_the_density_of_each_level():
@@ -249,7 +249,7 @@ def test_adjusted_annealing_denoises_last():
 def test_annealing_from_far_away_brings_a_gaussian_home(budget):
     """The variance after every level from the linear recursion, without adjustment."""
     levels, steps = budget
-    ladder = geometric_ladder(10.0, 0.1, levels, dtype=torch.float64)
+    ladder = geometric_noise_levels(10.0, 0.1, levels, dtype=torch.float64)
     x = 10 * torch.randn(50_000, 1, dtype=torch.float64, generator=seeded(1))
     variance, epsilon = 100.0, 0.2 * 0.01
     for state in annealed_langevin_dynamics(
@@ -263,10 +263,10 @@ def test_annealing_from_far_away_brings_a_gaussian_home(budget):
 def test_divergence_is_stopped_where_it_happens():
     start = torch.ones(4, 2)
     with pytest.raises(FloatingPointError, match=r"after step \d+ of 1000, step_size = 50. Try 12"):
-        final(langevin_dynamics(lambda x: -x, start, step_size=50.0, num_steps=1000))
+        last_sample(langevin_dynamics(lambda x: -x, start, step_size=50.0, num_steps=1000))
     broken = lambda x, sigma: x / 0 if sigma == 1 else -x  # noqa: E731
     with pytest.raises(FloatingPointError, match=r"after evaluation 7 of 7 \(sigma = 0.2\)"):
-        final(annealed_langevin_dynamics(broken, start, sigmas=LADDER, steps_per_level=2, step_size=0.01))
+        last_sample(annealed_langevin_dynamics(broken, start, sigmas=LADDER, steps_per_level=2, step_size=0.01))
 
 
 def plain(**changes):
@@ -303,10 +303,10 @@ def test_bad_arguments_are_refused_before_the_first_step(run, changes, message):
         run(**changes)
 
 
-def test_final_is_the_last_and_of_nothing_is_refused():
+def test_the_last_sample_is_the_last_and_of_nothing_is_refused():
     states = [LangevinState(torch.tensor([float(i)]), None, i) for i in (1, 2)]
-    assert final(states) == 2
+    assert last_sample(states) == 2
     chain = plain()
-    final(chain)
+    last_sample(chain)
     with pytest.raises(ValueError, match="no states"):
-        final(chain)
+        last_sample(chain)

@@ -327,5 +327,5 @@ def test_a_score_may_differentiate_inside_and_nothing_else_is_recorded():
 def test_samples_that_are_not_finite_stop_the_run_at_the_tenth_row_and_the_last():
     for count, message in ((50, "after evaluation 10 of 50"), (3, "after evaluation 3 of 3")):
         scheduler = ConsistentAnnealedScheduler(count)
-        with pytest.raises(FloatingPointError, match=f"{message} .*Take more levels"):
+        with pytest.raises(FloatingPointError, match=f"{message} .*Take more levels or a smaller step_size"):
             last(follow(lambda x, sigma: x * math.inf, torch.ones(2), scheduler.table))

@@ -12,8 +12,8 @@ import pytest
 import torch
 from playwright.sync_api import expect
 
-from ncsn_pipeline.space.learn.answers import LEARN_INPUTS
 from ncsn_pipeline.space.learn.data import DATA
+from ncsn_pipeline.space.learn.handlers import LEARN_INPUTS
 from ncsn_pipeline.space.learn.limits import OBJECTIVES, check_learn
 from ncsn_pipeline.space.learn.presets import LEARN_DEFAULTS, learn_presets
 from ncsn_pipeline.space.learn.report import Panels, PastRun

@@ -12,7 +12,7 @@ from ncsn_pipeline import (
     GaussianMixture,
     annealed_langevin_dynamics,
     exact_score_function,
-    geometric_ladder,
+    geometric_noise_levels,
     langevin_dynamics,
     mode_weights,
 )
@@ -72,7 +72,9 @@ def test_score_density_and_weights_are_the_package_s(javascript, shape):
 @pytest.mark.parametrize("sigma_max, sigma_min, levels", [(8, 0.25, 12), (20, 0.05, 24), (3, 1, 2), (5, 0.1, 1)])
 def test_the_ladder_is_the_package_s(javascript, sigma_max, sigma_min, levels):
     found = javascript("(given) => [...geometricLadder(...given)]", [sigma_max, sigma_min, levels])
-    np.testing.assert_allclose(found, geometric_ladder(sigma_max, sigma_min, levels, dtype=torch.float64), rtol=1e-12)
+    np.testing.assert_allclose(
+        found, geometric_noise_levels(sigma_max, sigma_min, levels, dtype=torch.float64), rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize("shape", ["gaussians", "spiral"])
@@ -80,7 +82,7 @@ def test_both_chains_are_the_package_s_given_the_same_noise(javascript, shape):
     """Every step of both, for a whole run: scores, ladder, step sizes and steps at once."""
     levels, steps, share, particles = 5, 6, 0.3, 50
     density, std, *_ = mixture_of(javascript, shape)
-    sigmas = geometric_ladder(8, 0.25, levels, dtype=torch.float64)
+    sigmas = geometric_noise_levels(8, 0.25, levels, dtype=torch.float64)
     seeded = torch.Generator().manual_seed(3)
     noises = [torch.randn(particles, 2, generator=seeded, dtype=torch.float64) for _ in range(levels * steps)]
     start, plain, annealed = javascript(

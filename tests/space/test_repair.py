@@ -18,9 +18,9 @@ from playwright.sync_api import expect
 from ncsn_pipeline.space.grid import image_grid
 from ncsn_pipeline.space.guard import refuse_large_pictures
 from ncsn_pipeline.space.limits import BUDGET, SettingsError
-from ncsn_pipeline.space.repair.answers import RepairAnswers
 from ncsn_pipeline.space.repair.canvas import canvas_value, examples, fitted_picture, right_half
 from ncsn_pipeline.space.repair.controls import DEFAULTS
+from ncsn_pipeline.space.repair.handlers import RepairHandlers
 from ncsn_pipeline.space.repair.limits import check_canvas, check_repair
 from ncsn_pipeline.space.repair.tab import FIRST
 
@@ -165,7 +165,7 @@ def test_a_picture_of_sixteen_bits_keeps_its_greys(tmp_path):
 def test_what_was_marked_is_tinted_in_the_picture_of_what_was_given():
     image, mask = np.full((8, 8, 1), 200, np.uint8), right_half(SHAPE)
     for task, tinted in (("inpaint", [129, 131, 229, 255]), ("edit", [200, 200, 200, 255])):
-        given = RepairAnswers._given(check(task=task), image, mask)
+        given = RepairHandlers._given(check(task=task), image, mask)
         scale = given.width // 8
         pixels = np.asarray(given)[scale // 2 :: scale, scale // 2 :: scale]
         assert (pixels[:, :4] == [200, 200, 200, 255]).all() and (pixels[:, 4:] == tinted).all()

@@ -15,11 +15,11 @@ from ncsn_pipeline.space.generate.call import ladder_of, step_size_of, step_size
 from ncsn_pipeline.space.generate.limits import check_generate
 from ncsn_pipeline.space.generate.report import warnings_about
 from ncsn_pipeline.space.grid import image_grid, row_of_classes, tile
+from ncsn_pipeline.space.lecture.knobs import knobs_of
+from ncsn_pipeline.space.lecture.stops import EXPERIMENTS
 from ncsn_pipeline.space.limits import SettingsError
 from ncsn_pipeline.space.model import Pace, SpaceModel
 from ncsn_pipeline.space.run import Frame, SamplingRun
-from ncsn_pipeline.space.tour.knobs import knobs_of
-from ncsn_pipeline.space.tour.stops import EXPERIMENTS
 
 GOOD = {
     "sampler": "consistent", "ladder": "geometric", "sigma_max": 12, "sigma_min": 0.01, "num_levels": 50,
@@ -133,8 +133,8 @@ def test_the_step_sizes_are_those_of_their_formulas():
     [
         ({}, None),
         ({"sigma_max": 12.1}, None),
-        ({"sigma_max": 12.2}, "outside of that is a guess"),
-        ({"sigma_min": 0.0098}, "outside of that is a guess"),
+        ({"sigma_max": 12.2}, "outside this range are extrapolated"),
+        ({"sigma_min": 0.0098}, "outside this range are extrapolated"),
         ({"sigma_min": 0.099}, None),
         ({"sigma_min": 0.101}, "far above 0.01, the least noise that the network knows"),
         ({"num_levels": 1}, "Use more levels"),

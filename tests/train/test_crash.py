@@ -14,7 +14,7 @@ from subprocess import DEVNULL, PIPE
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from checkpoints import checkpoints, damage, seal
+from checkpoints import checkpoints, find_corruption, write_manifest
 from config import TrainConfig
 from safetensors.torch import load_file
 
@@ -146,7 +146,7 @@ def test_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path, whole, caplo
     resume(output)
     assert any("checkpoint-10 is damaged and passed over" in message for message in caplog.messages)
     assert same_weights(whole, output)
-    assert [damage(path) for path in checkpoints(output)] == [None] * 3
+    assert [find_corruption(path) for path in checkpoints(output)] == [None] * 3
 
 
 def test_nothing_whole_is_refused_and_nothing_at_all_is_a_beginning(tmp_path, whole):
@@ -165,7 +165,7 @@ def test_checkpoint_written_again_never_leaves_its_place_empty(tmp_path, whole, 
     with victims.started(victims.train, config, ("os.rename", "checkpoint.partial", 0)) as victim:
         victim.join()
     assert victim.exitcode == -signal.SIGKILL
-    there = {path.name: damage(path) for path in checkpoints(output)}
+    there = {path.name: find_corruption(path) for path in checkpoints(output)}
     assert there["checkpoint-8"] is None
     resume(output)
     assert same_weights(whole, output)
@@ -176,11 +176,11 @@ def test_seal_tells_every_file(tmp_path):
     (tmp_path / "deep").mkdir()
     for name in ("a", "deep/b"):
         (tmp_path / name).write_text(name)
-    assert damage(tmp_path) == "manifest.json is missing or cannot be read"
-    seal(tmp_path)
-    assert damage(tmp_path) is None
+    assert find_corruption(tmp_path) == "manifest.json is missing or cannot be read"
+    write_manifest(tmp_path)
+    assert find_corruption(tmp_path) is None
     (tmp_path / "deep/b").write_text("deep/c")
-    assert damage(tmp_path) == "deep/b is not what was written: its SHA-256 differs"
+    assert find_corruption(tmp_path) == "deep/b is not what was written: its SHA-256 differs"
 
 
 class SmallDisk:
@@ -261,7 +261,7 @@ def test_sigterm_saves_and_says_how_to_go_on(tmp_path, whole, repo_root):
         out, err = process.communicate()
     assert process.returncode == 75, err[-3000:]
     stopped = checkpoints(output)[-1]
-    assert damage(stopped) is None
+    assert find_corruption(stopped) is None
     assert f"{stopped.name} is saved" in err
     command = next(line.strip() for line in out.splitlines() if "--resume_from_checkpoint latest" in line)
     words = shlex.split(command)
@@ -294,7 +294,7 @@ def test_launcher_that_is_killed_stops_its_workers_in_good_order(tmp_path, whole
         process.kill()
         process.communicate()  # until the worker closes its end of the pipe
     stopped = checkpoints(output)[-1]
-    assert damage(stopped) is None
+    assert find_corruption(stopped) is None
     assert json.loads((stopped / "progress.json").read_text())["step"] < 100000
 
 
@@ -313,5 +313,5 @@ def test_sigterm_to_a_launcher_of_two_processes(tmp_path, repo_root):
     assert "accelerate launch --num_processes 2 train/train.py" in out
     stopped = checkpoints(output)[-1]
     assert f"{stopped.name} is saved" in err
-    assert damage(stopped) is None
+    assert find_corruption(stopped) is None
     assert {"random_states_0.pkl", "random_states_1.pkl"} <= {path.name for path in stopped.iterdir()}

@@ -11,7 +11,7 @@ from ncsn_pipeline.data import ImageData
 LABELLED = ImageData(torch.randint(0, 256, (6, 3, 16, 16), dtype=torch.uint8), torch.arange(6) % 2, ("a", "b"))
 COMMON = {"dataset_name": "digits", "sigma_max": 2.0, "sigma_data": 0.3}
 REFINENET = {"base_channels": 4, "use_labels": False}
-LADDER = {"sigma_distribution": "ladder", "num_levels": 6}
+LADDER = {"sigma_distribution": "levels", "num_levels": 6}
 
 
 def build(**settings):
@@ -60,7 +60,7 @@ def test_a_run_starts_from_a_trained_model_of_its_own_kind(tmp_path):
     assert all(torch.equal(one, other) for one, other in zip(network.parameters(), again.parameters(), strict=True))
     with pytest.raises(ValueError, match="is a ncsn; network is ncsnv2. Set it to ncsn"):
         build(network="ncsnv2", **REFINENET, **start)
-    with pytest.raises(ValueError, match=r"the ladder .* = \(6, 2.0, 0.01\); here they are \(5, 2.0, 0.01\)"):
+    with pytest.raises(ValueError, match=r"the levels .* = \(6, 2.0, 0.01\); here they are \(5, 2.0, 0.01\)"):
         build(**(settings | {"num_levels": 5}), **start)
 
     config, network = build(network="ncsnv2_deeper", **REFINENET)

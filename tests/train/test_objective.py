@@ -8,10 +8,10 @@ from config import TrainConfig
 from draws import BatchDraws, Purpose, Stream, generator_for
 from objective import Objective, held_out_loss, prepare_images
 
-from ncsn_pipeline import NCSNModel, NCSNv2Model, ScoreUNet, geometric_ladder
+from ncsn_pipeline import NCSNModel, NCSNv2Model, ScoreUNet, geometric_noise_levels
 from ncsn_pipeline.data import ImageData, load_images, to_range
 from ncsn_pipeline.noise_levels import (
-    LadderSigmas,
+    DiscreteSigmas,
     LogNormalSigmas,
     LogUniformSigmas,
     MixtureSigmas,
@@ -169,7 +169,7 @@ def test_levels_are_drawn_from_the_distribution_that_is_named():
         "lognormal": lognormal,
         "loguniform": loguniform,
         "mixture": MixtureSigmas(lognormal, loguniform, 0.6),
-        "ladder": LadderSigmas(geometric_ladder(2.0, 0.5, 7).tolist()),
+        "levels": DiscreteSigmas(geometric_noise_levels(2.0, 0.5, 7).tolist()),
     }
     shape = {"sigma_log_mean": -0.2, "sigma_log_std": 0.7, "sigma_lognormal_fraction": 0.6, "num_levels": 7}
     for name, distribution in expected.items():
@@ -215,7 +215,7 @@ def test_what_is_measured_is_the_denoising_loss_whatever_is_minimised(network, i
     assert len(measured[0]) == 9
 
 
-def test_measured_levels_are_those_of_the_ladder(network, images):
+def test_measured_levels_are_those_of_the_schedule(network, images):
     data, seen = ImageData(images), set()
 
     def watched(x, sigma, class_labels=None):
@@ -223,9 +223,9 @@ def test_measured_levels_are_those_of_the_ladder(network, images):
         return network(x, sigma)
 
     watched.device = network.device
-    ladder = {"sigma_distribution": "ladder", "num_levels": 10, "num_validation_images": 200}
-    numbers = held_out_loss(Objective(settings(**ladder)), watched, data, False)
-    assert seen == set(geometric_ladder(2.0, 0.5, 10).tolist())
+    levels = {"sigma_distribution": "levels", "num_levels": 10, "num_validation_images": 200}
+    numbers = held_out_loss(Objective(settings(**levels)), watched, data, False)
+    assert seen == set(geometric_noise_levels(2.0, 0.5, 10).tolist())
     assert list(numbers)[:3] == ["held_out/loss", "held_out/sigma 0.5", "held_out/sigma 0.58"]
     assert len(numbers) == 9
 
@@ -241,7 +241,7 @@ def test_measured_levels_are_those_of_the_ladder(network, images):
         ({"network": "ncsnv2", "use_labels": False, "data_min": -1.0}, r"takes images in \[0, 1\]"),
         ({"network": "ncsnv2", "attention_levels": (1,)}, "attention_levels = .* no effect with network ncsnv2"),
         ({"network": "ncsnv2", "block_out_channels": (8, 16)}, "block_out_channels = .* only with score_unet"),
-        ({"network": "ncsn", "use_labels": False}, "sigma_distribution is mixture. Set it to ladder"),
+        ({"network": "ncsn", "use_labels": False}, "sigma_distribution is mixture. Set it to levels"),
         ({"network": "resnet"}, "network must be one of score_unet, ncsn"),
         ({"base_channels": 8}, "base_channels = 8 has no effect with network score_unet, only with ncsn or ncsnv2"),
         ({"base_channels": 0, "network": "ncsnv2"}, "base_channels must be at least 1"),
@@ -250,7 +250,7 @@ def test_measured_levels_are_those_of_the_ladder(network, images):
         ({"objective": "sliced", "mixed_precision": "fp16"}, "underflows in fp16"),
         ({"objective": "single_sigma"}, "trains at one level, sigma_min = 0.5; sigma_max is 2.0"),
         (ONE_LEVEL | {"num_levels": 10}, "num_levels = 10 has no effect with objective single_sigma"),
-        (ONE_LEVEL | {"sigma_distribution": "ladder"}, "sigma_distribution = ladder has no effect"),
+        (ONE_LEVEL | {"sigma_distribution": "levels"}, "sigma_distribution = levels has no effect"),
         ({"sigma_max": 0.5}, "sigma_max must exceed sigma_min"),
         ({"step_size": 1e-3}, "step_size = 0.001 has no effect with scheduler consistent"),
         ({"denoise": False}, "denoise = False has no effect"),

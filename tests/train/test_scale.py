@@ -233,8 +233,8 @@ def random_network():
     return network
 
 
-@pytest.mark.slow
-def test_compiled_gradients_are_the_eager_ones(fresh_compiler):
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.check)])
+def test_compiled_gradients_are_the_eager_ones(backend, fresh_compiler):
     network = random_network()
     x, sigma = torch.randn(4, 1, 8, 8), torch.rand(4) + 0.1
 
@@ -244,7 +244,7 @@ def test_compiled_gradients_are_the_eager_ones(fresh_compiler):
         return {name: parameter.grad.clone() for name, parameter in network.named_parameters()}
 
     eager = gradients()
-    network.compile()
+    network.compile(backend=backend)
     compiled = gradients()
     largest = max(gradient.norm() for gradient in eager.values())
     for name, gradient in eager.items():
@@ -283,11 +283,11 @@ def test_compiled_run_has_the_eager_losses(tmp_path, fresh_compiler):
 
 
 def test_doubling_by_reshaping_is_the_interpolation(fresh_compiler):
-    from ncsn_pipeline.networks.modeling_score_unet import doubled
+    from ncsn_pipeline.networks.modeling_score_unet import upsample_2x
 
     h = torch.randn(2, 3, 4, 5)
-    assert torch.equal(doubled(h), F.interpolate(h, scale_factor=2.0, mode="nearest"))
-    assert torch.equal(torch.compile(doubled, backend="eager")(h), doubled(h))
+    assert torch.equal(upsample_2x(h), F.interpolate(h, scale_factor=2.0, mode="nearest"))
+    assert torch.equal(torch.compile(upsample_2x, backend="eager")(h), upsample_2x(h))
 
 
 # Streams

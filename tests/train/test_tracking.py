@@ -88,8 +88,8 @@ def test_token_is_nowhere(tracked):
 
 @pytest.mark.parametrize(
     "levels",
-    [{}, {"sigma_distribution": "ladder"}, {"sigma_distribution": "ladder", "num_levels": 3}],
-    ids=["continuous", "ladder", "short ladder"],
+    [{}, {"sigma_distribution": "levels"}, {"sigma_distribution": "levels", "num_levels": 3}],
+    ids=["continuous", "levels", "short ladder"],
 )
 def test_band_losses_are_the_means_of_each_band(levels):
     """The held-out levels come with the number of their band."""

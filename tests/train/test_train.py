@@ -136,7 +136,7 @@ def test_colour_folder_without_labels_and_a_start_from_trained_weights(tmp_path)
     for i in range(40):
         Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)).save(tmp_path / "data" / f"{i}.png")
     colour = {"dataset_name": None, "train_data_dir": str(tmp_path / "data"), "resolution": 9, "sigma_max": None}
-    colour |= {"data_min": -1.0, "sigma_distribution": "ladder", "loss_weight": "sigma_squared"}
+    colour |= {"data_min": -1.0, "sigma_distribution": "levels", "loss_weight": "sigma_squared"}
     output = run(tmp_path / "first", **colour, max_train_steps=3)
     pipeline = NCSNPipeline.from_pretrained(output)
     assert pipeline.unet.config.in_channels == 3

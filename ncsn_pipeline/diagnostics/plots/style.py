@@ -56,7 +56,7 @@ def colour_of(name: str) -> str:
 
 
 def level_colours(num_levels: int) -> list[tuple[float, float, float, float]]:
-    """A colour for each level of a ladder, from the largest sigma (light green) to the smallest (dark blue)."""
+    """A colour for each level of a noise schedule, from the largest sigma (light green) to the smallest (dark blue)."""
     return [tuple(colour) for colour in colormaps["viridis_r"](np.linspace(0.25, 0.95, num_levels))]
 
 

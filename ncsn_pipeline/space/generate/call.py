@@ -8,12 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ncsn_pipeline import NCSNPipeline, geometric_ladder, karras_ladder, step_size_for_variance, uniform_ladder
+from ncsn_pipeline import (
+    NCSNPipeline,
+    geometric_noise_levels,
+    karras_noise_levels,
+    step_size_for_variance,
+    uniform_noise_levels,
+)
 
 from ..samplers import SAMPLERS
 from .limits import GenerateSettings
 
-LADDER_FUNCTIONS = {"geometric": geometric_ladder, "uniform": uniform_ladder, "karras": karras_ladder}
+LADDER_FUNCTIONS = {"geometric": geometric_noise_levels, "uniform": uniform_noise_levels, "karras": karras_noise_levels}
 
 
 def ladder_of(settings: GenerateSettings) -> Tensor:

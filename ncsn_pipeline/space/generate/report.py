@@ -71,7 +71,7 @@ def warnings_about(settings: GenerateSettings, model: SpaceModel) -> list[str]:
         faults = diagnose_noise_levels(first, 1, step_size, model.dimension, data_extent=high)
     if float(sigmas[0]) > 1.01 * high or float(sigmas[-1]) < 0.99 * low:
         faults.append(
-            f"The network was trained on σ from {low:g} to {high:g}: what it returns outside of that is a guess. "
+            f"The network was trained on σ from {low:g} to {high:g}: scores outside this range are extrapolated. "
             "Keep σ max and σ min within."
         )
     elif float(sigmas[-1]) > 10 * low:

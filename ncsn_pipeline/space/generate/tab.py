@@ -16,8 +16,8 @@ from ..programs import code_view
 from ..seeds import connect_new_seed
 from ..sessions import offer
 from ..sharing import SharedView
-from .answers import INPUTS, GenerateAnswers
 from .controls import class_choices, defaults, image_controls, ladder_controls, langevin_controls
+from .handlers import INPUTS, GenerateHandlers
 from .presets import presets
 from .trajectory import trajectory_player
 
@@ -32,13 +32,13 @@ class GenerateTab:
     def __init__(self, models: SpaceModels) -> None:
         self.models = models
         self.model = models.default
-        self.answers = GenerateAnswers(models)
+        self.handlers = GenerateHandlers(models)
         self._build()
         self._connect()
 
     def _build(self) -> None:
         default = defaults(self.model)
-        plots, notes, cost, code = self.answers.preview(*(default[name] for name in INPUTS))
+        plots, notes, cost, code = self.handlers.preview(*(default[name] for name in INPUTS))
         self.presets = presets(default)
         with gr.Row(elem_classes="presets"):
             self.preset_buttons = [gr.Button(preset.name, size="sm", min_width=110) for preset in self.presets]
@@ -58,7 +58,7 @@ class GenerateTab:
                     self.seed_button = gr.Button("New seed", elem_id="new-seed", min_width=80)
                 self.cost = gr.HTML(cost, label="Cost", elem_id="cost")
             with gr.Column(scale=7, min_width=300):
-                start = self.answers.start()
+                start = self.handlers.start()
                 words = f"Ready. Below: noise at σ = {start.sigma:.3g}, and what the network makes of it."
                 self.status = gr.HTML(messages.status(words, of=start.evaluations), label="Status", elem_id="status")
                 with gr.Row(elem_classes="pictures"):
@@ -93,7 +93,7 @@ class GenerateTab:
             self.code = code_view(code, "Python", "code", buttons=["copy"])
         self.controls = controls
         shared = {name: controls[name] for name in INPUTS if name != "model" or len(self.models.names) > 1}
-        self.view = SharedView("generate", shared, self._check_shared, self.status, self.answers)
+        self.view = SharedView("generate", shared, self._check_shared, self.status, self.handlers)
         self.inputs = [controls[name] for name in INPUTS]
         self.previewed = [self.plots, self.notes, self.cost, self.code]
 
@@ -102,7 +102,7 @@ class GenerateTab:
         gr.on(
             # Not the model's: its classes come first, and Gradio refuses a class that is not among them.
             [controls[name].change for name in INPUTS if name != "model"],
-            self.answers.preview,
+            self.handlers.preview,
             self.inputs,
             previewed,
             api_name="preview",
@@ -117,14 +117,14 @@ class GenerateTab:
             **PRIVATE,
         )
         chosen = controls["model"].input(
-            self.answers.choose_model,
+            self.handlers.choose_model,
             controls["model"],
             [controls[name] for name in ("class_label", "guidance_scale", "num_images", "sigma_max", "sigma_min")],
             api_name="choose_model",
             api_description="Sets the controls of this session to a model's classes and range of noise levels.",
             **QUIET,
         )
-        chosen.then(self.answers.preview, self.inputs, previewed, api_visibility="private", **PREVIEW)
+        chosen.then(self.handlers.preview, self.inputs, previewed, api_visibility="private", **PREVIEW)
         controls["class_label"].input(
             self.whole_rows,
             [controls["model"], controls["class_label"], controls["num_images"]],
@@ -136,9 +136,9 @@ class GenerateTab:
             targets = [controls[name] for name in preset.values]
             button.click(partial(self.apply_preset, index), controls["model"], [self.preset_note, *targets], **PRIVATE)
         outputs = [self.samples, self.denoised, self.status, self.code, self.trajectory, self.statistics]
-        run = self.answers.connect_run(
+        run = self.handlers.connect_run(
             self.generate_button,
-            self.answers.generate,
+            self.handlers.generate,
             self.inputs,
             [*outputs, *self.downloads],
             self.status,
@@ -148,8 +148,8 @@ class GenerateTab:
             "every kept step, plots of the run, and the files: images, animation, program.",
         )
         offer(run, self.downloads)
-        run.success(self.answers.cost, self.inputs, self.cost, **PRIVATE | CHECKED_BY_US)
-        self.answers.connect_stop(
+        run.success(self.handlers.cost, self.inputs, self.cost, **PRIVATE | CHECKED_BY_US)
+        self.handlers.connect_stop(
             self.stop_button, self.status, "stop", "this session's run after the current network evaluation"
         )
 
@@ -168,9 +168,9 @@ class GenerateTab:
                 self.controls["model"],
                 [self.controls["class_label"], self.controls["guidance_scale"]],
                 **PRIVATE,
-            ).then(self.answers.preview, self.inputs, self.previewed, api_visibility="private", **PREVIEW)
-        restored.then(self.answers.cost, self.inputs, self.cost, **PRIVATE | CHECKED_BY_US)
-        page.unload(self.answers.leave)
+            ).then(self.handlers.preview, self.inputs, self.previewed, api_visibility="private", **PREVIEW)
+        restored.then(self.handlers.cost, self.inputs, self.cost, **PRIVATE | CHECKED_BY_US)
+        page.unload(self.handlers.leave)
 
     @staticmethod
     def layout(sampler: str, step_mode: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -185,7 +185,7 @@ class GenerateTab:
 
     def apply_preset(self, index: int, model: str) -> list[Any]:
         """The preset's words and values."""
-        note, values = self.answers.preset(index, model)
+        note, values = self.handlers.preset(index, model)
         return [note, *values.values()]
 
     def whole_rows(self, model: str, class_label: str, num_images: float) -> dict[str, Any]:
@@ -202,7 +202,7 @@ class GenerateTab:
 
     def _check_shared(self, **values: Any) -> None:
         values = {"model": self.model.name} | values
-        self.answers.check(*(values[name] for name in INPUTS))
+        self.handlers.check(*(values[name] for name in INPUTS))
 
     def _picture(self, formula: str, words: str, images: np.ndarray, elem_id: str) -> gr.Image:
         columns = row_of_classes(len(images), self.model.num_classes) if self.model.num_classes else None

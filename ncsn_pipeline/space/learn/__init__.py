@@ -6,7 +6,7 @@ presets   settings worth looking at
 run       training and measuring
 plots     figures of the fields, the errors and the loss
 report    what is said, as HTML
-answers   the functions behind the events
+handlers  the functions behind the events
 """
 
 from .tab import LearnTab

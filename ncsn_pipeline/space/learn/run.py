@@ -23,7 +23,7 @@ from ...diagnostics.plots import plane_grid
 from ...lecture.toy import uniform_square
 from ...lecture.training import seeded_layers
 from ...networks import ScoreMLP, as_score_function
-from ...sampling import final, langevin_dynamics
+from ...sampling import langevin_dynamics, last_sample
 from ...score_matching import denoising_score_matching, implicit_score_matching, sliced_score_matching
 from ..work import ONE_AT_A_TIME
 from .limits import LearnSettings
@@ -169,7 +169,7 @@ class LearnRun:
         chain = langevin_dynamics(
             self.learned, start, step_size=STEP_SHARE * variance, num_steps=DRAWING_STEPS, generator=generator
         )
-        x = final(chain)
+        x = last_sample(chain)
         return x if x.isfinite().all() else None
 
     def _losses(self, score_fn: ScoreFn, batch_size: int) -> Tensor:

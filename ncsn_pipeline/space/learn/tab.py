@@ -12,8 +12,8 @@ from ..presets import preset_note
 from ..seeds import seed_control
 from ..sharing import SharedView
 from . import limits, report
-from .answers import LEARN_INPUTS, LearnAnswers
 from .data import DATA
+from .handlers import LEARN_INPUTS, LearnHandlers
 from .limits import check_learn
 from .presets import LEARN_DEFAULTS, learn_presets
 from .report import Panels
@@ -27,7 +27,7 @@ class LearnTab:
     """Builds the tab inside the current `gr.Blocks` and connects its events."""
 
     def __init__(self) -> None:
-        self.answers = LearnAnswers()
+        self.handlers = LearnHandlers()
         self._build()
         self._connect()
 
@@ -64,13 +64,13 @@ class LearnTab:
         self.runs = gr.State(None)
         self.inputs = [self.controls[name] for name in LEARN_INPUTS]
         shared = {name: self.controls[name] for name in LEARN_INPUTS}
-        self.view = SharedView("learn", shared, check_learn, self.status, self.answers)
+        self.view = SharedView("learn", shared, check_learn, self.status, self.handlers)
 
     def _connect(self) -> None:
         previewed = [self.panels, self.note, self.dilemma]
         gr.on(
             [self.controls[name].change for name in ("data", "sigma")],
-            self.answers.preview,
+            self.handlers.preview,
             [*self.inputs, self.runs],
             previewed,
             api_name="true_score",
@@ -80,7 +80,7 @@ class LearnTab:
         )
         gr.on(
             [self.controls[name].change for name in ("objective", "num_steps", "seed")],
-            self.answers.check,
+            self.handlers.check,
             self.inputs,
             self.note,
             trigger_mode="always_last",
@@ -93,10 +93,15 @@ class LearnTab:
         outputs = [self.status, self.loss, self.numbers, self.panels, self.dilemma, self.runs]
         described = "Yields a line of status, the loss curve, numbers, three pictures and the dilemma's figures."
         for button, function, name, words in (
-            (self.train_button, self.answers.train, "train", "Trains a network to learn the score at one noise level."),
-            (self.sweep_button, self.answers.sweep, "train_sweep", "Trains a network at each of six noise levels."),
+            (
+                self.train_button,
+                self.handlers.train,
+                "train",
+                "Trains a network on the score at one noise level.",
+            ),
+            (self.sweep_button, self.handlers.sweep, "train_sweep", "Trains a network at each of six noise levels."),
         ):
-            self.answers.connect_run(
+            self.handlers.connect_run(
                 button,
                 function,
                 [*self.inputs, self.runs],
@@ -106,14 +111,14 @@ class LearnTab:
                 api_name=name,
                 api_description=f"{words} {described}",
             )
-        self.answers.connect_stop(
+        self.handlers.connect_stop(
             self.stop_button, self.status, "stop_training", "this session's training after the current step"
         )
 
     def connect_page(self, page: gr.Blocks) -> None:
         """What happens when the page opens and when it is left."""
         self.view.connect(page)
-        page.unload(self.answers.leave)
+        page.unload(self.handlers.leave)
 
     def apply_preset(self, index: int) -> list[Any]:
         """The preset's words and values."""

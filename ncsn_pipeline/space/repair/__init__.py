@@ -4,7 +4,7 @@ limits     its settings, checked, and what they cost
 canvas     the pixels to paint and mark on, in the browser; `examples/` holds test images of MNIST
 controls   sliders and menus
 call       from settings to a call of the pipeline, and the Python that does the same
-answers    the functions behind the events
+handlers   the functions behind the events
 """
 
 from .tab import RepairTab

@@ -52,7 +52,7 @@ def repair_snippet(settings: RepairSettings, address: str, trained_range: tuple[
     lines += [
         f"num_images_per_image={settings.num_images}",
         f"generator=torch.Generator().manual_seed({settings.seed})",
-        f"sigmas=geometric_ladder({high!r}, {low!r}, {settings.num_levels})",
+        f"sigmas=geometric_noise_levels({high!r}, {low!r}, {settings.num_levels})",
     ]
     if settings.sampler == "langevin":
         lines += [f"steps_per_level={settings.steps_per_level}", "resample_steps=1"]
@@ -65,7 +65,7 @@ def repair_snippet(settings: RepairSettings, address: str, trained_range: tuple[
     arguments = "\n".join(f"    {line}," for line in lines)
     return (
         "import torch\nfrom ncsn_pipeline import NCSNInpaintPipeline, NCSNPipeline, "
-        f"{scheduler}, geometric_ladder\nfrom PIL import Image\n\n"
+        f"{scheduler}, geometric_noise_levels\nfrom PIL import Image\n\n"
         f'pipe = NCSNInpaintPipeline.from_pipe(NCSNPipeline.from_pretrained("{address}"), scheduler={scheduler}())\n'
         f"images = pipe(\n{arguments}\n).images\n"
     )

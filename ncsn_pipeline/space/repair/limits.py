@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ncsn_pipeline import geometric_ladder
+from ncsn_pipeline import geometric_noise_levels
 
 from ..budget import check_budget
 from ..limits import GUIDANCE, LEVELS, SEED, SettingsError, check_choice, check_class, check_number, check_whole
@@ -104,7 +104,7 @@ def check_repair(
         guidance_scale=guidance_scale if class_label != "none" else 1.0,
         num_images=check_whole("Number of results", num_images, *COMPLETIONS),
         seed=check_whole("Seed", seed, *SEED),
-        sigmas=tuple(geometric_ladder(high, low, num_levels).tolist()),
+        sigmas=tuple(geometric_noise_levels(high, low, num_levels).tolist()),
     )
     # An edit by the consistent sampler takes each step once.
     repeated = {"steps_per_level": "steps per level"} if task == "inpaint" or sampler == "langevin" else {}

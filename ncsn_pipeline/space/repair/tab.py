@@ -14,7 +14,6 @@ from ..programs import code_view
 from ..seeds import connect_new_seed
 from ..sessions import offer
 from ..sharing import SharedView
-from .answers import INPUTS, RepairAnswers
 from .canvas import examples, pixel_canvas
 from .controls import (
     DEFAULTS,
@@ -24,6 +23,7 @@ from .controls import (
     sampler_controls,
     task_control,
 )
+from .handlers import INPUTS, RepairHandlers
 
 FIRST = 2
 READY = "Ready."
@@ -50,7 +50,7 @@ class RepairTab:
 
     def __init__(self, models: SpaceModels) -> None:
         self.model = models.default
-        self.answers = RepairAnswers(self.model)
+        self.handlers = RepairHandlers(self.model)
         self._build()
         self._connect()
 
@@ -59,7 +59,7 @@ class RepairTab:
         self.note = gr.HTML(preset_note("Repair", NOTES["inpaint"]), elem_id="repair-note")
         with gr.Row(elem_classes="section"):
             with gr.Column(scale=5, min_width=300):
-                self.canvas = pixel_canvas(self.answers.example(FIRST))
+                self.canvas = pixel_canvas(self.handlers.example(FIRST))
                 with gr.Row(elem_classes="repair-examples"):
                     self.example_buttons = [
                         gr.Button(
@@ -77,9 +77,9 @@ class RepairTab:
                         "Stop", variant="stop", interactive=False, elem_id="repair-stop", min_width=80
                     )
                     self.seed_button = gr.Button("New seed", elem_id="repair-new-seed", min_width=80)
-                cost, code = self.answers.preview(*(DEFAULTS[name] for name in INPUTS))
+                cost, code = self.handlers.preview(*(DEFAULTS[name] for name in INPUTS))
                 self.cost = gr.HTML(cost, label="Cost", elem_id="repair-cost")
-                start, given, results = self.answers.start(FIRST)
+                start, given, results = self.handlers.start(FIRST)
                 words = f"Ready. Below: the first guess of what is missing, at σ = {start.sigma:.3g}."
                 self.status = gr.HTML(
                     messages.status(words, of=start.evaluations), label="Status", elem_id="repair-status"
@@ -110,13 +110,13 @@ class RepairTab:
         self.controls = controls
         self.inputs = [controls[name] for name in INPUTS]
         shared = {name: controls[name] for name in INPUTS}
-        self.view = SharedView("repair", shared, self._check_shared, self.status, self.answers)
+        self.view = SharedView("repair", shared, self._check_shared, self.status, self.handlers)
 
     def _connect(self) -> None:
         controls = self.controls
         gr.on(
             [control.change for control in self.inputs],
-            self.answers.preview,
+            self.handlers.preview,
             self.inputs,
             [self.cost, self.code],
             api_name="preview_repair",
@@ -134,9 +134,9 @@ class RepairTab:
         )
         connect_new_seed(self.seed_button, controls["seed"])
         for index, button in enumerate(self.example_buttons):
-            button.click(partial(self.answers.example, index), None, self.canvas, **PRIVATE)
+            button.click(partial(self.handlers.example, index), None, self.canvas, **PRIVATE)
         self.upload_button.upload(
-            self.answers.upload,
+            self.handlers.upload,
             self.upload_button,
             self.canvas,
             api_name="fit_picture",
@@ -145,15 +145,15 @@ class RepairTab:
             **QUIET,
         )
         gr.api(
-            self.answers.example_canvas,
+            self.handlers.example_canvas,
             api_name="example_canvas",
             api_description="One of the shipped images, the digits 0 to 9, as the value of `repair`'s canvas, its "
             "right half marked.",
             queue=False,
         )
-        run = self.answers.connect_run(
+        run = self.handlers.connect_run(
             self.repair_button,
-            self.answers.repair,
+            self.handlers.repair,
             [self.canvas, *self.inputs],
             [self.given, self.results, self.status, self.code, *self.downloads],
             self.status,
@@ -164,8 +164,8 @@ class RepairTab:
             '{"image": rows, "mask": rows}, in the pixels of the model: bytes, and 1 where to paint.',
         )
         offer(run, self.downloads)
-        run.success(self.answers.cost, self.inputs, self.cost, **PRIVATE | CHECKED_BY_US)
-        self.answers.connect_stop(
+        run.success(self.handlers.cost, self.inputs, self.cost, **PRIVATE | CHECKED_BY_US)
+        self.handlers.connect_stop(
             self.stop_button,
             self.status,
             "stop_repair",
@@ -175,8 +175,8 @@ class RepairTab:
     def connect_page(self, page: gr.Blocks) -> None:
         """What happens when the page opens and when it is left."""
         restored = self.view.connect(page)
-        restored.then(self.answers.cost, self.inputs, self.cost, **PRIVATE | CHECKED_BY_US)
-        page.unload(self.answers.leave)
+        restored.then(self.handlers.cost, self.inputs, self.cost, **PRIVATE | CHECKED_BY_US)
+        page.unload(self.handlers.leave)
 
     def layout(self, task: str, sampler: str, class_label: str) -> tuple[str, *tuple[dict[str, Any], ...]]:
         """The note of the task, and the controls that it needs."""
@@ -191,7 +191,7 @@ class RepairTab:
         )
 
     def _check_shared(self, **values: Any) -> None:
-        self.answers.check(*(values[name] for name in INPUTS))
+        self.handlers.check(*(values[name] for name in INPUTS))
 
     @staticmethod
     def _picture(words: str, start: Image.Image, elem_id: str, scale: int) -> gr.Image:

@@ -18,7 +18,6 @@ The papers' annealed Langevin dynamics writes alpha / 2 and sqrt(alpha) for the 
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -26,7 +25,7 @@ import numpy as np
 import torch
 from diffusers import ConfigMixin, SchedulerMixin
 from diffusers.configuration_utils import register_to_config
-from diffusers.utils import BaseOutput
+from diffusers.schedulers.scheduling_ddpm import DDPMSchedulerOutput
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
@@ -50,16 +49,7 @@ class Row(NamedTuple):
 
 
 class Table(list[Row]):
-    """The rows of a run, in order, as :func:`~ncsn_pipeline.sampling.follow` follows them.
-
-    Args:
-        rows: of the table.
-        advice: what to try where samples are not finite.
-    """
-
-    def __init__(self, rows: Sequence[Row], advice: str = "") -> None:
-        super().__init__(rows)
-        self.advice = advice
+    """The rows of a run, in order, as :func:`~ncsn_pipeline.sampling.follow` follows them."""
 
     @property
     def sigmas(self) -> list[float]:
@@ -81,23 +71,10 @@ class Table(list[Row]):
         looks = i % 10 == 9 or i == len(self) - 1
         if looks and not math.isfinite(float(x.sum(dtype=torch.promote_types(x.dtype, torch.float32)))):
             raise FloatingPointError(
-                f"The samples are not finite after evaluation {i + 1} of {len(self)} (sigma = {row.sigma:.4g}). "
-                f"{self.advice}"
+                f"The samples are not finite after evaluation {i + 1} of {len(self)} (sigma = {row.sigma:.4g}). Take "
+                "more levels or a smaller step_size, and a sigma_max within the range that the network was trained on."
             )
         return x
-
-
-@dataclass
-class AnnealedSchedulerOutput(BaseOutput):
-    """What a step returns.
-
-    Args:
-        prev_sample: the samples after the step, shape `(B, ...)`.
-        pred_original_sample: the denoised estimate before it, x + sigma² s (Tweedie's formula), the same shape.
-    """
-
-    prev_sample: Tensor
-    pred_original_sample: Tensor
 
 
 class AnnealedScheduler(SchedulerMixin, ConfigMixin):
@@ -152,7 +129,8 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
         """
         if unknown := sorted(run_settings.keys() - set(self.run_settings)):
             raise ValueError(f"{type(self).__name__} has no {', '.join(unknown)}. Leave it out.")
-        check_counts(num_inference_steps=num_inference_steps, num_levels=num_levels)
+        counts = {"num_inference_steps": num_inference_steps, "num_levels": num_levels}
+        check_counts(**{name: value for name, value in counts.items() if value is not None})
         levels = None if sigmas is None else check_noise_levels(sigmas)
         if levels is not None and num_levels not in (None, len(levels)):
             raise ValueError(f"num_levels is {num_levels}, but sigmas has {len(levels)} levels; give one of them.")
@@ -168,12 +146,12 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
                 f"{needed + extra} evaluations are too few for {len(levels)} levels of {each} step(s)"
                 f"{' and the denoising' if end else ''}: give num_inference_steps >= {max(needed, 1)}, or fewer levels."
             )
-        self.table = Table(self._rows(levels, extra), self._advice())
+        self.table = Table(self._rows(levels, extra))
         self.sigmas = torch.tensor(levels, dtype=torch.float32, device=device)
         self.timesteps = torch.tensor(self.table.sigmas, dtype=torch.float32, device=device)
         self.num_inference_steps = len(self.table)
-        self._step_index: int | None = None
-        self._begin_index: int | None = None
+        self.step_index: int | None = None
+        self.begin_index: int | None = None
 
     def _plan(self, num_inference_steps: int | None, num_levels: int | None) -> tuple[int, int, int]:
         """Number of evaluations at the first level, for every other level, and for the denoising after the last."""
@@ -192,34 +170,17 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
                 return whole
             place = np.linspace(0, len(whole) - 1, num_levels)
             return np.exp(np.interp(place, np.arange(len(whole)), np.log(whole)))
-        check_counts(num_train_timesteps=config.num_train_timesteps)
-        num_levels = config.num_train_timesteps if num_levels is None else num_levels
-        if not 0 < config.sigma_min <= config.sigma_max < math.inf:
-            raise ValueError(
-                f"0 < sigma_min <= sigma_max must hold and both be finite; got {config.sigma_min}, {config.sigma_max}."
-            )
-        if num_levels > 1 and config.sigma_min == config.sigma_max:
-            raise ValueError(f"{num_levels} levels need sigma_min < sigma_max; both are {config.sigma_min}.")
-        return np.geomspace(config.sigma_max, config.sigma_min, num_levels)
+        count = config.num_train_timesteps if num_levels is None else num_levels
+        return geometric(config.sigma_max, config.sigma_min, count)
 
     @property
     def init_noise_sigma(self) -> float:
         """Deviation of the start, sigma_1."""
         return self.table[0].sigma
 
-    @property
-    def step_index(self) -> int | None:
-        """Number of the next evaluation; `None` before the first."""
-        return self._step_index
-
-    @property
-    def begin_index(self) -> int | None:
-        """Number of the evaluation that a run starts at, where it was set."""
-        return self._begin_index
-
     def set_begin_index(self, begin_index: int = 0) -> None:
         """Makes the run start at evaluation `begin_index` of `timesteps`."""
-        self._begin_index = begin_index
+        self.begin_index = begin_index
 
     def index_for_timestep(self, timestep: Tensor | float) -> int:
         """Number of the first evaluation at this sigma.
@@ -247,7 +208,7 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
         sample: Tensor,
         generator: Generators = None,
         return_dict: bool = True,
-    ) -> AnnealedSchedulerOutput | tuple[Tensor, Tensor]:
+    ) -> DDPMSchedulerOutput | tuple[Tensor, Tensor]:
         """One row of the table.
 
         Args:
@@ -256,30 +217,24 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
                 did not; from there on steps are counted, since levels repeat.
             sample: the current samples, shape `(B, ...)`.
             generator: source of the noise, or one for each sample.
-            return_dict: whether to return an :class:`AnnealedSchedulerOutput` or a tuple.
+            return_dict: whether to return an :class:`DDPMSchedulerOutput` or a tuple.
 
         Raises:
             ValueError: for a first `timestep` that is not one of `timesteps`.
             RuntimeError: after the last step of the run.
             FloatingPointError: for samples that are not finite, where the table looks for it.
         """
-        if self._step_index is None:
-            begin = self._begin_index
-            self._step_index = self.index_for_timestep(timestep) if begin is None else begin
-        index = self._step_index
+        if self.step_index is None:
+            self.step_index = self.index_for_timestep(timestep) if self.begin_index is None else self.begin_index
+        index = self.step_index
         if index >= len(self.table):
             raise RuntimeError(f"All {index} steps of this run were taken; call set_timesteps() to start another.")
         denoised = sample.add(model_output, alpha=self.table[index].sigma ** 2)
         prev_sample = self.table.step(index, sample, model_output, generator)
-        self._step_index = index + 1
+        self.step_index = index + 1
         if not return_dict:
             return prev_sample, denoised
-        return AnnealedSchedulerOutput(prev_sample=prev_sample, pred_original_sample=denoised)
-
-    def _advice(self) -> str:
-        return (
-            "Take more levels (num_inference_steps), or a sigma_max within the range that the network was trained on."
-        )
+        return DDPMSchedulerOutput(prev_sample=prev_sample, pred_original_sample=denoised)
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """x + sigma z.
@@ -373,9 +328,6 @@ class AnnealedLangevinScheduler(AnnealedScheduler):
         for sigma, alpha in zip(levels.tolist(), alphas, strict=True):
             rows += [_langevin(sigma, alpha)] * self.steps_per_level
         return rows + [_langevin(sigma, alpha)] * extra + [_denoising(sigma)] * self.config.denoise
-
-    def _advice(self) -> str:
-        return f"Try step_size = {self.step_size / 4:.2g}, or start at a larger sigma_max."
 
 
 class ConsistentAnnealedScheduler(AnnealedScheduler):
@@ -503,17 +455,10 @@ def _denoising(sigma: float) -> Row:
     return Row(sigma, sigma**2, 0.0, 0.0)
 
 
-def check_counts(*, least: int = 1, **counts: Any) -> None:
-    """Raises `ValueError` unless every count that is given is a whole number of at least `least`."""
-    for name, value in counts.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, Integral) or value < least):
-            raise ValueError(f"{name} must be at least {least} and a whole number; got {value}.")
-
-
 # Copied from ncsn_pipeline.noise_levels.step_size
 def step_size_for_variance(sigmas: Sequence[float] | Tensor, steps_per_level: int) -> tuple[float, float]:
     """Technique 4 of Song & Ermon 2020: epsilon, and the variance that it leaves at the level after the widest gap."""
-    check_steps_per_level(steps_per_level)
+    check_counts(steps_per_level=steps_per_level)
     levels = check_noise_levels(sigmas)
     gamma = float((levels[:-1] / levels[1:]).max()) if len(levels) > 1 else 2.0
 
@@ -544,24 +489,40 @@ def least_excess(excess: Callable[[np.ndarray], np.ndarray]) -> tuple[float, flo
     return float(u[best]), float(values[best])
 
 
-# Copied from ncsn_pipeline.noise_levels.step_size
-def check_steps_per_level(steps_per_level: int) -> None:
-    """Raises `ValueError` unless T is an integer of at least 1."""
-    if not isinstance(steps_per_level, Integral) or isinstance(steps_per_level, bool) or steps_per_level < 1:
-        raise ValueError(f"steps_per_level must be an integer of at least 1; got {steps_per_level}.")
+# Copied from ncsn_pipeline.noise_levels.spacing
+def geometric(sigma_max: float, sigma_min: float, num_levels: int) -> np.ndarray:
+    """Levels a constant ratio apart as float64, shape `(L,)`."""
+    check_ends(sigma_max, sigma_min, num_levels)
+    return np.geomspace(sigma_max, sigma_min, num_levels)
 
 
-# Copied from ncsn_pipeline.noise_levels.ladder
+# Copied from ncsn_pipeline.noise_levels.spacing
+def check_ends(sigma_max: float, sigma_min: float, num_levels: int) -> None:
+    """Raises `ValueError` unless L >= 1 levels can go down from sigma_1 to sigma_L > 0."""
+    check_counts(num_levels=num_levels)
+    if not 0 < sigma_min <= sigma_max < math.inf:
+        raise ValueError(f"0 < sigma_min <= sigma_max must hold and both be finite; got {sigma_min} and {sigma_max}.")
+    if num_levels > 1 and sigma_min == sigma_max:
+        raise ValueError(
+            f"{num_levels} levels need sigma_min < sigma_max; both are {sigma_max}. Lower sigma_min, or take one level."
+        )
+
+
+# Copied from ncsn_pipeline.noise_levels.spacing
 def check_noise_levels(sigmas: Sequence[float] | Tensor) -> np.ndarray:
     """Noise levels as float64, shape `(L,)`, refused unless finite, positive and strictly decreasing."""
     levels = np.asarray(sigmas.cpu() if isinstance(sigmas, Tensor) else sigmas, dtype=np.float64)
     if levels.ndim != 1 or len(levels) < 1:
         raise ValueError(f"Noise levels are a list of at least one number; got shape {levels.shape}.")
     if not (np.isfinite(levels).all() and (levels > 0).all() and (np.diff(levels) < 0).all()):
-        raise ValueError(f"Noise levels must be finite and positive, and strictly decreasing; got {_short(levels)}.")
+        short = np.array2string(levels, precision=4, threshold=8, separator=", ")
+        raise ValueError(f"Noise levels must be finite and positive, and strictly decreasing; got {short}.")
     return levels
 
 
-def _short(levels: np.ndarray) -> str:
-    shown = [f"{sigma:.4g}" for sigma in levels]
-    return ", ".join(shown if len(shown) <= 8 else [*shown[:4], "...", *shown[-3:]])
+# Copied from ncsn_pipeline.noise_levels.spacing
+def check_counts(*, least: int = 1, **counts: object) -> None:
+    """Raises `ValueError` unless each count is a whole number of at least `least`."""
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+            raise ValueError(f"{name} must be at least {least} and a whole number; got {value}.")

@@ -45,7 +45,7 @@ class ScoreUNetOutput(BaseOutput):
     sample: Tensor
 
 
-def doubled(h: Tensor) -> Tensor:
+def upsample_2x(h: Tensor) -> Tensor:
     """Each pixel as a square of two by two: `(B, C, H, W)` to `(B, C, 2 H, 2 W)`."""
     if not torch.compiler.is_compiling():
         return F.interpolate(h, scale_factor=2.0, mode="nearest")
@@ -241,7 +241,7 @@ class ScoreUNet(ModelMixin, ConfigMixin):
         h = self.middle(h, embedding)
         for i, (merge, block, attention) in enumerate(zip(self.merge, self.up, self.up_attention, strict=True)):
             if i and i % layers == 0:
-                h = doubled(h)
+                h = upsample_2x(h)
             h = attention(block(merge(torch.cat([h, skips.pop()], dim=1)), embedding))
         h = self.conv_out(F.silu(self.norm_out(h)))
         return h[..., pad_h // 2 : pad_h // 2 + height, pad_w // 2 : pad_w // 2 + width]

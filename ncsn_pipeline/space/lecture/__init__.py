@@ -5,9 +5,9 @@ results   what the project measured at full size, shown first
 knobs     an experiment's parameters as knobs, and the check of what is asked for
 run       a run that can be stopped
 report    what is said, as HTML
-answers   the functions behind the events
+handlers  the functions behind the events
 """
 
-from .tab import TourTab
+from .tab import LectureTab
 
-__all__ = ["TourTab"]
+__all__ = ["LectureTab"]

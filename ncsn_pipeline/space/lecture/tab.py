@@ -9,7 +9,7 @@ from ..events import PRIVATE
 from ..programs import code_view
 from ..sharing import SharedView
 from . import report
-from .answers import READY, TourAnswers
+from .handlers import READY, LectureHandlers
 from .stops import NAMES
 
 HERE = Path(__file__)
@@ -34,11 +34,11 @@ SHOW_PICTURE = """() => {
 }"""
 
 
-class TourTab:
+class LectureTab:
     """Builds the tab inside the current `gr.Blocks` and connects its events."""
 
     def __init__(self) -> None:
-        self.answers = TourAnswers()
+        self.handlers = LectureHandlers()
         self._build()
         self._connect()
 
@@ -86,7 +86,9 @@ class TourTab:
                 with gr.Accordion("The experiment's file", open=False) as self.file:
                     self.source_note = gr.HTML(report.source_note(first), elem_id="tour-file")
                     self.source = code_view(None, "Its text", "tour-source")
-        self.view = SharedView("lecture", {"experiment": self.contents}, self.answers.check, self.status, self.answers)
+        self.view = SharedView(
+            "lecture", {"experiment": self.contents}, self.handlers.check, self.status, self.handlers
+        )
 
     def _connect(self) -> None:
         shown = [
@@ -94,14 +96,14 @@ class TourTab:
             *(self.previous_button, self.next_button),
         ]
         self.contents.change(self._stop, None, None, **PRIVATE)  # its results belong to the claim that was left
-        self.contents.change(self.answers.show, self.contents, shown, **PRIVATE)
-        self.reset_button.click(self.answers.show, self.contents, shown, js=RESTART_KNOBS, **PRIVATE)
+        self.contents.change(self.handlers.show, self.contents, shown, **PRIVATE)
+        self.reset_button.click(self.handlers.show, self.contents, shown, js=RESTART_KNOBS, **PRIVATE)
         for button, by in ((self.previous_button, -1), (self.next_button, 1)):
-            button.click(partial(self.answers.step, by=by), self.contents, self.contents, **PRIVATE)
-        gr.on([self.file.expand, self.contents.change], self.answers.source, self.contents, self.source, **PRIVATE)
-        run = self.answers.connect_run(
+            button.click(partial(self.handlers.step, by=by), self.contents, self.contents, **PRIVATE)
+        gr.on([self.file.expand, self.contents.change], self.handlers.source, self.contents, self.source, **PRIVATE)
+        run = self.handlers.connect_run(
             self.run_button,
-            self.answers.run,
+            self.handlers.run,
             [self.contents, self.knobs],
             [self.picture, self.numbers, self.status],
             self.status,
@@ -110,30 +112,30 @@ class TourTab:
             api_visibility="private",
         )
         run.success(None, None, None, js=SHOW_PICTURE, **PRIVATE)
-        self.answers.connect_stop(
+        self.handlers.connect_stop(
             self.stop_button, self.status, "stop_lecture", "this session's experiment at its next call of torch"
         )
         gr.api(
-            self.answers.lecture,
+            self.handlers.lecture,
             api_name="lecture",
             api_description="Runs one of the lecture's experiments: its checks with their bounds, numbers, findings; "
             "the seconds so far until then. Settings are values by the names of its knobs, {} for the quick version.",
             concurrency_id="torch",
         )
         gr.api(
-            self.answers.claims,
+            self.handlers.claims,
             api_name="claims",
             api_description="The experiments by name: what each claims, and its knobs with their defaults and ranges.",
             queue=False,
         )
 
     def _stop(self, request: gr.Request) -> None:
-        self.answers.stop(request)
+        self.handlers.stop(request)
 
     def connect_page(self, page: gr.Blocks) -> None:
         """What happens when the page opens and when it is left."""
         self.view.connect(page)
-        page.unload(self.answers.leave)
+        page.unload(self.handlers.leave)
 
 
 def _read(name: str) -> str:

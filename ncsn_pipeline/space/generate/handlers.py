@@ -43,7 +43,7 @@ INPUTS = (
 Update = dict[str, Any]
 
 
-class GenerateAnswers(SessionRuns):
+class GenerateHandlers(SessionRuns):
     """The functions behind the tab's events; one object serves all visitors.
 
     Args:
@@ -149,10 +149,10 @@ class GenerateAnswers(SessionRuns):
         for picture, path in zip(pictures, saved, strict=True):
             picture.save(path)
         yield self.outputs(*map(str, saved), status, snippet)
-        yield (*map(str, saved), status, snippet, *self._keepsakes(run, frame, columns, saved[0], snippet))
+        yield (*map(str, saved), status, snippet, *self._final_outputs(run, frame, columns, saved[0], snippet))
 
     @staticmethod
-    def _keepsakes(run: SamplingRun, last: Frame, columns: int | None, grid: Path, snippet: str) -> tuple[Any, ...]:
+    def _final_outputs(run: SamplingRun, last: Frame, columns: int | None, grid: Path, snippet: str) -> tuple[Any, ...]:
         """What a run leaves: trajectory, statistics, and the files to download; of a stopped one, no program."""
         animation, program = save_animation(run.recording, columns, grid.with_suffix(".gif")), None
         if last.evaluation == last.evaluations:

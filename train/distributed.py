@@ -9,7 +9,7 @@ from accelerate.utils import broadcast_object_list
 T = TypeVar("T")
 
 
-def decided_by_main(accelerator: Accelerator, decide: Callable[[], T]) -> T:
+def broadcast_from_main(accelerator: Accelerator, decide: Callable[[], T]) -> T:
     """`decide()`, called in the main process only; every process gets its result, or raises its error.
 
     Processes that each looked at the disk or asked the Hub could come to different answers.

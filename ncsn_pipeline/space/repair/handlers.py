@@ -38,7 +38,7 @@ MARK = (99, 102, 241)
 Update = dict[str, Any]
 
 
-class RepairAnswers(SessionRuns):
+class RepairHandlers(SessionRuns):
     """The functions behind the tab's events; one object serves all visitors.
 
     Args:

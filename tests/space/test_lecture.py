@@ -13,12 +13,12 @@ from gradio_client.exceptions import AppError
 from playwright.sync_api import expect
 
 from ncsn_pipeline.lecture import EXPERIMENTS
+from ncsn_pipeline.space.lecture.knobs import MOST_WORK, check_experiment, knobs_of
+from ncsn_pipeline.space.lecture.results import NUMBERS, shipped_picture, shipped_results
+from ncsn_pipeline.space.lecture.run import ExperimentRun
+from ncsn_pipeline.space.lecture.stops import NAMES, STOPS, themes
+from ncsn_pipeline.space.lecture.tab import report
 from ncsn_pipeline.space.limits import SettingsError
-from ncsn_pipeline.space.tour.knobs import MOST_WORK, check_experiment, knobs_of
-from ncsn_pipeline.space.tour.results import NUMBERS, shipped_picture, shipped_results
-from ncsn_pipeline.space.tour.run import ExperimentRun
-from ncsn_pipeline.space.tour.stops import NAMES, STOPS, themes
-from ncsn_pipeline.space.tour.tab import report
 from ncsn_pipeline.space.work import watched
 
 from .ranges import STRANGE, assert_range, refusal, taken
@@ -37,7 +37,7 @@ def test_every_experiment_has_a_stop_in_the_order_of_the_lecture():
 
 
 def test_the_shipped_results_are_those_of_the_benchmark(repo_root):
-    """After `benchmarks/lecture.py`, copy benchmarks/results/lecture.json and lecture/*.png to space/tour/shipped."""
+    """After `benchmarks/lecture.py`, copy its lecture.json and lecture/*.png to space/lecture/shipped."""
     results = repo_root / "benchmarks" / "results"
     assert NUMBERS.read_bytes() == (results / "lecture.json").read_bytes()
     for name in NAMES:

@@ -25,7 +25,7 @@ Update = dict[str, Any]
 Runs = list[PastRun]
 
 
-class LearnAnswers(SessionRuns):
+class LearnHandlers(SessionRuns):
     """The functions behind the tab's events; one object serves all visitors."""
 
     # Of a training: status, loss, numbers, pictures, the dilemma, the session's runs.

@@ -22,7 +22,7 @@ QUICK_SETTINGS: dict[str, Any] = {}
 Update = dict[str, Any]
 
 
-class TourAnswers(SessionRuns):
+class LectureHandlers(SessionRuns):
     """The functions behind the tab's events; one object serves all visitors."""
 
     # Of a run: picture, numbers, status.

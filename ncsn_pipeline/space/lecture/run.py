@@ -24,7 +24,7 @@ class Stopped(Exception):
     """The run was ended from outside."""
 
 
-class _AskFirst(TorchFunctionMode):
+class _StopOnTorchCall(TorchFunctionMode):
     """Every call of torch asks first whether to go on: an experiment is one call, and knows nothing of visitors."""
 
     def __init__(self, must_stop: Callable[[], bool]) -> None:
@@ -94,7 +94,7 @@ class ExperimentRun:
     def _work(self) -> None:
         self._start = time.perf_counter()  # its turn has come
         try:
-            with _AskFirst(self._must_stop):
+            with _StopOnTorchCall(self._must_stop):
                 result = self.module.run(self.params)
                 figure = self.module.figure(result)
             self.outcome = Outcome(result.as_json(), drawn(figure), time.perf_counter() - self._start)

@@ -1,4 +1,4 @@
-"""Ladders: decreasing noise levels sigma_1 > sigma_2 > ... > sigma_L > 0.
+"""Noise schedules: decreasing noise levels sigma_1 > sigma_2 > ... > sigma_L > 0, the rungs of a ladder.
 
 Three ways to place L levels from sigma_1 = sigma_max to sigma_L = sigma_min, with t_i = (i - 1) / (L - 1) from 0 to 1:
 
@@ -6,8 +6,8 @@ Three ways to place L levels from sigma_1 = sigma_max to sigma_L = sigma_min, wi
     uniform     sigma_i = sigma_max + t_i (sigma_min - sigma_max)                              constant difference
     Karras      sigma_i = (sigma_max^(1/rho) + t_i (sigma_min^(1/rho) - sigma_max^(1/rho)))^rho
 
-Karras' ladder is the uniform one at rho = 1 and approaches the geometric one as rho grows.  The levels are computed in
-float64 and the two ends are exact.
+Karras' levels are the uniform ones at rho = 1 and approach the geometric ones as rho grows.  All are computed in
+float64, and the two ends are exact.
 """
 
 import math
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 
-def geometric_ladder(
+def geometric_noise_levels(
     sigma_max: float, sigma_min: float, num_levels: int, *, dtype: torch.dtype = torch.float32
 ) -> Tensor:
     """Levels a constant ratio apart, `sigma_i = sigma_max^(1 - t_i) sigma_min^t_i`, `t_i = (i - 1) / (L - 1)`.
@@ -39,17 +39,15 @@ def geometric_ladder(
     Raises:
         ValueError: for levels or a count out of range, or levels too close for `dtype` to tell apart.
     """
-    t = _fractions(sigma_max, sigma_min, num_levels)
-    sigmas = (math.log(sigma_max) + t * (math.log(sigma_min) - math.log(sigma_max))).exp()
-    return _finish(sigmas, sigma_max, sigma_min, dtype)
+    return _finish(torch.from_numpy(geometric(sigma_max, sigma_min, num_levels)), sigma_max, sigma_min, dtype)
 
 
-def uniform_ladder(
+def uniform_noise_levels(
     sigma_max: float, sigma_min: float, num_levels: int, *, dtype: torch.dtype = torch.float32
 ) -> Tensor:
     """Levels a constant step apart, `sigma_i = sigma_max + t_i (sigma_min - sigma_max)`, `t_i = (i - 1) / (L - 1)`.
 
-    The ratio of neighbours grows towards sigma_min, where the last step is by far the widest: a ladder to compare with.
+    The ratio of neighbours grows towards sigma_min, where the last step is by far the widest: levels to compare with.
 
     Args:
         sigma_max: the first level sigma_1, in data units, finite and positive.
@@ -68,7 +66,7 @@ def uniform_ladder(
     return _finish(sigmas, sigma_max, sigma_min, dtype)
 
 
-def karras_ladder(
+def karras_noise_levels(
     sigma_max: float, sigma_min: float, num_levels: int, rho: float = 7.0, *, dtype: torch.dtype = torch.float32
 ) -> Tensor:
     """`sigma_i = (sigma_max^(1/rho) + t_i (sigma_min^(1/rho) - sigma_max^(1/rho)))^rho`, `t_i = (i - 1) / (L - 1)`.
@@ -96,20 +94,15 @@ def karras_ladder(
     return _finish(sigma_max * (rho * root.log1p()).exp(), sigma_max, sigma_min, dtype)
 
 
+def geometric(sigma_max: float, sigma_min: float, num_levels: int) -> np.ndarray:
+    """Geometric levels as float64, shape `(L,)`."""
+    check_ends(sigma_max, sigma_min, num_levels)
+    return np.geomspace(sigma_max, sigma_min, num_levels)
+
+
 def _fractions(sigma_max: float, sigma_min: float, num_levels: int) -> Tensor:
-    """Checks what all ladders share and returns t, `(L,)` in float64, from 0 to 1."""
-    for name, sigma in (("sigma_max", sigma_max), ("sigma_min", sigma_min)):
-        if not (math.isfinite(sigma) and sigma > 0):
-            raise ValueError(f"{name} must be a finite positive number in data units; got {sigma}.")
-    if not isinstance(num_levels, Integral) or isinstance(num_levels, bool) or num_levels < 1:
-        raise ValueError(f"num_levels must be an integer of at least 1; got {num_levels}.")
-    if sigma_min > sigma_max:
-        raise ValueError(f"sigma_min must not exceed sigma_max; got sigma_min={sigma_min}, sigma_max={sigma_max}.")
-    if num_levels > 1 and sigma_min == sigma_max:
-        raise ValueError(
-            f"{num_levels} levels need sigma_min below sigma_max; both are {sigma_max}. "
-            "Lower sigma_min, or ask for one level."
-        )
+    """t, `(L,)` in float64, from 0 to 1."""
+    check_ends(sigma_max, sigma_min, num_levels)
     return torch.linspace(0, 1, int(num_levels), dtype=torch.float64)
 
 
@@ -119,29 +112,43 @@ def _finish(sigmas: Tensor, sigma_max: float, sigma_min: float, dtype: torch.dty
         raise ValueError(f"dtype must be a floating type; got {dtype}.")
     sigmas[-1] = sigma_min
     sigmas[0] = sigma_max
-    ladder = sigmas.to(dtype)
-    if not (ladder.isfinite().all() and (ladder > 0).all() and (ladder.diff() < 0).all()):
+    levels = sigmas.to(dtype)
+    if not (levels.isfinite().all() and (levels > 0).all() and (levels.diff() < 0).all()):
         raise ValueError(
-            f"{len(ladder)} levels from {sigma_max} to {sigma_min} cannot be told apart, or over- or underflow, "
+            f"{len(levels)} levels from {sigma_max} to {sigma_min} cannot be told apart, or over- or underflow, "
             f"in {dtype}: use a wider type or fewer levels."
         )
-    return ladder
+    return levels
+
+
+def check_ends(sigma_max: float, sigma_min: float, num_levels: int) -> None:
+    """Raises `ValueError` unless L >= 1 levels can go down from sigma_1 to sigma_L > 0."""
+    check_counts(num_levels=num_levels)
+    if not 0 < sigma_min <= sigma_max < math.inf:
+        raise ValueError(f"0 < sigma_min <= sigma_max must hold and both be finite; got {sigma_min} and {sigma_max}.")
+    if num_levels > 1 and sigma_min == sigma_max:
+        raise ValueError(
+            f"{num_levels} levels need sigma_min < sigma_max; both are {sigma_max}. Lower sigma_min, or take one level."
+        )
 
 
 def check_noise_levels(sigmas: Sequence[float] | Tensor) -> np.ndarray:
     """Noise levels as float64, shape `(L,)`.
 
     Raises:
-        ValueError: for levels that are none, or not finite, positive and strictly decreasing.
+        ValueError: for an empty list, or levels that are not finite, positive and strictly decreasing.
     """
     levels = np.asarray(sigmas.cpu() if isinstance(sigmas, Tensor) else sigmas, dtype=np.float64)
     if levels.ndim != 1 or len(levels) < 1:
         raise ValueError(f"Noise levels are a list of at least one number; got shape {levels.shape}.")
     if not (np.isfinite(levels).all() and (levels > 0).all() and (np.diff(levels) < 0).all()):
-        raise ValueError(f"Noise levels must be finite and positive, and strictly decreasing; got {_short(levels)}.")
+        short = np.array2string(levels, precision=4, threshold=8, separator=", ")
+        raise ValueError(f"Noise levels must be finite and positive, and strictly decreasing; got {short}.")
     return levels
 
 
-def _short(levels: np.ndarray) -> str:
-    shown = [f"{sigma:.4g}" for sigma in levels]
-    return ", ".join(shown if len(shown) <= 8 else [*shown[:4], "...", *shown[-3:]])
+def check_counts(*, least: int = 1, **counts: object) -> None:
+    """Raises `ValueError` unless each count is a whole number of at least `least`."""
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+            raise ValueError(f"{name} must be at least {least} and a whole number; got {value}.")
