@@ -24,7 +24,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "train")]
+sys.path.insert(0, str(ROOT))
 
 from tests.hub_server import WRITER, HubServer, client_environment, running_hub  # noqa: E402
 
@@ -68,9 +68,9 @@ class Kill:
 def train(settings: dict) -> None:
     """A run, in a process of its own."""
     import torch
-    from config import TrainConfig
 
-    import train as training
+    from ncsn_pipeline.training import train as training
+    from ncsn_pipeline.training.config import TrainConfig
 
     torch.set_num_threads(1)
     training.train(TrainConfig(**settings))
@@ -79,7 +79,7 @@ def train(settings: dict) -> None:
 def start(output: Path, **others: object) -> BaseProcess:
     """Starts a run."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["train", "sklearn.datasets", "torch.utils.tensorboard"])
+    context.set_forkserver_preload(["ncsn_pipeline.training.train", "sklearn.datasets", "torch.utils.tensorboard"])
     process = context.Process(target=train, args=(SETTINGS | {"output_dir": str(output)} | others,))
     process.start()
     return process
@@ -189,7 +189,7 @@ def main() -> None:
         parser.error(f"--kills must be at least 1; got {args.kills}.")
     with running_hub() as hub, tempfile.TemporaryDirectory() as folder:
         os.environ |= client_environment(hub.url, Path(folder, "home"), WRITER)
-        os.environ |= {"ACCELERATE_USE_CPU": "true", "PYTHONPATH": os.pathsep.join(sys.path[:2])}
+        os.environ |= {"ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT)}
         results, seconds = storm(args.kills, args.seed, Path(folder), hub)
     args.output.mkdir(parents=True, exist_ok=True)
     content = {"seconds": seconds, "settings": SETTINGS, "kills": [asdict(kill) for kill in results]}

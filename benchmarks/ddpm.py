@@ -11,7 +11,6 @@ the other 500, real images that they are, set the scale from below, and noise do
 import argparse
 import json
 import platform
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,11 +26,8 @@ from torch.nn import functional as F
 
 from ncsn_pipeline import ConsistentAnnealedScheduler, NCSNPipeline
 from ncsn_pipeline.data import load_images
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "train"))
-
-from image_features import extract_features, load_feature_network
-from sample_quality import frechet_distance
+from ncsn_pipeline.evaluation.features import extract_features, load_feature_network
+from ncsn_pipeline.evaluation.quality import frechet_distance
 
 BATCH = 64
 REFERENCE = 1000

@@ -2,7 +2,7 @@
 
     python benchmarks/training.py [--rounds 10] [--steps 4] [--launches 5] [--output benchmarks/results]
 
-The network of `train/configs/mnist.yaml` at batch 64 on random bytes, one thread a process.  Four measurements:
+The network of `--config mnist` at batch 64 on random bytes, one thread a process.  Four measurements:
 
     loops       images/s of `train/train.py` with all its features, of a plain loop in the manner of diffusers'
                 `train_unconditional.py`, and of forward, backward and optimiser step alone.  They take turns within one
@@ -39,18 +39,17 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "train")]
+sys.path.insert(0, str(ROOT))
 
-from averaging import WeightAverage  # noqa: E402
-from batches import Batches  # noqa: E402
-from config import TrainConfig  # noqa: E402
-from draws import BatchDraws  # noqa: E402
-from network import build_network  # noqa: E402
-from objective import Objective  # noqa: E402
-from tracking import BandLosses  # noqa: E402
-
-import train as training  # noqa: E402
 from ncsn_pipeline.data import ImageData  # noqa: E402
+from ncsn_pipeline.training import train as training  # noqa: E402
+from ncsn_pipeline.training.averaging import WeightAverage  # noqa: E402
+from ncsn_pipeline.training.batches import Batches  # noqa: E402
+from ncsn_pipeline.training.config import TrainConfig  # noqa: E402
+from ncsn_pipeline.training.draws import BatchDraws  # noqa: E402
+from ncsn_pipeline.training.network import build_network  # noqa: E402
+from ncsn_pipeline.training.objective import Objective  # noqa: E402
+from ncsn_pipeline.training.tracking import BandLosses  # noqa: E402
 
 BATCH = 64
 NAMES = {"bare": "forward, backward, step", "plain": "plain loop", "ours": "train/train.py"}
@@ -74,7 +73,7 @@ def images(count: int = 4096) -> ImageData:
 
 def settings(output_dir: str, **changes: object) -> TrainConfig:
     """Those of the MNIST model; nothing is validated or saved before the end."""
-    path = str(ROOT / "train" / "configs" / "mnist.yaml")
+    path = "mnist"
     flags = {"output_dir": output_dir, "train_batch_size": BATCH, "sigma_data": 0.3, "num_validation_images": 8}
     flags |= {"num_sample_images": 1, "validation_steps": 10**9, "checkpointing_steps": 10**9, "max_train_steps": 10**9}
     words = [str(word) for name, value in (flags | changes).items() for word in (f"--{name}", value)]
@@ -318,7 +317,7 @@ def as_markdown(result: dict) -> str:
     lines = [
         "# How fast training is",
         "",
-        f"`python benchmarks/training.py`: the network of `train/configs/mnist.yaml`, {BATCH} images of 1x28x28 a "
+        f"`python benchmarks/training.py`: the network of `--config mnist`, {BATCH} images of 1x28x28 a "
         f"step, one thread a process, torch {result['torch']}, {result['machine']}, {result['cores']} cores; load "
         f"average {result['load'][0]:.1f} at the start and {result['load'][1]:.1f} at the end, with this benchmark.",
         "",

@@ -1,18 +1,14 @@
-"""The scripts in `train/` import each other by bare names, as they do when one of them is run; tests do the same."""
+"""Digits to train and measure on, and the processes that tests kill."""
 
 import os
-import sys
 from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "train"))
-
-from image_features import like_mnist
-
 from ncsn_pipeline.data import ImageData, load_images
+from ncsn_pipeline.evaluation.features import like_mnist
 
 
 def _enlarged(split: str) -> ImageData:
@@ -36,7 +32,7 @@ def test_digits() -> ImageData:
 def victims():
     """The file of processes to kill, by a name that a forked process finds too."""
     here = Path(__file__).parent
-    paths = [str(here), str(here.parents[1] / "train"), os.environ["PYTHONPATH"]]
+    paths = [str(here), os.environ["PYTHONPATH"]]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(paths))
         patch.setenv("OMP_NUM_THREADS", "1")

@@ -6,10 +6,16 @@ import sys
 
 import pytest
 import torch
-from digit_classifier import DigitClassifier
-from image_features import DEFAULT_CLASSIFIER, DigitFeatures, extract_features, like_mnist, load_feature_network
-from train_classifier import accuracy, augment, batches, main, parse_args
 
+from ncsn_pipeline.evaluation.digit_classifier import DigitClassifier
+from ncsn_pipeline.evaluation.features import (
+    DEFAULT_CLASSIFIER,
+    DigitFeatures,
+    extract_features,
+    like_mnist,
+    load_feature_network,
+)
+from ncsn_pipeline.evaluation.train_classifier import accuracy, augment, batches, main, parse_args
 from tests.processes import run
 
 

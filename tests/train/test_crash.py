@@ -14,11 +14,11 @@ from subprocess import DEVNULL, PIPE
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from checkpoints import checkpoints, find_corruption, write_manifest
-from config import TrainConfig
 from safetensors.torch import load_file
 
-import train as training
+from ncsn_pipeline.training import train as training
+from ncsn_pipeline.training.checkpoints import checkpoints, find_corruption, write_manifest
+from ncsn_pipeline.training.config import TrainConfig
 from tests.processes import run as run_command
 from tests.processes import started
 

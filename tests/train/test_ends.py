@@ -5,8 +5,8 @@ import itertools
 import sys
 
 import pytest
-from config import TrainConfig
 
+from ncsn_pipeline.training.config import TrainConfig
 from tests.processes import started
 
 ENDS = 100  # in one test; of the order in which torch destroys things by itself, a few in a hundred hang

@@ -6,10 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from evaluate import main, parse_args, sample_images, scheduler_for, shown_name, sweep_table
-from evaluation_figure import evaluation_figure, sweep_figure, tile
-from image_features import extract_features, load_feature_network
-from sample_quality import (
+
+from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler, NCSNPipeline, ScoreUNet
+from ncsn_pipeline.data import ImageData, load_images
+from ncsn_pipeline.evaluation.evaluate import main, parse_args, sample_images, scheduler_for, shown_name, sweep_table
+from ncsn_pipeline.evaluation.features import extract_features, load_feature_network
+from ncsn_pipeline.evaluation.figure import evaluation_figure, sweep_figure, tile
+from ncsn_pipeline.evaluation.quality import (
     Neighbours,
     RealImages,
     balanced_indices,
@@ -18,9 +21,6 @@ from sample_quality import (
     kernel_distance,
     nearest_neighbours,
 )
-
-from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler, NCSNPipeline, ScoreUNet
-from ncsn_pipeline.data import ImageData, load_images
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from config import TrainConfig
-from network import build_network, build_pipeline, num_classes
 
 from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler, NCSNModel, NCSNv2Model, ScoreUNet
 from ncsn_pipeline.data import ImageData
+from ncsn_pipeline.training.config import TrainConfig
+from ncsn_pipeline.training.network import build_network, build_pipeline, num_classes
 
 LABELLED = ImageData(torch.randint(0, 256, (6, 3, 16, 16), dtype=torch.uint8), torch.arange(6) % 2, ("a", "b"))
 COMMON = {"dataset_name": "digits", "sigma_max": 2.0, "sigma_data": 0.3}

@@ -4,9 +4,6 @@ import math
 
 import pytest
 import torch
-from config import TrainConfig
-from draws import BatchDraws, Purpose, Stream, generator_for
-from objective import Objective, held_out_loss, prepare_images
 
 from ncsn_pipeline import NCSNModel, NCSNv2Model, ScoreUNet, geometric_noise_levels
 from ncsn_pipeline.data import ImageData, load_images, to_range
@@ -17,6 +14,9 @@ from ncsn_pipeline.noise_levels import (
     MixtureSigmas,
     multi_level_sliced_score_matching,
 )
+from ncsn_pipeline.training.config import TrainConfig
+from ncsn_pipeline.training.draws import BatchDraws, Purpose, Stream, generator_for
+from ncsn_pipeline.training.objective import Objective, held_out_loss, prepare_images
 
 LEVELS = {"sigma_min": 0.5, "sigma_max": 2.0, "sigma_data": 0.3, "loss_weight": "sigma_squared"}
 ONE_LEVEL = {"sigma_min": 0.5, "sigma_max": 0.5, "objective": "single_sigma"}

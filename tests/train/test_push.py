@@ -3,16 +3,14 @@
 import json
 import re
 import shlex
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from publishing import write_summary
 
-import train as training
 from ncsn_pipeline import ConsistentAnnealedScheduler, NCSNPipeline, ScoreUNet
+from ncsn_pipeline.training.publishing import write_summary
 from tests.hub_client import Client
 from tests.hub_server import READER, STRANGER, WRITER, client_environment, running_hub
 
@@ -71,16 +69,16 @@ def train(client, output, token=WRITER, **settings):
         values = value if isinstance(value, list) else [] if value is True else [value]
         words += [f"--{name}", *map(str, values)]
     code = f"""
-import os, sys
-sys.path.insert(0, {str(Path(training.__file__).parent)!r})
-import ncsn_pipeline.hub.retry, torch, train
+import os
+import ncsn_pipeline.hub.retry, torch
+from ncsn_pipeline.training.train import train
 ncsn_pipeline.hub.retry.LONGEST_WAIT = 0.05
 from accelerate.state import AcceleratorState
-from config import TrainConfig
+from ncsn_pipeline.training.config import TrainConfig
 os.environ["ACCELERATE_USE_CPU"] = "true"
 AcceleratorState._reset_state(reset_partial_state=True)
 words = {words!r}
-train.train(TrainConfig.from_command_line(words), words)
+train(TrainConfig.from_command_line(words), words)
 """
     return client.run(code=code, folder=str(output.parent))
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from config import TrainConfig
-from network import build_network, build_pipeline
 from PIL import Image
 from safetensors.torch import load_file
 
-import train as training
 from ncsn_pipeline import NCSNPipeline, step_size_for_variance
 from ncsn_pipeline.data import ImageData
+from ncsn_pipeline.training import train as training
+from ncsn_pipeline.training.config import TrainConfig
+from ncsn_pipeline.training.network import build_network, build_pipeline
 
 CONFIGS = Path(training.__file__).parent / "configs"
 # name: side, channels, network evaluations of the paper's sampler, updates, images per step

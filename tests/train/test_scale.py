@@ -10,19 +10,19 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
-from averaging import check_sharding
-from batches import StepSampler, permutation
-from compiling import check_compiled
-from config import TrainConfig
-from draws import BatchDraws, Purpose, Stream
-from objective import Objective
 from PIL import Image
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.nn import functional as F
 
-import train as training
 from ncsn_pipeline import ScoreUNet
+from ncsn_pipeline.training import train as training
+from ncsn_pipeline.training.averaging import check_sharding
+from ncsn_pipeline.training.batches import StepSampler, permutation
+from ncsn_pipeline.training.compiling import check_compiled
+from ncsn_pipeline.training.config import TrainConfig
+from ncsn_pipeline.training.draws import BatchDraws, Purpose, Stream
+from ncsn_pipeline.training.objective import Objective
 
 SMALL = {
     "dataset_name": "digits",

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from config import TrainConfig
-from draws import BatchDraws, Purpose, Stream, generator_for
 from PIL import Image
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import train as training
 from ncsn_pipeline import ConsistentAnnealedScheduler, NCSNPipeline, ScoreUNet
 from ncsn_pipeline.data import load_images
+from ncsn_pipeline.training import train as training
+from ncsn_pipeline.training.config import TrainConfig
+from ncsn_pipeline.training.draws import BatchDraws, Purpose, Stream, generator_for
 
 SIGMA_DATA = 0.6  # of the network that the runs start from, not of the pictures
 COMMON = {

@@ -6,21 +6,21 @@ from pathlib import Path
 
 import pytest
 import torch
-import tracking
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from command_line import shown_path, training_command, without_flags
-from config import TrainConfig
-from draws import Purpose, generator_for
-from network import build_pipeline
-from objective import band_names, held_out_levels
-from pixel_quality import PixelDistance, QualityProbe
-from run_record import RunRecord
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import train as training
 from ncsn_pipeline import ScoreUNet
 from ncsn_pipeline.data import load_images
+from ncsn_pipeline.training import tracking
+from ncsn_pipeline.training import train as training
+from ncsn_pipeline.training.command_line import shown_path, training_command, without_flags
+from ncsn_pipeline.training.config import TrainConfig
+from ncsn_pipeline.training.draws import Purpose, generator_for
+from ncsn_pipeline.training.network import build_pipeline
+from ncsn_pipeline.training.objective import band_names, held_out_levels
+from ncsn_pipeline.training.pixel_quality import PixelDistance, QualityProbe
+from ncsn_pipeline.training.run_record import RunRecord
 
 SMALL = {
     "dataset_name": "digits",

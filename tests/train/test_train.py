@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from config import TrainConfig
 from PIL import Image
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import train as training
 from ncsn_pipeline import AnnealedLangevinScheduler, NCSNPipeline
 from ncsn_pipeline.data import load_train_and_held_out
+from ncsn_pipeline.training import train as training
+from ncsn_pipeline.training.config import TrainConfig
 from tests.processes import run as run_process
 
 SMALL = {
@@ -60,7 +60,7 @@ def same_weights(one, two):
 @pytest.mark.slow
 def test_launched_run_learns_and_its_folder_samples(tmp_path, repo_root):
     output = tmp_path / "digits"
-    flags = ["--config", "train/configs/digits.yaml", "--output_dir", output, "--max_train_steps", 120]
+    flags = ["--config", "digits", "--output_dir", output, "--max_train_steps", 120]
     flags += ["--lr_decay_steps", 40, "--lr_warmup_steps", 10, "--validation_steps", 60, "--num_levels", 10]
     flags += ["--block_out_channels", 16, 32, "--checkpointing_steps", 60, "--ema_decay", 0.9]
     result = launch(*flags, root=repo_root)

@@ -17,11 +17,11 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.state import PartialState
-from config import TrainConfig
-from interruption import Interrupted, StopRequest
 from sharded import shard
 
-import train as training
+from ncsn_pipeline.training import train as training
+from ncsn_pipeline.training.config import TrainConfig
+from ncsn_pipeline.training.interruption import Interrupted, StopRequest
 
 # What a run imports while it runs, which takes longer than all that it does here.
 IMPORTED_LATE = ("sklearn.datasets", "torch._dynamo", "torch.distributed.fsdp", "torch.utils.tensorboard")

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from image_features import as_floats
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
-from sample_quality import SampleQuality
 from torch import Tensor
+
+from .features import as_floats
+from .quality import SampleQuality
 
 SAMPLES, REAL, INK, FAINT = "#c8553d", "#3d6b8c", "#2b2b2b", "#8a8a8a"
 

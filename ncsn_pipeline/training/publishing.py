@@ -5,14 +5,14 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from config import TrainConfig
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from PIL import Image
 
-from ncsn_pipeline.hub import PushError, push_command, push_folder, write_card
-from ncsn_pipeline.hub.push import check_repo_id
-from ncsn_pipeline.hub.retry import repeat
+from ..hub import PushError, push_command, push_folder, write_card
+from ..hub.push import check_repo_id
+from ..hub.retry import repeat
+from .config import TrainConfig
 
 logger = logging.getLogger("train")
 

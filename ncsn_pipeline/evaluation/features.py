@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from digit_classifier import DigitClassifier
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .digit_classifier import DigitClassifier
+
 FEATURE_NETWORKS = ("digits", "inception")
-DEFAULT_CLASSIFIER = Path(__file__).resolve().parents[1] / "pretrained" / "mnist_classifier"
+DEFAULT_CLASSIFIER = Path(__file__).resolve().parents[2] / "pretrained" / "mnist_classifier"
 
 
 @dataclass(frozen=True)

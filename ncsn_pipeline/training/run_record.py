@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from command_line import shown_path, training_command
-from config import TrainConfig
+
+from .command_line import shown_path, training_command
+from .config import TrainConfig
 
 PACKAGES = ("ncsn-pipeline", "torch", "diffusers", "accelerate", "datasets", "numpy")
 

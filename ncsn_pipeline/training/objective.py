@@ -15,14 +15,10 @@ import math
 import numpy as np
 import torch
 from accelerate import Accelerator
-from config import TrainConfig
-from draws import BatchDraws, Purpose, Stream, generator_for
-from network import num_classes
 from torch import Tensor, nn
 
-from ncsn_pipeline import geometric_noise_levels, multi_level_denoising_score_matching
-from ncsn_pipeline.data import ImageData, to_range
-from ncsn_pipeline.noise_levels import (
+from ..data import ImageData, to_range
+from ..noise_levels import (
     DiscreteSigmas,
     LogNormalSigmas,
     LogUniformSigmas,
@@ -30,9 +26,14 @@ from ncsn_pipeline.noise_levels import (
     NoisyScoreFn,
     SigmaDistribution,
     edm_weight,
+    geometric_noise_levels,
+    multi_level_denoising_score_matching,
     multi_level_sliced_score_matching,
     sigma_squared_weight,
 )
+from .config import TrainConfig
+from .draws import BatchDraws, Purpose, Stream, generator_for
+from .network import num_classes
 
 NUM_BANDS = 8
 

@@ -10,13 +10,13 @@ brightness, contrast, coarse shape and missing variety, and no fine detail; publ
 """
 
 import torch
-from config import TrainConfig
-from draws import Purpose, generator_for
-from sample_quality import frechet_distance
 from torch import Tensor
 
-from ncsn_pipeline import NCSNPipeline
-from ncsn_pipeline.data import ImageData
+from ..data import ImageData
+from ..evaluation.quality import frechet_distance
+from ..pipelines import NCSNPipeline
+from .config import TrainConfig
+from .draws import Purpose, generator_for
 
 COMPONENTS = 32
 MOST_IMAGES = 2048

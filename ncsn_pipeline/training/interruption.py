@@ -13,7 +13,8 @@ from typing import Self
 
 import torch
 from accelerate import Accelerator
-from command_line import launched
+
+from .command_line import launched
 
 EXIT_RESUME = 75
 # A launcher passes on what terminal or cluster have sent to its workers too: that echo is no second request.

@@ -2,18 +2,13 @@
 
 from typing import Any
 
-from config import REFINENETS, TrainConfig
 from diffusers import ModelMixin
 
-from ncsn_pipeline import (
-    AnnealedLangevinScheduler,
-    ConsistentAnnealedScheduler,
-    NCSNModel,
-    NCSNPipeline,
-    NCSNv2Model,
-    ScoreUNet,
-)
-from ncsn_pipeline.data import ImageData
+from ..data import ImageData
+from ..networks import NCSNModel, NCSNv2Model, ScoreUNet
+from ..pipelines import NCSNPipeline
+from ..sampling import AnnealedLangevinScheduler, ConsistentAnnealedScheduler
+from .config import REFINENETS, TrainConfig
 
 DEFAULT_BASE_CHANNELS = 128
 

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from config import TrainConfig
+from .config import TrainConfig
 
 SCRIPT = "train/train.py"
 

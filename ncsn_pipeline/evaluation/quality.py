@@ -16,12 +16,12 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
-from image_features import Features, as_floats, extract_features
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from ncsn_pipeline.data import ImageData
+from ..data import ImageData
+from .features import Features, as_floats, extract_features
 
 
 class _GivenFeatures(nn.Identity):

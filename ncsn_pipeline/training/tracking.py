@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from config import TrainConfig
-from objective import band_names, noise_bands
 from PIL import Image
-from run_record import RunRecord
 from torch import Tensor
+
+from .config import TrainConfig
+from .objective import band_names, noise_bands
+from .run_record import RunRecord
 
 PROJECT = "ncsn"
 # accelerate leaves an uninstalled tracker out without a word.

@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from accelerate import Accelerator
-from config import TrainConfig
-from run_record import RunRecord
 from safetensors import SafetensorError
 
-from ncsn_pipeline import NCSNPipeline
+from ..pipelines import NCSNPipeline
+from .config import TrainConfig
+from .run_record import RunRecord
 
 logger = logging.getLogger("train")
 

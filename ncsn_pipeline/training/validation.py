@@ -7,15 +7,15 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from config import TrainConfig
 from diffusers import ModelMixin
 from diffusers.utils import make_image_grid
-from draws import Purpose, generator_for
-from network import build_pipeline, num_classes
 from torch import Tensor
-from tracking import log_grid
 
-from ncsn_pipeline import NCSNPipeline
+from ..pipelines import NCSNPipeline
+from .config import TrainConfig
+from .draws import Purpose, generator_for
+from .network import build_pipeline, num_classes
+from .tracking import log_grid
 
 
 def draw_samples(config: TrainConfig, network: ModelMixin, accelerator: Accelerator) -> Tensor:

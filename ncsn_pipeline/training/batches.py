@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
-from config import TrainConfig
-from draws import Purpose, generator_for
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ncsn_pipeline.data import ImageData, ImageStream, StreamBatches
+from ..data import ImageData, ImageStream, StreamBatches
+from .config import TrainConfig
+from .draws import Purpose, generator_for
 
 
 class StepSampler(Sampler[list[int]]):

@@ -1,0 +1,5 @@
+"""`accelerate launch -m ncsn_pipeline.training --config mnist`."""
+
+from .train import main
+
+main()
