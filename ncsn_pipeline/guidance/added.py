@@ -18,7 +18,8 @@ def added(fn: NoisyScoreFn, weight: float = 1.0) -> Callable[[NoisyScoreFn], Noi
     """The transform s -> s + w fn.
 
     Args:
-        fn: `(x (B, *D), sigma ()) -> (B, *D)`, the gradient of a log density at x noised by sigma.
+        fn: `(x (B, *D), sigma ()) -> (B, *D)`, the gradient of a log density at x noised by sigma;
+            called without gradients, it may differentiate under `torch.enable_grad()`.
         weight: w, finite; 1 is Bayes' rule.
 
     Raises:

@@ -1,9 +1,9 @@
-"""Classifier-free guidance: further towards a class than its own score leads (Ho & Salimans 2022, eq. 6).
+"""Classifier-free guidance: further towards a class (Ho & Salimans 2022, eq. 6, whose w is this w - 1).
 
     s(x, sigma | class) <- s_null + w (s_class - s_null)
 
-w = 1 is the class's own score, 0 the null class's, which was trained without classes.  Both come from one evaluation of
-twice the batch.
+w = 1 is the class's score, 0 the unconditional one, the null class's.  Both come from one evaluation of twice the
+batch.
 """
 
 from collections.abc import Callable
@@ -31,6 +31,7 @@ def classifier_free(labels: Tensor, null: int, scale: Scale = None) -> Callable[
             if w is None or w == 1:
                 return score(x, sigma, class_labels=labels)
             both = torch.cat([torch.full_like(labels, null), labels])
+            sigma = sigma.repeat(2) if sigma.dim() else sigma
             unconditional, conditional = score(torch.cat([x, x]), sigma, class_labels=both).chunk(2)
             return torch.lerp(unconditional, conditional, w)
 

@@ -29,6 +29,7 @@ convolution with stride 2 and a 4x4 kernel; in-place activations and sums where 
 """
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -39,6 +40,7 @@ import numpy as np
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
+from diffusers.models.modeling_utils import get_parameter_dtype
 from diffusers.utils import BaseOutput, logging
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -119,19 +121,28 @@ class InstanceNormPlus(nn.Module):
         return normalise(x, self.alpha, self.beta, self.gamma)
 
 
+# Weights are read by the module that owns them: offloading and layerwise casting bring them for its `forward` alone.
+class LevelTable(nn.Embedding):
+    """A row per level, and what lies between them."""
+
+    def forward(self, levels: Tensor) -> Tensor:
+        """Rows `(B, F)` by each image's share of every level, `(B, L)`."""
+        return levels @ self.weight
+
+
 class ConditionalInstanceNormPlus(nn.Module):
     """InstanceNorm++ of NCSN: gamma, alpha and beta of every level are a row of a table."""
 
     def __init__(self, features: int, num_levels: int) -> None:
         super().__init__()
-        self.embed = nn.Embedding(num_levels, 3 * features)
+        self.embed = LevelTable(num_levels, 3 * features)
         with torch.no_grad():
             self.embed.weight[:, : 2 * features].normal_(1, 0.02)
             self.embed.weight[:, 2 * features :].zero_()
 
     def forward(self, x: Tensor, levels: Tensor) -> Tensor:
         """Normalises x, shape `(B, C, H, W)`; `levels` has each image's share of every level, shape `(B, L)`."""
-        gamma, alpha, beta = (levels @ self.embed.weight).chunk(3, dim=1)
+        gamma, alpha, beta = self.embed(levels).chunk(3, dim=1)
         return normalise(x, alpha, beta, gamma)
 
 
@@ -140,20 +151,16 @@ def conv3x3(channels_in: int, channels_out: int, dilation: int = 1, bias: bool =
     return nn.Conv2d(channels_in, channels_out, 3, padding=dilation, dilation=dilation, bias=bias)
 
 
-class ConvMeanPool(nn.Module):
+class ConvMeanPool(nn.Conv2d):
     """A convolution followed by the mean of 2x2 pixels, as one convolution with stride 2."""
-
-    def __init__(self, channels_in: int, channels_out: int, kernel_size: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels_in, channels_out, kernel_size, padding=kernel_size // 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, C, H, W)` to `(B, C', H / 2, W / 2)`."""
-        if self.conv.kernel_size == (1, 1):
-            return self.conv(F.avg_pool2d(x, 2))
+        if self.kernel_size == (1, 1):
+            return super().forward(F.avg_pool2d(x, 2))
         # The mean of the kernel moved by 0 and 1 pixels, down and right.
-        kernel = F.avg_pool2d(self.conv.weight, 2, stride=1, padding=1)
-        return F.conv2d(x, kernel, self.conv.bias, stride=2, padding=1)
+        kernel = F.avg_pool2d(self.weight, 2, stride=1, padding=1)
+        return F.conv2d(x, kernel, self.bias, stride=2, padding=1)
 
 
 class ResidualBlock(nn.Module):
@@ -165,8 +172,8 @@ class ResidualBlock(nn.Module):
         self.conv1 = conv3x3(channels_in, channels_in, stage.dilation)
         self.normalize2 = norm(channels_in)
         if first and stage.halves:
-            self.conv2 = ConvMeanPool(channels_in, channels_out, 3)
-            self.shortcut = ConvMeanPool(channels_in, channels_out, 1)
+            self.conv2 = nn.Sequential(OrderedDict(conv=ConvMeanPool(channels_in, channels_out, 3, padding=1)))
+            self.shortcut = nn.Sequential(OrderedDict(conv=ConvMeanPool(channels_in, channels_out, 1)))
         else:
             self.conv2 = conv3x3(channels_in, channels_out, stage.dilation)
             self.shortcut = conv3x3(channels_in, channels_out, stage.dilation) if first else nn.Identity()
@@ -370,7 +377,7 @@ class RefineNet(ModelMixin, ConfigMixin):
 
     def _raw(self, x: Tensor, levels: Tensor | None) -> Tensor:
         """The raw network f at 2x - 1, in the weights' precision; shape `(B, C, H, W)`."""
-        h = (2 * x - 1).to(self.begin_conv.weight.dtype, memory_format=torch.channels_last)
+        h = (2 * x - 1).to(get_parameter_dtype(self.begin_conv), memory_format=torch.channels_last)
         h = self.begin_conv(h)
         outputs = []
         for stage in self._stages:
@@ -428,7 +435,7 @@ class NCSNModel(RefineNet):
 
     def _score(self, x: Tensor, sigma: Tensor) -> Tensor:
         """f at the levels that each sigma names."""
-        return self._raw(x, self._levels(sigma.expand(len(x))).to(self.begin_conv.weight.dtype))
+        return self._raw(x, self._levels(sigma.expand(len(x))).to(get_parameter_dtype(self.begin_conv)))
 
     def _levels(self, sigma: Tensor) -> Tensor:
         """The share of every level in each sigma's parameters, `(B,)` to `(B, L)`; every row sums to 1."""

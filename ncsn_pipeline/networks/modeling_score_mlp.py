@@ -24,6 +24,7 @@ from itertools import pairwise
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
+from diffusers.models.modeling_utils import get_parameter_dtype
 from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -146,7 +147,7 @@ class ScoreMLP(ModelMixin, ConfigMixin):
 
     def _raw(self, x: Tensor, sigma: Tensor) -> Tensor:
         """The raw network F: x of shape `(B, D)`, sigma of shape `(1, 1)` or `(B, 1)`."""
-        dtype = self.out.weight.dtype
+        dtype = get_parameter_dtype(self.out)
         activation = ACTIVATIONS[self.config.activation]
         h = x.to(dtype)
         if self.shifts is None:

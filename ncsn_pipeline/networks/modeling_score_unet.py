@@ -28,6 +28,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.attention_processor import Attention
 from diffusers.models.embeddings import TimestepEmbedding
+from diffusers.models.modeling_utils import get_parameter_dtype
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.utils import BaseOutput
 from torch import Tensor, nn
@@ -215,7 +216,7 @@ class ScoreUNet(ModelMixin, ConfigMixin):
         """The raw network F on inputs and outputs of unit size, padded to whole blocks and cropped back."""
         if class_labels is not None and self.class_embedding is None:
             raise ValueError("class_labels were given, but this model has no classes (num_class_embeds is None).")
-        dtype = self.conv_in.weight.dtype
+        dtype = get_parameter_dtype(self.conv_in)
         x = x.to(dtype)
         height, width = x.shape[-2:]
         depth = len(self.config.block_out_channels)

@@ -1,4 +1,4 @@
-"""§3 Many noise levels: where they stand, how many, and what the sampler does at each.
+"""Section 3 of the lecture, many noise levels: where they stand, how many, and what the sampler does at each.
 
 Read :mod:`.spacing` first, then the techniques of NCSNv2 one by one (:mod:`.distance`, :mod:`.overlap`,
 :mod:`.step_size`), how :mod:`.suggest` puts them together for a data set, and what :mod:`.diagnose` finds wrong with

@@ -26,7 +26,7 @@ def images_as_tensor(name: str, given: Any, shape: tuple[int, int, int]) -> Tens
 
     Raises:
         ValueError: for no image at all, another size or number of channels, or values outside of the range.
-        TypeError: for what is no image.
+        TypeError: if the input is not an image.
     """
     if isinstance(given, list | tuple):
         if not given:
@@ -75,7 +75,7 @@ def masks_as_tensor(name: str, given: Any, size: tuple[int, int]) -> Tensor:
 
     Raises:
         ValueError: as for images, and for a mask without a single white pixel.
-        TypeError: for what is no image.
+        TypeError: if the input is not an image.
     """
     masks = images_as_tensor(name, given, (1, *size)) >= 0.5
     if not masks.flatten(1).any(dim=1).all():

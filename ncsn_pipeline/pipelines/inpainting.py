@@ -6,8 +6,8 @@ all of an image at the same, so before every evaluation at sigma the kept pixels
 
     x <- mask x + (1 - mask) (image + sigma z),        z ~ N(0, I) anew each time
 
-Painted pixels see kept ones only through their noise, and what they decided at a large sigma hardly changes later:
-seams, broken strokes.  RePaint (Lugmayr et al. 2022, algorithm 1) therefore takes every step R times, and goes back up
+Painted pixels see kept ones only through their noise, and what is settled at a large sigma hardly changes later, which
+leaves seams.  RePaint (Lugmayr et al. 2022, algorithm 1) therefore takes every step R times, and goes back up
 between them by the noise that the step removed, so that both parts come to agree at each level:
 
     x <- step(x, sigma_i);        x <- x + sqrt(sigma_i² - sigma_{i+1}²) z;        x <- step(x, sigma_i);        ...
@@ -20,13 +20,14 @@ than that noise stays, what is finer is made anew.  Both together edit within th
 
 import math
 from collections.abc import Callable, Sequence
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import torch
 from diffusers import ImagePipelineOutput
 from torch import Tensor
 
+from ncsn_pipeline.noise_levels.spacing import check_counts
 from ncsn_pipeline.pipelines.given_images import images_as_tensor, masks_as_tensor
 from ncsn_pipeline.pipelines.pipeline_ncsn import Generators, Given, NCSNPipeline, SolverSteps
 from ncsn_pipeline.sampling.follow import follow
@@ -73,12 +74,12 @@ class NCSNInpaintPipeline(NCSNPipeline):
                 same forms with one channel.  A soft mask counts as white from one half on.  `None` paints everything,
                 and needs `start_sigma`.
             num_images_per_image: completions K of each image, >= 1.
-            resample_steps: R, how often each step is taken, >= 1.  By default `DEFAULT_RESAMPLE_STEPS` under a mask; 1
-                without one, for annealed Langevin dynamics, which repeats by itself, and for a solver of diffusers,
-                whose steps cannot be taken twice.  A run has R (N - 1) + 1 evaluations where the same call of
-                `NCSNPipeline` has N.
-            start_sigma: the painted pixels start from `image` with this much noise, > 0, in data units, at the first
-                level that is not above it; the levels before are left out.  `None` starts from noise.
+            resample_steps: R, how many times each step but the last is taken, >= 1.  By default
+                `DEFAULT_RESAMPLE_STEPS` under a mask; 1 without one, for annealed Langevin dynamics, which takes
+                several steps per level already, and for a solver of diffusers, whose steps cannot be taken twice.  A
+                run has R (N - 1) + 1 evaluations where the same call of `NCSNPipeline` has N.
+            start_sigma: the painted pixels start from `image` with the noise of the first level at or below this, > 0,
+                in data units; the levels above are left out, and N counts without them.  `None` starts from noise.
             generator: source of all randomness, or one for each of the B K results.
             num_inference_steps: lays the noise levels out, as in `NCSNPipeline`.
             sigmas: the noise levels of this call, as in `NCSNPipeline`.
@@ -103,12 +104,13 @@ class NCSNInpaintPipeline(NCSNPipeline):
             FloatingPointError: for samples that are not finite.
         """
         copies = num_images_per_image
-        if isinstance(copies, bool) or not isinstance(copies, Integral) or copies < 1:
-            raise ValueError(f"num_images_per_image must be a whole number, at least 1; got {copies!r}.")
-        image, mask = self._given(image, mask_image, start_sigma)
-        image, mask = (given_image.repeat_interleave(int(copies), dim=0) for given_image in (image, mask))
+        check_counts(num_images_per_image=copies)
+        image, mask = self._images_and_masks(image, mask_image, start_sigma)
+        image, mask = image.repeat_interleave(int(copies), dim=0), mask.repeat_interleave(int(copies), dim=0)
         count = len(image)
-        generator = self._check_inputs(count, generator, latents, output_type, callback_on_step_end_tensor_inputs)
+        generator = self._check_inputs(
+            count, generator, latents, given, output_type, callback_on_step_end_tensor_inputs
+        )
         labels = self._labels(self._for_each_result(class_labels, copies, count), count)
         self.guidance_scale = guidance_scale
         steps = self._steps(num_inference_steps, sigmas=sigmas, steps_per_level=steps_per_level, step_size=step_size)
@@ -120,7 +122,7 @@ class NCSNInpaintPipeline(NCSNPipeline):
         device = self._execution_device
         image, mask = image.to(device), mask.to(device)
         known = self.units.to_model(image)
-        levels = torch.tensor([*steps.sigmas, 0.0]).tolist()  # as the network is told them, in float32
+        levels = torch.tensor(steps.sigmas).tolist()  # as the network is told them, in float32
         if isinstance(labels, str):
             labels = self._drawn(count, generator)
         if start_sigma is None:
@@ -137,15 +139,10 @@ class NCSNInpaintPipeline(NCSNPipeline):
 
         states = follow(self._score(labels, given), x, steps, generator, order=order, before=before)
         x = self._run(states, len(order), callback_on_step_end, callback_on_step_end_tensor_inputs)
-        if output_type == "latent":
-            images = x
-        else:  # the kept pixels as they were given, not as they came back from the model's range
-            images = torch.where(mask, self._images(x, "raw" if output_type == "raw" else "pt"), image)
-            images = self._formatted(images, output_type)
-        self.maybe_free_model_hooks()
-        return ImagePipelineOutput(images=images) if return_dict else (images,)
+        # The kept pixels as they were given, not as they come back from the model's range.
+        return self._output(x, output_type, return_dict, kept=(mask, image))
 
-    def _given(self, image: Any, mask_image: Any, start_sigma: float | None) -> tuple[Tensor, Tensor]:
+    def _images_and_masks(self, image: Any, mask_image: Any, start_sigma: float | None) -> tuple[Tensor, Tensor]:
         """Images `(B, C, H, W)` in [0, 1] and masks `(B, 1, H, W)` of booleans."""
         if mask_image is None and start_sigma is None:
             raise ValueError(
@@ -172,8 +169,7 @@ class NCSNInpaintPipeline(NCSNPipeline):
         if resample_steps is None:
             goes_down = not solver and any(row.to < row.sigma for row in steps[:-1])
             return DEFAULT_RESAMPLE_STEPS if keeps and goes_down else 1
-        if isinstance(resample_steps, bool) or not isinstance(resample_steps, Integral) or resample_steps < 1:
-            raise ValueError(f"resample_steps must be a whole number, at least 1; got {resample_steps!r}.")
+        check_counts(resample_steps=resample_steps)
         if resample_steps > 1 and solver:
             raise ValueError(
                 f"{type(self.scheduler).__name__} remembers its last steps and cannot take one again. Leave "

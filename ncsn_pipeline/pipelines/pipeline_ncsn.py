@@ -80,14 +80,12 @@ class Units(NamedTuple):
     """The affine map between the data's own space and the network's, where sigma is measured.
 
     Args:
-        shift: what 0 of the data is to the network.
-        scale: what 1 of the data is more, > 0.
-        clamp: the range of the data's values.
+        shift: the network's value of the data's 0.
+        scale: network units per data unit, > 0.
     """
 
     shift: float
     scale: float
-    clamp: tuple[float, float] | None = None
 
     def to_model(self, x: Tensor) -> Tensor:
         """Data as the network sees them."""
@@ -147,6 +145,7 @@ def classifier_free(labels: Tensor, null: int, scale: Scale = None) -> Callable[
             if w is None or w == 1:
                 return score(x, sigma, class_labels=labels)
             both = torch.cat([torch.full_like(labels, null), labels])
+            sigma = sigma.repeat(2) if sigma.dim() else sigma
             unconditional, conditional = score(torch.cat([x, x]), sigma, class_labels=both).chunk(2)
             return torch.lerp(unconditional, conditional, w)
 
@@ -186,7 +185,11 @@ class SolverSteps:
         self.sigmas = scheduler.sigmas[: len(scheduler.timesteps)].tolist()
 
     def step(self, i: int, x: Tensor, score: Tensor, generator: Generators = None) -> Tensor:
-        """The samples after step `i`, from those before it and their score, all of shape `(B, C, H, W)`."""
+        """The samples after step `i`, from those before it and their score, all of shape `(B, C, H, W)`.
+
+        Raises:
+            FloatingPointError: for samples that are not finite at the last step.
+        """
         scheduler = self.scheduler
         if scheduler.step_index is None:
             scheduler.set_begin_index(i)  # levels are counted, not looked up by a time that is rounded
@@ -219,8 +222,8 @@ class NCSNPipeline(DiffusionPipeline):
     one that shares the weights.  `from_pipe` also keeps `data_min` and `data_max`, which are not in `components`.
 
     Args:
-        unet: the score network, `(sample, sigma, class_labels=None) -> .sample`, the score.  Its config has
-            `sample_size` and `in_channels`, and `num_class_embeds` where it has classes.
+        unet: the score network, called as `unet(sample, sigma, class_labels=..., return_dict=False)`; it returns
+            `(score,)`.  Its config has `sample_size` and `in_channels`, and `num_class_embeds` where it has classes.
         scheduler: `AnnealedLangevinScheduler`, `ConsistentAnnealedScheduler` or `PredictorCorrectorScheduler`, or of
             diffusers' solvers EDMEuler, EDMDPMSolverMultistep, and with `use_karras_sigmas=True` or
             `use_exponential_sigmas=True` Euler, Heun, DPMSolverMultistep, DEISMultistep and UniPCMultistep, made by
@@ -242,7 +245,7 @@ class NCSNPipeline(DiffusionPipeline):
         self.register_modules(unet=unet, scheduler=scheduler)
         self.register_to_config(data_min=data_min, data_max=data_max)
         self._guidance_scale: float | None = None
-        self._num_timesteps: int | None = None
+        self._num_timesteps = 0
         self._interrupt = False
 
     @torch.no_grad()
@@ -279,8 +282,8 @@ class NCSNPipeline(DiffusionPipeline):
                 `None` and `"none"` are the null class.
             guidance_scale: w of classifier-free guidance, s_null + w (s_class - s_null), finite and >= 0; 1 and `None`
                 use the class's score alone.  Both scores come from one evaluation of twice the batch.
-            given: what else the images are given: a transform of the score, as those of `ncsn_pipeline.guidance`, or
-                several, `[f, g]` for g(f(score)).
+            given: further conditions: a transform of the score, as those of `ncsn_pipeline.guidance`, or a list applied
+                in turn, `[f, g]` for g(f(score)).
             output_type: `"pil"`, `"np"` for `(B, H, W, C)` or `"pt"` for `(B, C, H, W)`, all in [0, 1]; `"raw"` for
                 `(B, C, H, W)` in the same units, not clamped; `"latent"` for the samples as the network sees them.
             return_dict: whether to return an `ImagePipelineOutput` or a tuple.
@@ -300,7 +303,9 @@ class NCSNPipeline(DiffusionPipeline):
         if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
             raise ValueError(f"batch_size must be a whole number of images, at least 1; got {batch_size!r}.")
         count = int(batch_size)
-        generator = self._check_inputs(count, generator, latents, output_type, callback_on_step_end_tensor_inputs)
+        generator = self._check_inputs(
+            count, generator, latents, given, output_type, callback_on_step_end_tensor_inputs
+        )
         labels = self._labels(class_labels, count)
         self.guidance_scale = guidance_scale
         steps = self._steps(num_inference_steps, sigmas=sigmas, steps_per_level=steps_per_level, step_size=step_size)
@@ -309,9 +314,7 @@ class NCSNPipeline(DiffusionPipeline):
         x = self._start(count, generator, latents, steps)
         states = follow(self._score(labels, given), x, steps, generator)
         x = self._run(states, len(steps.sigmas), callback_on_step_end, callback_on_step_end_tensor_inputs)
-        images = self._images(x, output_type)
-        self.maybe_free_model_hooks()
-        return ImagePipelineOutput(images=images) if return_dict else (images,)
+        return self._output(x, output_type, return_dict)
 
     @classmethod
     def from_pipe(cls, pipeline: DiffusionPipeline, **kwargs: Any) -> "NCSNPipeline":
@@ -378,16 +381,14 @@ class NCSNPipeline(DiffusionPipeline):
 
     @property
     def num_timesteps(self) -> int:
-        """Number of network evaluations, and of callbacks, of the last run; before one, of the scheduler's layout."""
-        return len(self.scheduler.timesteps) if self._num_timesteps is None else self._num_timesteps
+        """Number of network evaluations, and of callbacks, of the last run."""
+        return self._num_timesteps
 
     @property
     def units(self) -> Units:
         """From images in [0, 1] to the network's range, and back."""
         low, high = self.config.data_min, self.config.data_max
-        return Units(low, high - low, (0.0, 1.0))
-
-    # One run, in parts that a subclass can put together anew
+        return Units(low, high - low)
 
     def _steps(self, num_inference_steps: int | None, **settings: Any) -> Any:
         """What is followed: the scheduler's table for this run, or a solver of diffusers in its place."""
@@ -452,20 +453,19 @@ class NCSNPipeline(DiffusionPipeline):
                         break
         return x
 
-    def _images(self, x: Tensor, output_type: str) -> Any:
-        if output_type == "latent":
-            return x
-        x = self.units.to_given(x)
-        if output_type == "raw":
-            return x
-        return self._formatted(x.clamp(*self.units.clamp), output_type)
-
-    def _formatted(self, images: Tensor, output_type: str) -> Any:
-        """Images `(B, C, H, W)` in [0, 1] as `"pt"`, `"np"` or `"pil"`."""
-        if output_type in ("pt", "raw"):
-            return images
-        array = images.permute(0, 2, 3, 1).cpu().numpy()
-        return array if output_type == "np" else self.numpy_to_pil(array)
+    def _output(
+        self, x: Tensor, output_type: str, return_dict: bool, kept: tuple[Tensor, Tensor] | None = None
+    ) -> ImagePipelineOutput | tuple:
+        """What a call returns; of `kept`, a mask and images in [0, 1], the pixels outside of the mask as they are."""
+        if output_type != "latent":
+            x = self.units.to_given(x)
+            x = x if output_type == "raw" else x.clamp(0, 1)
+            x = x if kept is None else torch.where(kept[0], x, kept[1])
+        if output_type in ("np", "pil"):
+            x = x.permute(0, 2, 3, 1).cpu().numpy()
+        images = self.numpy_to_pil(x) if output_type == "pil" else x
+        self.maybe_free_model_hooks()
+        return ImagePipelineOutput(images=images) if return_dict else (images,)
 
     def _image_shape(self) -> tuple[int, int, int]:
         size = self.unet.config.sample_size
@@ -473,7 +473,13 @@ class NCSNPipeline(DiffusionPipeline):
         return self.unet.config.in_channels, height, width
 
     def _check_inputs(
-        self, count: int, generator: Generators, latents: Tensor | None, output_type: str, tensor_inputs: Sequence[str]
+        self,
+        count: int,
+        generator: Generators,
+        latents: Tensor | None,
+        given: Given | Sequence[Given] | None,
+        output_type: str,
+        tensor_inputs: Sequence[str],
     ) -> Generators:
         """Refuses what is out of range; the generator, several of them as a list."""
         several = isinstance(generator, list | tuple)
@@ -490,6 +496,8 @@ class NCSNPipeline(DiffusionPipeline):
                 f"latents have shape {tuple(latents.shape)}; it must be {(count, *self._image_shape())}, "
                 "which is (batch_size, C, H, W)."
             )
+        if not all(map(callable, given if isinstance(given, list | tuple) else [given] * (given is not None))):
+            raise ValueError(f"given must be a function score -> score, or a list of them; got {given!r}.")
         if output_type not in ("pil", "np", "pt", "raw", "latent"):
             raise ValueError(f"output_type must be 'pil', 'np', 'pt', 'raw' or 'latent'; got {output_type!r}.")
         if unknown := sorted(set(tensor_inputs) - set(self._callback_tensor_inputs)):
@@ -546,12 +554,10 @@ class NCSNPipeline(DiffusionPipeline):
 
     @staticmethod
     def _uniform(shape: tuple[int, ...], generator: Generators) -> Tensor:
-        """U[0, 1] as the distribution function of unit normal noise, which takes one generator or one for each."""
+        """U[0, 1]: the normal distribution function of `randn_tensor`, which takes one generator or one per image."""
         first = generator[0] if isinstance(generator, list) else generator
         device = first.device if first is not None else None
         return torch.special.ndtr(randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)).cpu()
-
-    # Self-contained folders
 
     def save_config(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> None:
         """Writes `model_index.json` and, beside the weights of each part, the file of its code.
@@ -663,7 +669,7 @@ def _code_file(component_class: type) -> Path | None:
     if not path.name.startswith(("modeling_", "scheduling_", "pipeline_")):
         raise ValueError(
             f"A pipeline with {component_class.__name__} cannot be saved: {path.name} is not a self-contained file of "
-            "a network or scheduler (modeling_*.py, scheduling_*.py). Wrappers for experiments stay in memory."
+            "a network or scheduler (modeling_*.py, scheduling_*.py). Save the network that it wraps."
         )
     return path
 

@@ -1,9 +1,9 @@
-"""§4 Following the score: from noise at the largest sigma down to a sample, and back up to a likelihood.
+"""Section 4 of the lecture, following the score: from noise down to a sample, and back up to a likelihood.
 
 scheduling_annealed    every sampler, each a table of rows, as schedulers of diffusers
 follow                 the loop that follows a score by such a table
 langevin               Langevin dynamics step by step, plain and annealed
-metropolis             the same with steps refused so that the density is kept exactly
+metropolis             the same with steps accepted or rejected, which leaves the density invariant
 likelihood             the log density, by the probability-flow ODE
 """
 

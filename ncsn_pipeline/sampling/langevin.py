@@ -7,12 +7,12 @@
 At a step size alpha > 0 a chain settles in a density a little too wide, by 1 / (1 - alpha / 2) in the variance of
 N(0, 1); :mod:`.metropolis` has the chain that does not.
 
-Arguments are checked at the call, steps are taken as the states are asked for, and nothing grows with them.
+Arguments are checked at the call, steps are taken as the states are asked for, and memory does not grow with them.
 """
 
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from numbers import Integral
 from typing import NamedTuple
 
 import torch
@@ -20,8 +20,9 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from ncsn_pipeline.densities import NoisyScoreFn, ScoreFn
+from ncsn_pipeline.noise_levels.spacing import check_counts
 from ncsn_pipeline.sampling.follow import Generators, follow
-from ncsn_pipeline.sampling.scheduling_annealed import AnnealedLangevinScheduler, Table
+from ncsn_pipeline.sampling.scheduling_annealed import AnnealedLangevinScheduler
 
 __all__ = ["LangevinState", "annealed_langevin_dynamics", "last_sample", "langevin_dynamics", "langevin_step"]
 
@@ -80,8 +81,7 @@ def langevin_dynamics(
     """
     if not (math.isfinite(step_size) and step_size > 0):
         raise ValueError(f"step_size must be finite and > 0, in squared data units; got {step_size}.")
-    if not isinstance(num_steps, Integral) or isinstance(num_steps, bool) or num_steps < 1:
-        raise ValueError(f"num_steps must be a whole number of at least 1; got {num_steps}.")
+    check_counts(num_steps=num_steps)
     return _plain(score_fn, x, step_size, num_steps, generator)
 
 
@@ -122,19 +122,16 @@ def annealed_langevin_dynamics(
 
     Raises:
         ValueError: for a noise schedule, a step size or a number of steps out of range, when it is called.
-        FloatingPointError: for samples that are not finite, after the step that made them so.
+        FloatingPointError: for samples that are not finite, checked at every tenth evaluation and the last.
     """
     scheduler = AnnealedLangevinScheduler(
         sigmas=sigmas, steps_per_level=steps_per_level, step_size=step_size, denoise=denoise
     )
-    return _annealed(noisy_score_fn, x, scheduler.table, generator)
-
-
-def _annealed(
-    noisy_score_fn: NoisyScoreFn, x: Tensor, table: Table, generator: torch.Generator | None
-) -> Iterator[LangevinState]:
-    for step, state in enumerate(follow(noisy_score_fn, x, table, generator), 1):
-        yield LangevinState(state.sample, table[state.index].sigma, step)
+    table = scheduler.table
+    return (
+        LangevinState(state.sample, table[state.index].sigma, state.index + 1)
+        for state in follow(noisy_score_fn, x, table, generator)
+    )
 
 
 def last_sample(states: Iterable[LangevinState]) -> Tensor:
@@ -143,12 +140,10 @@ def last_sample(states: Iterable[LangevinState]) -> Tensor:
     Raises:
         ValueError: for no states at all, as of a chain that was run before.
     """
-    state = None
-    for state in states:  # noqa: B007
-        pass
-    if state is None:
+    last = deque(states, maxlen=1)
+    if not last:
         raise ValueError("There were no states: a chain can be run once, so make a new one.")
-    return state.sample
+    return last[0].sample
 
 
 def draw_noise(x: Tensor, generator: Generators) -> Tensor:

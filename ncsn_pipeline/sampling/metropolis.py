@@ -1,4 +1,4 @@
-"""Metropolis-adjusted Langevin dynamics: every step is accepted or refused, so that the density is kept exactly.
+"""Metropolis-adjusted Langevin dynamics: every step is accepted or rejected, which leaves the density invariant.
 
 A Langevin step proposes x' ~ q(x' | x) = N(x'; x + alpha s(x), 2 alpha I), and it is taken with probability
 
@@ -38,8 +38,8 @@ def metropolis_adjusted_annealed_langevin(
         x: the start, shape `(B, d)`, in data units.
         sigmas: the noise schedule, shape `(L,)`, strictly decreasing, > 0, in data units.
         steps_per_level: T, at least 1.
-        step_size: epsilon, the step at the last level, finite and > 0, in squared data units; too large a step is
-            refused by the chain, not here.  `None` chooses it by technique 4.
+        step_size: epsilon, the step at the last level, finite and > 0, in squared data units; one that is
+            too large is no error, its proposals are rejected.  `None` chooses it by technique 4.
         denoise: whether to end with the denoising step x + sigma_L² s, which nothing adjusts.
         generator: source of the noise and of the decisions.
 
@@ -48,7 +48,7 @@ def metropolis_adjusted_annealed_langevin(
 
     Raises:
         ValueError: for a noise schedule, a step size or a number of steps out of range, when it is called.
-        FloatingPointError: for a start at which the log density or the score is not a number.
+        FloatingPointError: for a start at which the log density or the score is not finite.
     """
     levels = check_noise_levels(sigmas)
     suitable = step_size_for_variance(levels, steps_per_level)[0]

@@ -1,4 +1,4 @@
-"""§2 How a score is learned from samples alone: score matching.
+"""Section 2 of the lecture, how a score is learned from samples alone: score matching.
 
 A score function s is as good as its Fisher divergence from the data's own score s* is small,
 

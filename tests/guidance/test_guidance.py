@@ -55,6 +55,11 @@ def test_guidance_goes_from_the_null_class_towards_the_class(scale, expected):
     assert score(torch.zeros(2, 4), torch.tensor(1.0)).unique().tolist() == [expected]
 
 
+def test_every_sample_may_have_a_sigma_of_its_own():
+    score = classifier_free(torch.tensor([3, 3]), 5, 2.0)(lambda x, sigma, class_labels: x * sigma[:, None])
+    assert score(torch.ones(2, 1), torch.tensor([1.0, 4.0])).flatten().tolist() == [1.0, 4.0]
+
+
 def test_guidance_is_one_evaluation():
     calls = []
 

@@ -132,6 +132,6 @@ def test_a_pipeline_samples_with_it_and_refuses_to_save_it(tmp_path):
     pipe = NCSNPipeline(EnergyModel(unet(num_class_embeds=2).float()), ConsistentAnnealedScheduler(4, sigma_max=5.0))
     pipe.set_progress_bar_config(disable=True)
     assert pipe(2, class_labels=[0, 1], output_type="pt").images.shape == (2, 1, 8, 8)
-    with pytest.raises(ValueError, match=r"EnergyModel cannot be saved.*Wrappers for experiments stay in memory"):
+    with pytest.raises(ValueError, match=r"EnergyModel cannot be saved.*Save the network that it wraps"):
         pipe.save_pretrained(tmp_path / "folder")
     assert not (tmp_path / "folder").exists()

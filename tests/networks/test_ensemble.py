@@ -93,6 +93,6 @@ def test_a_pipeline_samples_with_it_and_refuses_to_save_it(tmp_path):
     pipe = NCSNPipeline(ScoreEnsemble(networks, LADDER), ConsistentAnnealedScheduler(sigmas=LADDER))
     pipe.set_progress_bar_config(disable=True)
     assert pipe(2, output_type="pt").images.shape == (2, 1, 8, 8)
-    with pytest.raises(ValueError, match=r"ScoreEnsemble cannot be saved.*Wrappers for experiments stay in memory"):
+    with pytest.raises(ValueError, match=r"ScoreEnsemble cannot be saved.*Save the network that it wraps"):
         pipe.save_pretrained(tmp_path / "folder")
     assert not (tmp_path / "folder").exists()

@@ -61,6 +61,8 @@ REFUSED = [
     {"sigmas": [1.0, 2.0]},
     {"steps_per_level": 3},
     {"callback_on_step_end_tensor_inputs": ["noise"]},
+    {"given": 3},
+    {"given": [torch.sin, 3]},
 ]
 
 

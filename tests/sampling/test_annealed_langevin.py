@@ -237,3 +237,19 @@ def test_samples_that_are_not_finite_end_the_run_and_the_advice_is_a_smaller_ste
     with pytest.raises(FloatingPointError, match=r"after evaluation 7 of 7 .*a smaller step_size"):
         for i, sigma in enumerate(scheduler.timesteps):
             x = scheduler.step(torch.full((2, 2), math.nan if i == 3 else 0.0), sigma, x).prev_sample
+
+
+def test_the_steps_per_level_are_what_fits_also_at_one_level():
+    scheduler = AnnealedLangevinScheduler()
+    for levels in (1, 2):
+        scheduler.set_timesteps(2001, num_levels=levels)
+        assert scheduler.steps_per_level == 2000 // levels
+        assert scheduler.step_size == pytest.approx(step_size_for_variance(scheduler.sigmas, 2000 // levels)[0])
+
+
+def test_a_refused_step_size_leaves_the_run_as_it_was():
+    scheduler = AnnealedLangevinScheduler()
+    before = scheduler.step_size, scheduler.steps_per_level, list(scheduler.table)
+    with pytest.raises(ValueError, match="step_size is 9"):
+        scheduler.set_timesteps(step_size=9.0, steps_per_level=2)
+    assert before == (scheduler.step_size, scheduler.steps_per_level, list(scheduler.table))

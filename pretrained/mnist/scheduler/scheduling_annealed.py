@@ -80,9 +80,9 @@ class Table(list[Row]):
 class AnnealedScheduler(SchedulerMixin, ConfigMixin):
     """What the samplers share: noise levels, the table of a run, and the step that follows it.
 
-    `timesteps` holds the sigma of every network evaluation in order, so its length is their number; `table` has the
-    rows.  The model's output is the score.  A sampler says how many evaluations its levels take (`_plan`), and fills
-    the table (`_rows`).
+    `timesteps` holds the sigma of every network evaluation in order, so its length is their number; `sigmas` holds the
+    noise levels, each once, and `table` the rows.  The model's output is the score.  A sampler says how many
+    evaluations its levels take (`_plan`), and fills the table (`_rows`).
     """
 
     order = 1
@@ -90,13 +90,13 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
     run_settings: tuple[str, ...] = ()
 
     def _begin(self) -> None:
-        """The end of each `__init__`: the whole noise schedule of the configuration."""
+        """Ends each `__init__`: writes given levels into the configuration and lays out its whole noise schedule."""
         if self.config.sigmas is not None:
             sigmas = check_noise_levels(self.config.sigmas).tolist()
             self.register_to_config(
                 sigmas=sigmas, num_train_timesteps=len(sigmas), sigma_min=sigmas[-1], sigma_max=sigmas[0]
             )
-        # Another scheduler's from_config would leave out what was given by position or by default.
+        # diffusers' from_config skips values recorded as defaults; another scheduler must receive them too.
         self.register_to_config(_use_default_values=[])
         self.set_timesteps()
 
@@ -146,7 +146,7 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
                 f"{needed + extra} evaluations are too few for {len(levels)} levels of {each} step(s)"
                 f"{' and the denoising' if end else ''}: give num_inference_steps >= {max(needed, 1)}, or fewer levels."
             )
-        self.table = Table(self._rows(levels, extra))
+        self.table = Table(self._rows(levels, each, extra, **run_settings))
         self.sigmas = torch.tensor(levels, dtype=torch.float32, device=device)
         self.timesteps = torch.tensor(self.table.sigmas, dtype=torch.float32, device=device)
         self.num_inference_steps = len(self.table)
@@ -157,12 +157,12 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
         """Number of evaluations at the first level, for every other level, and for the denoising after the last."""
         raise NotImplementedError
 
-    def _rows(self, levels: np.ndarray, extra: int) -> list[Row]:
-        """The table for these levels, with `extra` evaluations left over."""
+    def _rows(self, levels: np.ndarray, each: int, extra: int) -> list[Row]:
+        """The table for these levels, `each` evaluations at every one, with `extra` left over."""
         raise NotImplementedError
 
     def _noise_levels(self, num_levels: int | None) -> np.ndarray:
-        """The configuration's levels as float64, `(L,)`, or others of their shape."""
+        """The configuration's levels as float64, `(L,)`, or another number of them over the same range."""
         config = self.config
         if config.sigmas is not None:
             whole = check_noise_levels(config.sigmas)
@@ -222,7 +222,7 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
         Raises:
             ValueError: for a first `timestep` that is not one of `timesteps`.
             RuntimeError: after the last step of the run.
-            FloatingPointError: for samples that are not finite, where the table looks for it.
+            FloatingPointError: for samples that are not finite, checked at every tenth evaluation and the last.
         """
         if self.step_index is None:
             self.step_index = self.index_for_timestep(timestep) if self.begin_index is None else self.begin_index
@@ -255,19 +255,19 @@ class AnnealedLangevinScheduler(AnnealedScheduler):
     """Annealed Langevin dynamics (Song & Ermon 2019, algorithm 1): T Langevin steps at each level, then a denoising.
 
     Each level starts from the samples of the one before, and alpha_i = epsilon sigma_i² / sigma_L² keeps signal and
-    noise in proportion.  The linear part of a step, x (1 - alpha / sigma²), diverges for epsilon >= 2 sigma_L².  The
-    denoising is that of Jolicoeur-Martineau et al. (2021).  N evaluations are L = max(1, (N - 1) // T) levels; where
-    both N and L are given, T is what fits.
+    noise in proportion.  For data at one point a step multiplies x by 1 - alpha / sigma², so it diverges for epsilon >=
+    2 sigma_L².  The denoising is that of Jolicoeur-Martineau et al. (2021).  N evaluations are L = max(1, (N - 1) // T)
+    levels; where both N and L are given, T is what fits.
 
     Args:
         num_train_timesteps: number of levels L of the whole noise schedule, >= 1.
         sigma_min: smallest level sigma_L, > 0, in data units.
         sigma_max: largest level sigma_1, finite; equal to `sigma_min` only where L is 1.
-        sigmas: the levels as numbers, strictly decreasing, in place of the geometric ones that the three arguments
-            before describe; they are then taken from it.
+        sigmas: the levels as numbers, strictly decreasing, in place of geometric ones; `num_train_timesteps`,
+            `sigma_min` and `sigma_max` are then set from it.
         steps_per_level: T >= 1.
         step_size: epsilon, the step at the last level, within (0, 2 sigma_L²), in squared data units; `None` chooses it
-            by the variance it leaves at one level, see :func:`step_size_for_variance`.
+            by technique 4 of Song & Ermon 2020, see :func:`step_size_for_variance`.
         denoise: whether to end with the denoising step, which needs one evaluation more.
         initial: the start, `"normal"` for N(0, sigma_1²) or `"uniform"` for U[data_min, data_max], as in the code of
             Song & Ermon (2019).
@@ -305,29 +305,29 @@ class AnnealedLangevinScheduler(AnnealedScheduler):
         check_counts(steps_per_level=steps)
         denoise = int(self.config.denoise)
         if num_inference_steps is not None:
-            most = (num_inference_steps - denoise) // (num_levels or 1)
-            if num_levels is not None and num_levels > 1:
-                steps = max(most, 1) if steps_per_level is None else steps
-            else:
-                steps = min(steps, most)
-        self.steps_per_level = steps
-        self.step_size = self.config.step_size if step_size is None else step_size
+            fits = (num_inference_steps - denoise) // (num_levels or 1)
+            if num_levels is None:
+                steps = min(steps, fits)
+            elif steps_per_level is None:
+                steps = max(fits, int(num_levels > 1))
         return steps, steps, denoise
 
-    def _rows(self, levels: np.ndarray, extra: int) -> list[Row]:
-        suitable, bound = step_size_for_variance(levels, max(self.steps_per_level, 1))[0], 2 * levels[-1] ** 2
-        if self.step_size is None:
-            self.step_size = suitable
-        if not 0 < self.step_size < bound:
+    def _rows(
+        self, levels: np.ndarray, steps: int, extra: int, *, step_size: float | None = None, **_: Any
+    ) -> list[Row]:
+        suitable, bound = step_size_for_variance(levels, max(steps, 1))[0], 2 * levels[-1] ** 2
+        step_size = self.config.step_size if step_size is None else step_size
+        step_size = suitable if step_size is None else step_size
+        if not 0 < step_size < bound:
             raise ValueError(
-                f"step_size is {self.step_size}; it must lie within (0, 2 sigma_L²) = (0, {bound:.4g}), beyond which "
+                f"step_size is {step_size}; it must lie within (0, 2 sigma_L²) = (0, {bound:.4g}), beyond which "
                 f"Langevin dynamics diverges. {suitable:.4g} suits these levels."
             )
-        alphas = (self.step_size * (levels / levels[-1]) ** 2).tolist()
-        rows = []
-        for sigma, alpha in zip(levels.tolist(), alphas, strict=True):
-            rows += [_langevin(sigma, alpha)] * self.steps_per_level
-        return rows + [_langevin(sigma, alpha)] * extra + [_denoising(sigma)] * self.config.denoise
+        self.steps_per_level, self.step_size = steps, step_size
+        alphas = (step_size * (levels / levels[-1]) ** 2).tolist()
+        chains = [_langevin(*level) for level in zip(levels.tolist(), alphas, strict=True)]
+        rows = [row for row in chains for _ in range(steps)]
+        return rows + chains[-1:] * extra + [_denoising(levels[-1].item())] * self.config.denoise
 
 
 class ConsistentAnnealedScheduler(AnnealedScheduler):
@@ -377,7 +377,7 @@ class ConsistentAnnealedScheduler(AnnealedScheduler):
             )
         return 1, 1, 0
 
-    def _rows(self, levels: np.ndarray, extra: int) -> list[Row]:
+    def _rows(self, levels: np.ndarray, each: int, extra: int) -> list[Row]:
         gamma, eta = levels[1:] / levels[:-1], self.config.eta
         named = {"ode": 1 - gamma, "ancestral": 1 - gamma**2, None: 1 - gamma**2}
         etas = named[eta] if eta in named else np.full_like(gamma, eta)
@@ -437,7 +437,7 @@ class PredictorCorrectorScheduler(AnnealedScheduler):
     def _plan(self, num_inference_steps: int | None, num_levels: int | None) -> tuple[int, int, int]:
         return 0, 1 + self.config.corrector_steps, int(self.config.denoise)
 
-    def _rows(self, levels: np.ndarray, extra: int) -> list[Row]:
+    def _rows(self, levels: np.ndarray, each: int, extra: int) -> list[Row]:
         config, values, rows = self.config, levels.tolist(), []
         alphas = [2 * config.signal_to_noise**2 * sigma**2 for sigma in values]
         for sigma, to, alpha in zip(values[:-1], values[1:], alphas[1:], strict=True):
