@@ -31,10 +31,8 @@ def run_when_imported(tree: ast.AST) -> list[ast.AST]:
 def undeclared(tree: ast.AST, name: str, core: set[str], extras: dict[str, set[str]]) -> list[str]:
     """Imports that an installation would lack: eager ones need a dependency, those inside functions an extra."""
     here = unit_of(name)
-    at_home = set(sys.stdlib_module_names) | {PACKAGE, "train"}
-    if here == "train":
-        at_home |= {path.stem for path in (ROOT / "train").glob("*.py")}
-    eager = at_home | core | extras.get(here, set())
+    at_home = set(sys.stdlib_module_names) | {PACKAGE}
+    eager = at_home | core | extras.get("train" if here in ("training", "evaluation") else here, set())
     late = eager.union(*extras.values())
     executed = {id(node) for node in run_when_imported(tree)}
     return [
@@ -70,7 +68,7 @@ def test_an_undeclared_import_is_noticed():
         "import torch\nfrom .densities import x\ndef f():\n    import datasets\nimport pandas",
         name="ncsn_pipeline/data.py",
     )
-    assert_noticed(rule, "import datasets\nimport pandas", name="train/train.py")
+    assert_noticed(rule, "import datasets\nimport pandas", name="ncsn_pipeline/training/train.py")
 
 
 def disagreements(declared: list[str], pinned: list[str]) -> list[str]:

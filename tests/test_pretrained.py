@@ -6,6 +6,7 @@ from diffusers import DiffusionPipeline
 
 from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler, NCSNPipeline
 from ncsn_pipeline.evaluation.digit_classifier import DigitClassifier
+from ncsn_pipeline.guidance import added
 
 
 @pytest.fixture
@@ -69,3 +70,21 @@ def test_samples_are_recognised_as_the_digits_asked_for(pipe, scheduler, repo_ro
         agreement = (classifier(images).argmax(1) == labels).float().mean().item()
     # Far above the tenth that chance gives; annealed Langevin is rough at so few evaluations.
     assert agreement > (0.9 if scheduler is ConsistentAnnealedScheduler else 0.5)
+
+
+@pytest.mark.slow
+def test_an_amount_of_ink_that_is_given_is_drawn(pipe):
+    """As the README has it: thick digits by the sum of their pixels, each more than without, none beyond 220."""
+
+    def ink(x, sigma, amount=200.0):
+        missing = amount - x.sum((1, 2, 3), keepdim=True)
+        return (missing / (10**2 + 28**2 * sigma**2)).expand_as(x)
+
+    plain, thick = (
+        pipe(
+            10, torch.Generator().manual_seed(0), 30, class_labels=torch.arange(10), given=given, output_type="raw"
+        ).images.sum((1, 2, 3))
+        for given in (None, added(ink))
+    )
+    assert (thick > plain + 15).all() and (thick < 220).all()
+    assert thick.mean() > plain.mean() + 35

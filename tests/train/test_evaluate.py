@@ -273,7 +273,7 @@ def test_classes_are_asked_for_in_rotation(test_digits):
 @pytest.fixture
 def command(monkeypatch, tmp_path, test_digits):
     """Runs the command on the stand-in pipeline; 8x8 digits enlarge to 28x28 on the way."""
-    import evaluate
+    from ncsn_pipeline.evaluation import evaluate
 
     def run(*arguments: str):
         pipe = RepeatedImages(test_digits, num_classes=10)
@@ -391,7 +391,7 @@ def test_senseless_arguments_are_refused(arguments, message, capsys):
 
 
 def test_colour_models_need_the_inception_features(monkeypatch, test_digits):
-    import evaluate
+    from ncsn_pipeline.evaluation import evaluate
 
     pipe = RepeatedImages(test_digits, num_classes=None)
     pipe.unet.config.in_channels = 3
