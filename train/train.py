@@ -1,4 +1,4 @@
-"""Trains a score network: `accelerate launch train/train.py --config mnist`. The loop: ncsn_pipeline/training/train.py."""
+"""Trains a score network: `accelerate launch train/train.py --config mnist`; the loop is in the package."""
 
 from ncsn_pipeline.training.train import main
 
