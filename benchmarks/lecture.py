@@ -2,7 +2,7 @@
 
     python benchmarks/lecture.py [--jobs 2] [--only NAME ...]
 
-Runs `python -m ncsn_pipeline.lecture all` once a seed and renews, in `benchmarks/results`, the numbers, a table of all
+Runs `ncsn lecture all` once a seed and renews, in `benchmarks/results`, the numbers, a table of all
 checks with their values for each seed, and the pictures of the first seed; then the table of claims in the README.
 """
 
@@ -31,7 +31,7 @@ def run(seed: int, names: list[str], jobs: int) -> dict[str, Any]:
     folder = RUNS / f"seed{seed}"
     numbers = folder / "results.json"
     numbers.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "ncsn_pipeline.lecture", "all", "--seed", str(seed), "--jobs", str(jobs)]
+    command = [sys.executable, "-m", "ncsn_pipeline", "lecture", "all", "--seed", str(seed), "--jobs", str(jobs)]
     files = ["--json", str(numbers), "--figures", str(folder)]
     done = subprocess.run([*command, *files, "--only", *names], cwd=ROOT)
     if done.returncode not in (0, 1):
@@ -83,7 +83,7 @@ def claims_table(runs: dict[str, dict[str, Any]]) -> str:
         number = f"{checks[0]['name']}: {values} ({checks[0]['relation']} {checks[0]['bound']:.3g})"
         picture = f"benchmarks/results/lecture/{name}.png"
         cells = [
-            f"L{claim.number} [{file.rsplit('/')[-1]}]({file}) `python -m ncsn_pipeline.lecture {name}`",
+            f"L{claim.number} [{file.rsplit('/')[-1]}]({file}) `ncsn lecture {name}`",
             claim.sentence,
             f"`{claim.equation}`",
             number,

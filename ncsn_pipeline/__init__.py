@@ -11,10 +11,10 @@ here makes one, learns one, or follows one.  Read it in this order:
     guidance         a score, given something
     pipelines        images from noise
     data             images to learn from
-    convert          checkpoints of the authors' code, as pipelines: `python -m ncsn_pipeline.convert`
-    hub              model cards, and the push to the Hub: `python -m ncsn_pipeline.hub`
+    convert          checkpoints of the authors' code, as pipelines: `ncsn convert`
+    hub              model cards, and the push to the Hub: `ncsn hub`
     diagnostics      how good a score, a chain or a set of samples is; `diagnostics.plots` draws
-    lecture          the claims of a lecture on all this, as experiments: `python -m ncsn_pipeline.lecture`
+    lecture          the claims of a lecture on all this, as experiments: `ncsn lecture`
 """
 
 import importlib

@@ -104,8 +104,8 @@ def push_to(endpoint, **arguments):
 
 
 def command(arguments):
-    """`python -m ncsn_pipeline.hub` without the import: exit code and what it printed."""
-    from ncsn_pipeline.hub.__main__ import main
+    """`ncsn hub` without the import: exit code and what it printed."""
+    from ncsn_pipeline.commands.hub import main
 
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

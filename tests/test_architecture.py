@@ -36,10 +36,13 @@ ARROWS = {
     "hub": "noise_levels networks sampling pipelines",
     "root": "densities score_matching noise_levels guidance networks sampling pipelines data diagnostics convert hub",
     "lecture": "root densities score_matching noise_levels networks sampling pipelines data diagnostics",
-    "evaluation": "networks sampling pipelines data diagnostics",
+    "shipped": "",
+    "__main__": "commands",
+    "evaluation": "shipped networks sampling pipelines data diagnostics",
     "training": "densities score_matching noise_levels networks sampling pipelines data diagnostics hub evaluation",
+    "commands": "root sampling pipelines noise_levels data convert hub lecture training evaluation space",
     "space": "root densities score_matching noise_levels networks sampling pipelines data diagnostics lecture",
-    "train": "training evaluation",
+    "train": "training commands evaluation",
 }
 ARROWS = {name: set(row.split()) for name, row in ARROWS.items()}
 

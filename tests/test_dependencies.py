@@ -119,3 +119,9 @@ def test_pins_agree_with_what_is_declared():
 )
 def test_a_pin_that_disagrees_is_noticed(declared, pinned, expected):
     assert len(disagreements(declared, pinned)) == expected
+
+
+def test_every_package_is_in_the_wheel():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / PACKAGE).rglob("__init__.py")}
+    assert set(listed) == found | {f"{PACKAGE}.pretrained"} and len(listed) == len(set(listed))

@@ -1,6 +1,8 @@
-"""Measures a model's samples: `python train/evaluate.py --model FOLDER`. The code is ncsn_pipeline.evaluation."""
+"""Measures a model's samples: `python train/evaluate.py --model FOLDER`, the same as `ncsn evaluate`."""
 
-from ncsn_pipeline.evaluation.evaluate import main
+import sys
+
+from ncsn_pipeline.commands.evaluate import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

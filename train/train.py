@@ -1,6 +1,8 @@
 """Trains a score network: `accelerate launch train/train.py --config mnist`; the loop is in the package."""
 
-from ncsn_pipeline.training.train import main
+import sys
+
+from ncsn_pipeline.training.__main__ import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

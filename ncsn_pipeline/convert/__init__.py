@@ -5,7 +5,7 @@
     folder       the folder and its model card, which appear complete or not at all
     conversion   the three, one after the other
 
-`python -m ncsn_pipeline.convert` is the command.
+`ncsn convert` is the command.
 """
 
 from .conversion import convert_checkpoint

@@ -1,18 +1,17 @@
 """Samples from a model and measures the samples.
 
-    python train/evaluate.py --model pretrained/mnist --num_samples 1000 --output_dir runs/evaluation
+    ncsn evaluate --model pretrained/mnist --num_samples 1000 --output_dir runs/evaluation
 
 writes `evaluation.json` (every number) and `evaluation.png` (samples, their nearest training images, classes).  With
 
-    python train/evaluate.py --model pretrained/mnist --sweep 10,25,50,100,200 --schedulers annealed_langevin,consistent
+    ncsn evaluate --model pretrained/mnist --sweep 10,25,50,100,200 --schedulers annealed_langevin,consistent
 
 it writes the table of distance against network evaluations: `sweep.md`, `sweep.json`, `sweep.png`.  What the numbers
-mean is said in `sample_quality.py`.  Inside a training loop: `RealImages` once, `evaluate_samples` as often as wanted.
+mean is said in :mod:`.quality`.  Inside a training loop: `RealImages` once, `evaluate_samples` as often as wanted.
 """
 
 import argparse
 import json
-import math
 import platform
 import time
 from collections.abc import Sequence
@@ -26,13 +25,11 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..data import load_images
-from .features import DEFAULT_CLASSIFIER, FEATURE_NETWORKS, load_feature_network, refuse_missing_folder
+from .features import load_feature_network, refuse_missing_folder
 from .figure import evaluation_figure, sweep_figure
 from .quality import RealImages, SampleQuality, evaluate_samples
 
-__all__ = ["RealImages", "SampleQuality", "Sampled", "evaluate_samples", "main", "sample_images", "sweep_table"]
-
-SCHEDULERS = ("default", "annealed_langevin", "consistent")
+__all__ = ["RealImages", "SampleQuality", "Sampled", "evaluate_samples", "run", "sample_images", "sweep_table"]
 
 
 @dataclass(frozen=True)
@@ -258,99 +255,31 @@ def evaluate_sweep(args: argparse.Namespace, pipe: Any, real: RealImages, option
     print(f"written: {output / 'sweep.md'}, {output / 'sweep.json'}, {output / 'sweep.png'}")
 
 
-def _counts(text: str) -> list[int]:
-    """`"10,25"` to `[10, 25]`, each at least 1, in increasing order."""
-    try:
-        values = sorted({int(part) for part in text.split(",")})
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"whole numbers are needed, like 10,25; got {text!r}") from None
-    if values[0] < 1:
-        raise argparse.ArgumentTypeError(f"numbers must be at least 1; got {text!r}")
-    return values
+def run(args: argparse.Namespace) -> None:
+    """Loads model and data, samples, measures, writes; `args` are the words of the command.
 
-
-def _schedulers(text: str) -> list[str]:
-    names = text.split(",")
-    unknown = [name for name in names if name not in SCHEDULERS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"unknown {', '.join(unknown)}; there are: {', '.join(SCHEDULERS)}")
-    return names
-
-
-def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The command line; ends the program with a message for values that make no sense."""
-    parser = argparse.ArgumentParser(description="Samples from a model and measures the samples.")
-    parser.add_argument("--model", required=True, help="folder or name on the Hub of a pipeline")
-    parser.add_argument(
-        "--dataset_name", default="ylecun/mnist", help="name on the Hub, a folder, or 'digits'; needs a test split"
-    )
-    parser.add_argument("--num_samples", type=_counts, default=[1000], help="for a sweep also several: 500,2000")
-    parser.add_argument("--batch_size", type=int, default=100)
-    parser.add_argument(
-        "--num_inference_steps", type=int, default=None, help="network evaluations; default: the stored noise schedule"
-    )
-    parser.add_argument("--scheduler", choices=SCHEDULERS, default="default")
-    parser.add_argument("--steps_per_level", type=int, default=None, help="annealed Langevin: T")
-    parser.add_argument(
-        "--step_size", type=float, default=None, help="annealed Langevin: epsilon, the step at the last level"
-    )
-    parser.add_argument(
-        "--guidance_scale", type=float, default=None, help="classifier-free guidance, for models with classes"
-    )
-    parser.add_argument("--sigma_max", type=float, default=None, help="start a geometric schedule here, in data units")
-    parser.add_argument("--features", choices=FEATURE_NETWORKS, default="digits")
-    parser.add_argument("--classifier", default=str(DEFAULT_CLASSIFIER), help="folder of the digit classifier")
-    parser.add_argument(
-        "--sweep", type=_counts, default=None, help="numbers of evaluations, like 10,25,50: write the table"
-    )
-    parser.add_argument(
-        "--schedulers", type=_schedulers, default=["annealed_langevin", "consistent"], help="of the sweep"
-    )
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--num_threads", type=int, default=None, help="CPU threads; default: one a core")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output_dir", default="runs/evaluation")
-    args = parser.parse_args(arguments)
-    for name in ("batch_size", "num_inference_steps", "steps_per_level", "step_size", "sigma_max", "num_threads"):
-        value = getattr(args, name)
-        if value is not None and not 0 < value < math.inf:
-            parser.error(f"--{name} must be positive; got {value}.")
-    if args.num_samples[0] < 2:
-        parser.error("--num_samples must be at least 2: a covariance needs two images.")
-    if args.sweep is None and len(args.num_samples) > 1:
-        parser.error("Several --num_samples need a --sweep.")
-    if args.sweep is not None and args.num_inference_steps is not None:
-        parser.error("--sweep and --num_inference_steps both say how many evaluations; give one.")
-    langevin_only = args.steps_per_level is not None or args.step_size is not None
-    if args.sweep is None and args.scheduler == "consistent" and langevin_only:
-        parser.error("--steps_per_level and --step_size belong to annealed Langevin, not to the consistent scheduler.")
-    return args
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Loads model and data, samples, measures, writes."""
-    args = parse_args(arguments)
+    Raises:
+        ValueError: for a model or data that do not fit.
+        ModuleNotFoundError: where the features need an optional package.
+    """
     if args.num_threads is not None:
         torch.set_num_threads(args.num_threads)
-    try:
-        pipe = load_pipeline(args.model, args.device)
-        channels = pipe.unet.config.in_channels
-        if args.features == "digits" and channels != 1:
-            raise ValueError(
-                f"This model makes images with {channels} channels, and the digit features know grey digits only. "
-                "Use --features inception."
-            )
-        if args.guidance_scale is not None and getattr(pipe.unet.config, "num_class_embeds", None) is None:
-            raise ValueError("--guidance_scale needs a model with classes; this one has none.")
-        network = load_feature_network(args.features, args.classifier)
-        train, test = (
-            load_images(args.dataset_name, split=split, resolution=pipe.unet.config.sample_size, channels=channels)
-            for split in ("train", "test")
+    pipe = load_pipeline(args.model, args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    channels = pipe.unet.config.in_channels
+    if args.features == "digits" and channels != 1:
+        raise ValueError(
+            f"This model makes images with {channels} channels, and the digit features know grey digits only. "
+            "Use --features inception."
         )
-        real = RealImages(train, test, network, seed=args.seed)
-        names = ("steps_per_level", "step_size", "guidance_scale")
-        options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-        Path(args.output_dir).mkdir(parents=True, exist_ok=True)
-        (evaluate_once if args.sweep is None else evaluate_sweep)(args, pipe, real, options)
-    except (ValueError, ModuleNotFoundError) as error:
-        raise SystemExit(f"error: {error}") from None
+    if args.guidance_scale is not None and getattr(pipe.unet.config, "num_class_embeds", None) is None:
+        raise ValueError("--guidance_scale needs a model with classes; this one has none.")
+    network = load_feature_network(args.features, args.classifier)
+    train, test = (
+        load_images(args.dataset_name, split=split, resolution=pipe.unet.config.sample_size, channels=channels)
+        for split in ("train", "test")
+    )
+    real = RealImages(train, test, network, seed=args.seed)
+    names = ("steps_per_level", "step_size", "guidance_scale")
+    options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    Path(args.output_dir).mkdir(parents=True, exist_ok=True)
+    (evaluate_once if args.sweep is None else evaluate_sweep)(args, pipe, real, options)

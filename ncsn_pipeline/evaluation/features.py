@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..shipped import folder_or_shipped
 from .digit_classifier import DigitClassifier
 
 FEATURE_NETWORKS = ("digits", "inception")
-DEFAULT_CLASSIFIER = Path(__file__).resolve().parents[2] / "pretrained" / "mnist_classifier"
+DEFAULT_CLASSIFIER = "mnist_classifier"  # the shipped one
 
 
 @dataclass(frozen=True)
@@ -111,11 +112,11 @@ def load_feature_network(name: str, classifier: str | Path = DEFAULT_CLASSIFIER)
         raise ValueError(f"Unknown features {name!r}; there are: {', '.join(FEATURE_NETWORKS)}.")
     refuse_missing_folder(str(classifier))
     try:
-        return DigitFeatures(DigitClassifier.from_pretrained(str(classifier)))
+        return DigitFeatures(DigitClassifier.from_pretrained(folder_or_shipped(str(classifier))))
     except (OSError, ValueError) as error:
         raise ValueError(
             f"Could not read a digit classifier from {str(classifier)!r}: {error} "
-            "Train one with train/train_classifier.py, or leave the option out: one comes with this repository."
+            "Train one with train/train_classifier.py, or leave the option out: one comes with the package."
         ) from error
 
 

@@ -6,7 +6,7 @@
     push        one commit for everything
     retry       again after a transient failure, a clear error after any other
 
-`python -m ncsn_pipeline.hub` is the command.  Loading is the business of `NCSNPipeline.from_pretrained`.
+`ncsn hub` is the command.  Loading is the business of `NCSNPipeline.from_pretrained`.
 """
 
 from .card import write_card

@@ -15,7 +15,7 @@ from .card import named_card, write_card
 from .contents import CARD, FACT_FILES, PICTURE, component_folders, pipeline_files, published_bytes, space_files
 from .retry import repeat
 
-PROGRAM = "python -m ncsn_pipeline.hub"
+PROGRAM = "ncsn hub"
 
 
 def push_folder(

@@ -1,8 +1,8 @@
 """The lecture's claims about score-based models, each as an experiment that measures it.
 
-    python -m ncsn_pipeline.lecture                     what there is
-    python -m ncsn_pipeline.lecture mixing              runs one: a table, and a picture
-    python -m ncsn_pipeline.lecture all --json FILE     runs all
+    ncsn lecture                     what there is
+    ncsn lecture mixing              runs one: a table, and a picture
+    ncsn lecture all --json FILE     runs all
 
 One experiment a file, in the order of the lecture; :mod:`.experiment` says what each of them defines.
 """

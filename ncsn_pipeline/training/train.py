@@ -9,9 +9,7 @@ did, -z / sigma.  The output directory is at any time after the first checkpoint
 
 import copy
 import dataclasses
-import logging
 import math
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,17 +25,16 @@ from accelerate.utils import (
 from tqdm.auto import tqdm
 
 from ..data import ImageData, load_train_and_held_out, stream_train_and_held_out
-from ..hub import PushError
 from ..noise_levels import largest_pairwise_distance
 from .averaging import WeightAverage, check_sharding, copy_weights
 from .batches import Batches
 from .checkpoints import find_checkpoint, save_checkpoint, save_pipeline
-from .command_line import training_command, without_flags
+from .command_line import training_command
 from .compiling import check_compiled
 from .config import TrainConfig
 from .distributed import broadcast_from_main
 from .draws import BatchDraws, Purpose, generator_for
-from .interruption import EXIT_RESUME, Interrupted, StopRequest
+from .interruption import Interrupted, StopRequest
 from .network import build_network, build_pipeline, num_classes
 from .objective import Objective, held_out_loss
 from .pixel_quality import QualityProbe
@@ -256,24 +253,3 @@ def _train(
     accelerator.end_training()
     if is_main:
         publish_model(final=True)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line: reads the settings and trains.
-
-    Raises:
-        SystemExit: with a message, for whatever a run cannot begin or go on with; `EXIT_RESUME` after a signal.
-    """
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
-    logging.getLogger("accelerate").setLevel(logging.WARNING)  # it names every file of every checkpoint
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    try:
-        config = TrainConfig.from_command_line(arguments)
-        arguments = without_flags(arguments, TrainConfig.secrets())
-        sys.argv[1:] = arguments  # trackers write it down
-        train(config, arguments)
-    except Interrupted as stopped:
-        print(f"train.py: {stopped}", file=sys.stderr)
-        sys.exit(EXIT_RESUME)
-    except (ValueError, FloatingPointError, OSError, PushError) as error:
-        sys.exit(f"train.py: {error}")

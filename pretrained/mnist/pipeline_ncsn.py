@@ -593,6 +593,14 @@ class NCSNPipeline(DiffusionPipeline):
         super().save_pretrained(str(save_directory), **kwargs)
 
     @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> "NCSNPipeline":
+        """As `DiffusionPipeline.from_pretrained`; `"mnist"` names the shipped model where no such folder is here."""
+        name = str(pretrained_model_name_or_path)
+        if _PACKAGE_ROOT:
+            name = importlib.import_module(f"{_PACKAGE_ROOT}.shipped").folder_or_shipped(name)
+        return super().from_pretrained(name, **kwargs)
+
+    @classmethod
     def load_config(cls, *args: Any, **kwargs: Any) -> Any:
         """Reads `model_index.json`; in the installed package, its own classes stand in for the code in the folder.
 

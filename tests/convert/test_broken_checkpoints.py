@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from ncsn_pipeline.commands.convert import main
 from ncsn_pipeline.convert import convert_checkpoint
-from ncsn_pipeline.convert.__main__ import main
 from ncsn_pipeline.convert.checkpoint import read_checkpoint
 
 NCSN = {"architecture": "ncsn", "image_size": 28, "sigma_max": 1.0, "sigma_min": 0.01}

@@ -10,8 +10,8 @@ from diffusers import DiffusionPipeline
 from safetensors.torch import load_file
 
 from ncsn_pipeline import NCSNPipeline, geometric_noise_levels
+from ncsn_pipeline.commands.convert import main
 from ncsn_pipeline.convert import convert_checkpoint
-from ncsn_pipeline.convert.__main__ import main
 from ncsn_pipeline.convert.matching import noise_levels
 from tests.processes import run
 
@@ -176,7 +176,7 @@ def test_an_empty_folder_is_filled_and_missing_parents_are_made(checkpoints, pla
 
 
 def command(*arguments):
-    return run([sys.executable, "-m", "ncsn_pipeline.convert", *arguments])
+    return run([sys.executable, "-m", "ncsn_pipeline", "convert", *arguments])
 
 
 def test_the_command_converts_and_says_what_it_wrote(checkpoints, place):

@@ -236,7 +236,7 @@ def test_the_shipped_card_is_what_the_command_writes(repo_root, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     write_card(copy)
     regenerated, there = (copy / "README.md").read_text(), (shipped / "README.md").read_text()
-    assert regenerated == there, "run `python -m ncsn_pipeline.hub card pretrained/mnist`"
+    assert regenerated == there, "run `ncsn hub card pretrained/mnist`"
     assert 'model = "pretrained/mnist"' in there
 
 

@@ -167,7 +167,7 @@ def test_the_command(installed, hub, folder):
     assert (code, out) == (1, "")
     assert "Traceback" not in err
     line = err.strip().splitlines()[-1].strip()
-    assert line == f"python -m ncsn_pipeline.hub push {folder} user/late --private --revision later"
+    assert line == f"ncsn hub push {folder} user/late --private --revision later"
     environment = os.environ | client_environment(hub.url, folder / "home", WRITER)
     done = run([sys.executable, *shlex.split(line)[1:]], env=environment)
     assert done.returncode == 0, done.stderr

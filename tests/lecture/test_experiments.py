@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from benchmarks.lecture import claims_table
+from ncsn_pipeline.commands.lecture import main
 from ncsn_pipeline.lecture import EXPERIMENTS
-from ncsn_pipeline.lecture.__main__ import main
 from ncsn_pipeline.lecture.experiment import Check, Params, Result
 from ncsn_pipeline.lecture.running import parameters
 from tests.processes import run
@@ -121,7 +121,7 @@ def test_the_command_runs_one_experiment(capsys, tmp_path):
 
 @pytest.mark.slow
 def test_the_command_runs_several_at_a_time(tmp_path):
-    command = [sys.executable, "-m", "ncsn_pipeline.lecture", "all", "--quick", "--only", "mixing", "langevin"]
+    command = [sys.executable, "-m", "ncsn_pipeline", "lecture", "all", "--quick", "--only", "mixing", "langevin"]
     files = ["--json", tmp_path / "all.json", "--figures", tmp_path]
     done = run([*command, "--jobs", "2", *files])
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""`python -m ncsn_pipeline.noise_levels` on the built-in digits: as a user runs it, and in this process."""
+"""`ncsn noise-levels` on the built-in digits: as a user runs it, and in this process."""
 
 import json
 import sys
@@ -6,14 +6,14 @@ import sys
 import pytest
 import torch
 
+from ncsn_pipeline.commands.noise_levels import main
 from ncsn_pipeline.data import load_images
 from ncsn_pipeline.noise_levels import suggest_noise_levels
-from ncsn_pipeline.noise_levels.__main__ import main
 from tests.processes import run
 
 
 def command(*arguments):
-    return run([sys.executable, "-m", "ncsn_pipeline.noise_levels", *arguments])
+    return run([sys.executable, "-m", "ncsn_pipeline", "noise-levels", *arguments])
 
 
 def test_table_is_that_of_the_function():

@@ -9,19 +9,19 @@ import torch
 
 from ncsn_pipeline.evaluation.digit_classifier import DigitClassifier
 from ncsn_pipeline.evaluation.features import (
-    DEFAULT_CLASSIFIER,
     DigitFeatures,
     extract_features,
     like_mnist,
     load_feature_network,
 )
 from ncsn_pipeline.evaluation.train_classifier import accuracy, augment, batches, main, parse_args
+from ncsn_pipeline.shipped import shipped_folder
 from tests.processes import run
 
 
 @pytest.fixture(scope="module")
 def shipped() -> DigitClassifier:
-    return DigitClassifier.from_pretrained(str(DEFAULT_CLASSIFIER)).eval()
+    return DigitClassifier.from_pretrained(str(shipped_folder("mnist_classifier"))).eval()
 
 
 def test_features_and_logits_have_their_shapes():
@@ -125,11 +125,11 @@ def test_an_unknown_folder_ends_with_a_message(tmp_path):
 
 
 def test_the_shipped_classifier_is_small_and_says_what_it_was_trained_on(shipped):
-    files = [path for path in DEFAULT_CLASSIFIER.rglob("*") if path.is_file()]
+    files = [path for path in shipped_folder("mnist_classifier").rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 1_000_000
-    card = (DEFAULT_CLASSIFIER / "README.md").read_text()
+    card = (shipped_folder("mnist_classifier") / "README.md").read_text()
     assert "CC BY-SA 3.0" in card and "train_classifier.py" in card
-    record = json.loads((DEFAULT_CLASSIFIER / "training.json").read_text())
+    record = json.loads((shipped_folder("mnist_classifier") / "training.json").read_text())
     assert record["test_accuracy"] >= 0.99 and record["test_images"] == 10_000
     assert f"{100 * record['test_accuracy']:.2f} %" in card
 

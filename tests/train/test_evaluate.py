@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler, NCSNPipeline, ScoreUNet
+from ncsn_pipeline.commands.evaluate import main, parse_args
 from ncsn_pipeline.data import ImageData, load_images
-from ncsn_pipeline.evaluation.evaluate import main, parse_args, sample_images, scheduler_for, shown_name, sweep_table
+from ncsn_pipeline.evaluation.evaluate import sample_images, scheduler_for, shown_name, sweep_table
 from ncsn_pipeline.evaluation.features import extract_features, load_feature_network
 from ncsn_pipeline.evaluation.figure import evaluation_figure, sweep_figure, tile
 from ncsn_pipeline.evaluation.quality import (
@@ -279,7 +280,8 @@ def command(monkeypatch, tmp_path, test_digits):
         pipe = RepeatedImages(test_digits, num_classes=10)
         monkeypatch.setattr(evaluate, "load_pipeline", lambda model, device: pipe)
         monkeypatch.setattr(evaluate, "scheduler_for", lambda pipe, name, sigma_max=None: pipe.scheduler)
-        main(["--model", "some/model", "--dataset_name", "digits", "--output_dir", str(tmp_path), *arguments])
+        words = ["--model", "some/model", "--dataset_name", "digits", "--output_dir", str(tmp_path)]
+        assert main([*words, *arguments]) == 0
         return pipe
 
     return run
@@ -301,7 +303,7 @@ def test_the_command_measures_what_its_flags_say(saved, tmp_path, capsys):
     flags = "--num_samples 40 --batch_size 16 --scheduler annealed_langevin --num_inference_steps 5 --steps_per_level 2"
     flags += " --step_size 1e-5 --sigma_max 3 --guidance_scale 1.5 --seed 5 --dataset_name digits --device cpu"
     output = tmp_path / "out"
-    main(["--model", str(saved), "--output_dir", str(output), *flags.split()])
+    assert main(["--model", str(saved), "--output_dir", str(output), *flags.split()]) == 0
     result = json.loads((output / "evaluation.json").read_text())
 
     pipe = NCSNPipeline.from_pretrained(saved)
@@ -390,17 +392,17 @@ def test_senseless_arguments_are_refused(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_colour_models_need_the_inception_features(monkeypatch, test_digits):
+def test_colour_models_need_the_inception_features(monkeypatch, test_digits, capsys):
     from ncsn_pipeline.evaluation import evaluate
 
     pipe = RepeatedImages(test_digits, num_classes=None)
     pipe.unet.config.in_channels = 3
     monkeypatch.setattr(evaluate, "load_pipeline", lambda model, device: pipe)
-    with pytest.raises(SystemExit, match="--features inception"):
-        main(["--model", "unused", "--dataset_name", "digits"])
+    assert main(["--model", "unused", "--dataset_name", "digits"]) == 2
+    assert "--features inception" in capsys.readouterr().err
     pipe.unet.config.in_channels = 1
-    with pytest.raises(SystemExit, match="model with classes"):
-        main(["--model", "unused", "--dataset_name", "digits", "--guidance_scale", "2"])
+    assert main(["--model", "unused", "--dataset_name", "digits", "--guidance_scale", "2"]) == 2
+    assert "model with classes" in capsys.readouterr().err
 
 
 def test_a_local_folder_is_shown_without_its_parents(tmp_path):

@@ -115,7 +115,7 @@ def source_note(name: str) -> str:
     file = f"<code>{path}</code>"
     if space:
         file = f'<a href="https://huggingface.co/spaces/{html.escape(space)}/blob/main/{path}" target="_top">{file}</a>'
-    return f'<p class="tour-help">{file} · at full size: <code>python -m ncsn_pipeline.lecture {name}</code></p>'
+    return f'<p class="tour-help">{file} · at full size: <code>ncsn lecture {name}</code></p>'
 
 
 def progress(text: str, kind: str = "") -> str:

@@ -1,17 +1,14 @@
 """A checkpoint of the NCSN or NCSNv2 authors' code as a pipeline folder.
 
-python -m ncsn_pipeline.convert best.pth OUT --architecture ncsnv2 --image-size 32
-python -m ncsn_pipeline.convert best.pth OUT --architecture ncsn --image-size 28 --sigma-max 1 --sigma-min 0.01
+ncsn convert best.pth OUT --architecture ncsnv2 --image-size 32
+ncsn convert best.pth OUT --architecture ncsn --image-size 28 --sigma-max 1 --sigma-min 0.01
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from .conversion import convert_checkpoint
-from .matching import ARCHITECTURES
-
-PROGRAM = "python -m ncsn_pipeline.convert"
+PROGRAM = "ncsn convert"
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -21,7 +18,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument("path", metavar="CKPT", help="the checkpoint, a .pth file")
     parser.add_argument("output", metavar="OUT", help="the folder to write; it must not exist yet, or be empty")
-    parser.add_argument("--architecture", required=True, choices=ARCHITECTURES)
+    parser.add_argument("--architecture", required=True, help="ncsn, ncsnv2, ncsnv2_deeper or ncsnv2_deepest")
     parser.add_argument("--image-size", type=int, required=True, help="side of the images in pixels")
     parser.add_argument("--channels", type=int, help="of the images, compared with the weights")
     parser.add_argument("--sigma-max", type=float, help="first noise level (default: as the checkpoint stores it)")
@@ -46,6 +43,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def main(arguments: Sequence[str] | None = None) -> int:
     """Converts and returns the exit code: 0, or 2 after one line on what was wrong."""
     options = parse_arguments(arguments)
+    from ..convert import convert_checkpoint
+
     try:
         pipe = convert_checkpoint(**vars(options))
     except (ValueError, OSError) as error:
@@ -58,7 +57,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{config.sigma_min:g}, {scheduler.num_inference_steps:,} evaluations"
     )
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,20 +1,19 @@
 """Noise levels for a data set, as a table or as JSON.
 
-python -m ncsn_pipeline.noise_levels --data digits
-python -m ncsn_pipeline.noise_levels --data path/to/images --resolution 32 --json
+ncsn noise-levels --data digits
+ncsn noise-levels --data path/to/images --resolution 32 --json
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    from ..noise_levels import NoiseLevelSuggestion
 
-from ..data import load_images
-from .suggest import NoiseLevelSuggestion, suggest_noise_levels
-
-PROGRAM = "python -m ncsn_pipeline.noise_levels"
+PROGRAM = "ncsn noise-levels"
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -44,10 +43,15 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return parser.parse_args(arguments)
 
 
-def suggest(options: argparse.Namespace) -> NoiseLevelSuggestion:
+def suggest(options: argparse.Namespace) -> "NoiseLevelSuggestion":
     """Loads the data and suggests; raises `ValueError` with one clear sentence for anything wrong with either."""
     if not options.data_min < options.data_max:
         raise ValueError(f"--data-min must be below --data-max; got {options.data_min} and {options.data_max}.")
+    import torch
+
+    from ..data import load_images
+    from ..noise_levels import suggest_noise_levels
+
     images = load_images(options.data, split=options.split, resolution=options.resolution)
     return suggest_noise_levels(
         images.float_images(options.data_min, options.data_max),
@@ -72,7 +76,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     print(json.dumps(suggestion.as_dict(), indent=2) if options.json else suggestion)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,8 +1,8 @@
 """Pushes a trained model or the page to the Hub, or writes a model card.
 
-python -m ncsn_pipeline.hub push runs/mnist user/mnist-ncsn --private
-python -m ncsn_pipeline.hub card runs/mnist
-python -m ncsn_pipeline.hub push-space user/ncsn
+ncsn hub push runs/mnist user/mnist-ncsn --private
+ncsn hub card runs/mnist
+ncsn hub push-space user/ncsn
 """
 
 import argparse
@@ -10,9 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .card import write_card
-from .push import PROGRAM, push_folder, push_space
-from .retry import PushError
+PROGRAM = "ncsn hub"
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -41,6 +39,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0, 1 after a push that failed, or 2 after something that could not be right."""
     options = parse_arguments(arguments)
+    from ..hub import PushError, push_folder, push_space, write_card
+
     try:
         if options.command == "card":
             print(write_card(options.folder))
@@ -57,7 +57,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

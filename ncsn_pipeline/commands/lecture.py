@@ -1,8 +1,8 @@
 """The laboratory's command.
 
-python -m ncsn_pipeline.lecture
-python -m ncsn_pipeline.lecture mixing --seed 1
-python -m ncsn_pipeline.lecture all --json results.json --figures pictures
+ncsn lecture
+ncsn lecture mixing --seed 1
+ncsn lecture all --json results.json --figures pictures
 """
 
 import argparse
@@ -16,12 +16,12 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
-from typing import get_args, get_origin
+from typing import TYPE_CHECKING, get_args, get_origin
 
-from . import EXPERIMENTS
-from .running import Report, perform
+if TYPE_CHECKING:
+    from ..lecture.running import Report
 
-PROGRAM = "python -m ncsn_pipeline.lecture"
+PROGRAM = "ncsn lecture"
 FIGURES = Path("runs/lecture")
 # Bad input, files that cannot be written, and chains that diverge with the step size they were given.
 EXPECTED = (ValueError, OSError, ArithmeticError)
@@ -54,9 +54,18 @@ def add_parameters(parser: argparse.ArgumentParser, module: ModuleType) -> None:
         )
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line; `None` reads `sys.argv`."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, description="The lecture's claims, measured.")
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line; the experiments are loaded when one of them, or all, is asked for."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="The lecture's claims, measured.  Without NAME: what there is.  NAME is an experiment, or `all`.",
+        epilog=f"{PROGRAM} NAME --help tells an experiment's settings.",
+    )
+    if not arguments or arguments[0] in ("-h", "--help"):
+        parser.add_argument("name", metavar="NAME", nargs="?")
+        return parser.parse_args(arguments)
+    from ..lecture import EXPERIMENTS
+
     commands = parser.add_subparsers(dest="name", metavar="NAME", title="experiments")
     for name, module in EXPERIMENTS.items():
         sentence = module.CLAIM.sentence
@@ -80,6 +89,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 def listing() -> str:
     """What there is: number, name, place in the lecture, claim."""
+    from ..lecture import EXPERIMENTS
+
     lines = []
     for name, module in EXPERIMENTS.items():
         claim = module.CLAIM
@@ -89,7 +100,7 @@ def listing() -> str:
     return "\n".join([*lines, "", f"{PROGRAM} NAME [--help]"])
 
 
-def table(report: Report) -> str:
+def table(report: "Report") -> str:
     """The claim, its checks as a table, and the findings."""
     claim, result = report.claim, report.result
     width = max(len(check["name"]) for check in result["checks"])
@@ -105,15 +116,17 @@ def table(report: Report) -> str:
     return "\n".join([*lines, "", f"{verdict}; {result['seconds']:.0f} s; {report.figure}"])
 
 
-def write_json(path: Path, reports: Sequence[Report]) -> None:
+def write_json(path: Path, reports: "Sequence[Report]") -> None:
     """The numbers of every run under its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     named = {report.claim.name: {"number": report.claim.number} | report.result for report in reports}
     path.write_text(json.dumps(named, indent=1, allow_nan=False) + "\n")
 
 
-def run_all(options: argparse.Namespace) -> tuple[list[Report], bool]:
+def run_all(options: argparse.Namespace) -> "tuple[list[Report], bool]":
     """Several experiments at a time, each printed when those before it are done; and whether all could be run."""
+    from ..lecture.running import perform
+
     given = {"seed": options.seed}
     reports = []
     with ProcessPoolExecutor(options.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -130,10 +143,13 @@ def run_all(options: argparse.Namespace) -> tuple[list[Report], bool]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; 0 where every claim holds, 1 where one does not, 2 where one could not be run."""
-    options = parse_arguments(arguments)
+    options = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     if options.name is None:
         print(listing())
         return 0
+    from ..lecture import EXPERIMENTS
+    from ..lecture.running import perform
+
     try:
         if options.name == "all":
             reports, complete = run_all(options)
@@ -152,7 +168,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seconds = sum(report.result["seconds"] for report in reports)
         print(f"{len(reports) - len(failing)} of {len(options.only)} claims hold; {seconds:.0f} s of computing")
     return 2 if not complete else 1 if failing else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,42 @@
+"""The command `ncsn`, or `python -m ncsn_pipeline`: one file per command, which holds its arguments.
+
+A command imports what it works with when it runs, so that `--help` loads neither torch nor diffusers.
+"""
+
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "train": "train a score network on images; on several processes, accelerate launch -m ncsn_pipeline.training",
+    "evaluate": "draw samples from a model and measure their distance to test images",
+    "generate": "draw images from a model, as a grid or as a folder of files",
+    "convert": "make a pipeline folder of a checkpoint of the NCSN or NCSNv2 authors' code",
+    "noise-levels": "suggest noise levels and a step size for a data set",
+    "lecture": "run the experiments that measure the lecture's claims",
+    "hub": "push a model or the page to the Hub, or write a model card",
+    "app": "open the page",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command that the first word names, and returns its exit code; `None` reads `sys.argv`."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    name = words[0] if words else "--help"
+    if name in ("-h", "--help"):
+        width = max(map(len, COMMANDS))
+        print("usage: ncsn COMMAND [ARGUMENTS], ncsn COMMAND --help\n")
+        print("\n".join(f"  {command:{width}}  {described}" for command, described in COMMANDS.items()))
+        return 0
+    if name == "--version":
+        from .. import __version__
+
+        print(f"ncsn {__version__}")
+        return 0
+    if name not in COMMANDS:
+        nearest = difflib.get_close_matches(name, COMMANDS, n=1)
+        meant = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(COMMANDS)}."
+        print(f"ncsn: error: There is no command {name}; {meant}", file=sys.stderr)
+        return 2
+    return importlib.import_module(f".{name.replace('-', '_')}", __name__).main(words[1:])

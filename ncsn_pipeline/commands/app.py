@@ -1,0 +1,27 @@
+"""Opens the page.
+
+ncsn app
+ncsn app --model runs/mine --port 7861
+"""
+
+import argparse
+import os
+from collections.abc import Sequence
+
+PROGRAM = "ncsn app"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serves the page until it is ended."""
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="Opens the page.")
+    parser.add_argument("--model", default="mnist", help="a folder, a name on the Hub, or a shipped model")
+    parser.add_argument("--others", nargs="*", default=[], help="more of them, for visitors to choose among")
+    parser.add_argument("--host", default=None, help="address to serve at (default: this machine alone)")
+    parser.add_argument("--port", type=int, default=None, help="port to serve at (default: the first free from 7860)")
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # Gradio reads it when it is imported
+    from ..space import build_page, launch_options
+
+    page = build_page(options.model, *options.others)
+    page.launch(server_name=options.host, server_port=options.port, **launch_options())
+    return 0

@@ -1,0 +1,97 @@
+"""Samples from a model, and measures them.
+
+ncsn evaluate --model mnist --num_samples 1000 --output_dir runs/evaluation
+ncsn evaluate --model mnist --sweep 10,25,50,100,200 --schedulers annealed_langevin,consistent
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+
+PROGRAM = "ncsn evaluate"
+SCHEDULERS = ("default", "annealed_langevin", "consistent")
+
+
+def _counts(text: str) -> list[int]:
+    """`"10,25"` to `[10, 25]`, each at least 1, in increasing order."""
+    try:
+        values = sorted({int(part) for part in text.split(",")})
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"whole numbers are needed, like 10,25; got {text!r}") from None
+    if values[0] < 1:
+        raise argparse.ArgumentTypeError(f"numbers must be at least 1; got {text!r}")
+    return values
+
+
+def _schedulers(text: str) -> list[str]:
+    names = text.split(",")
+    unknown = [name for name in names if name not in SCHEDULERS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"unknown {', '.join(unknown)}; there are: {', '.join(SCHEDULERS)}")
+    return names
+
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line; ends the program with a message for values that make no sense."""
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="Samples from a model and measures the samples.")
+    parser.add_argument("--model", required=True, help="folder or name on the Hub of a pipeline")
+    parser.add_argument(
+        "--dataset_name", default="ylecun/mnist", help="name on the Hub, a folder, or 'digits'; needs a test split"
+    )
+    parser.add_argument("--num_samples", type=_counts, default=[1000], help="for a sweep also several: 500,2000")
+    parser.add_argument("--batch_size", type=int, default=100)
+    parser.add_argument(
+        "--num_inference_steps", type=int, default=None, help="network evaluations; default: the stored noise schedule"
+    )
+    parser.add_argument("--scheduler", choices=SCHEDULERS, default="default")
+    parser.add_argument("--steps_per_level", type=int, default=None, help="annealed Langevin: T")
+    parser.add_argument(
+        "--step_size", type=float, default=None, help="annealed Langevin: epsilon, the step at the last level"
+    )
+    parser.add_argument(
+        "--guidance_scale", type=float, default=None, help="classifier-free guidance, for models with classes"
+    )
+    parser.add_argument("--sigma_max", type=float, default=None, help="start a geometric schedule here, in data units")
+    parser.add_argument("--features", choices=("digits", "inception"), default="digits")
+    parser.add_argument(
+        "--classifier", default="mnist_classifier", help="folder of the digit classifier; default: the shipped one"
+    )
+    parser.add_argument(
+        "--sweep", type=_counts, default=None, help="numbers of evaluations, like 10,25,50: write the table"
+    )
+    parser.add_argument(
+        "--schedulers", type=_schedulers, default=["annealed_langevin", "consistent"], help="of the sweep"
+    )
+    parser.add_argument("--device", default=None, help="default: a GPU where there is one")
+    parser.add_argument("--num_threads", type=int, default=None, help="CPU threads; default: one a core")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output_dir", default="runs/evaluation")
+    args = parser.parse_args(arguments)
+    for name in ("batch_size", "num_inference_steps", "steps_per_level", "step_size", "sigma_max", "num_threads"):
+        value = getattr(args, name)
+        if value is not None and not 0 < value < math.inf:
+            parser.error(f"--{name} must be positive; got {value}.")
+    if args.num_samples[0] < 2:
+        parser.error("--num_samples must be at least 2: a covariance needs two images.")
+    if args.sweep is None and len(args.num_samples) > 1:
+        parser.error("Several --num_samples need a --sweep.")
+    if args.sweep is not None and args.num_inference_steps is not None:
+        parser.error("--sweep and --num_inference_steps both say how many evaluations; give one.")
+    langevin_only = args.steps_per_level is not None or args.step_size is not None
+    if args.sweep is None and args.scheduler == "consistent" and langevin_only:
+        parser.error("--steps_per_level and --step_size belong to annealed Langevin, not to the consistent scheduler.")
+    return args
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures, and returns the exit code: 0, or 2 after one line on what was wrong."""
+    args = parse_args(arguments)
+    from ..evaluation.evaluate import run
+
+    try:
+        run(args)
+    except (ValueError, ModuleNotFoundError) as error:
+        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+        return 2
+    return 0

@@ -1,0 +1,90 @@
+"""Draws images from a model.
+
+ncsn generate mnist digits.png --num-images 64
+ncsn generate runs/mine pictures --num-images 1000 --class-label 3
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+PROGRAM = "ncsn generate"
+SCHEDULERS = {
+    "langevin": "AnnealedLangevinScheduler",
+    "consistent": "ConsistentAnnealedScheduler",
+    "predictor-corrector": "PredictorCorrectorScheduler",
+}
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line; `None` reads `sys.argv`."""
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="Draws images from a model.")
+    parser.add_argument("model", help="a folder, a name on the Hub, or a shipped model: mnist")
+    parser.add_argument("output", type=Path, help="a picture to make a grid (grid.png), or a folder for one file each")
+    parser.add_argument("--num-images", type=int, default=64, help="how many (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=64, help="how many at a time (default: %(default)s)")
+    parser.add_argument("--num-inference-steps", type=int, help="network evaluations (default: the stored schedule)")
+    parser.add_argument("--scheduler", choices=SCHEDULERS, help="the sampler (default: the stored one)")
+    parser.add_argument("--class-label", type=int, help="draw this class alone (default: all classes in turn)")
+    parser.add_argument("--guidance-scale", type=float, help="of classifier-free guidance (default: none)")
+    parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    parser.add_argument("--device", help="(default: a GPU where there is one)")
+    options = parser.parse_args(arguments)
+    for name in ("num_images", "batch_size"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} must be at least 1; got {getattr(options, name)}.")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draws, and returns the exit code: 0, or 2 after one line on what was wrong."""
+    options = parse_arguments(arguments)
+    try:
+        print(draw(options))
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"{PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def draw(options: argparse.Namespace) -> str:
+    """Draws the images and writes them; what was written.
+
+    Raises:
+        ValueError: for settings that do not fit the model.
+        OSError: for a model that cannot be read, or a file that cannot be written.
+    """
+    import torch
+    from diffusers.utils import make_image_grid
+
+    from .. import sampling
+    from ..pipelines import NCSNPipeline
+
+    pipe = NCSNPipeline.from_pretrained(options.model)
+    pipe.to(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if options.scheduler is not None:
+        pipe.scheduler = getattr(sampling, SCHEDULERS[options.scheduler]).from_config(pipe.scheduler.config)
+    classes = getattr(pipe.unet.config, "num_class_embeds", None)
+    if options.class_label is not None and classes is None:
+        raise ValueError("--class-label needs a model with classes; this one has none.")
+    generator = torch.Generator().manual_seed(options.seed)
+    images: list = []
+    while len(images) < options.num_images:
+        numbers = torch.arange(len(images), min(options.num_images, len(images) + options.batch_size))
+        labels = None if classes is None else numbers % classes
+        if options.class_label is not None:
+            labels = options.class_label
+        images += pipe(
+            len(numbers), generator, options.num_inference_steps, class_labels=labels,
+            guidance_scale=options.guidance_scale,
+        ).images  # fmt: skip
+    if options.output.suffix:
+        columns = next(n for n in range(int(len(images) ** 0.5), 0, -1) if len(images) % n == 0)
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        make_image_grid(images, rows=columns, cols=len(images) // columns).save(options.output)
+        return f"{options.output}: {len(images)} images"
+    options.output.mkdir(parents=True, exist_ok=True)
+    for number, image in enumerate(images):
+        image.save(options.output / f"{number:05}.png")
+    return f"{options.output}: {len(images)} files"

@@ -1,0 +1,18 @@
+"""The models that come with the package: `NCSNPipeline.from_pretrained("mnist")`."""
+
+from pathlib import Path
+
+# In a wheel beside the code, in a checkout beside the package's folder.
+PLACES = (Path(__file__).with_name("pretrained"), Path(__file__).resolve().parents[1] / "pretrained")
+
+
+def shipped_folder(name: str) -> Path | None:
+    """The folder of a shipped model or classifier, or `None` where there is none of that name."""
+    plain = Path(name).name == name
+    return next((place / name for place in PLACES if plain and (place / name).is_dir()), None)
+
+
+def folder_or_shipped(name: str) -> str:
+    """`name` itself, or the folder of the shipped model of that name where there is no folder of that name here."""
+    found = None if Path(name).is_dir() else shipped_folder(name)
+    return name if found is None else str(found)
