@@ -13,6 +13,8 @@ here makes one, learns one, or follows one.  Read it in this order:
     data             images to learn from
     convert          checkpoints of the authors' code, as pipelines: `ncsn convert`
     hub              model cards, and the push to the Hub: `ncsn hub`
+    training         the training loop: `accelerate launch train/train.py`, `ncsn train`
+    evaluation       how good samples are: `ncsn evaluate`
     diagnostics      how good a score, a chain or a set of samples is; `diagnostics.plots` draws
     lecture          the claims of a lecture on all this, as experiments: `ncsn lecture`
 """
@@ -36,7 +38,7 @@ _PLACES = {
     "diagnostics": "mode_weights",
 }
 _FOLDER_OF = {name: folder for folder, names in _PLACES.items() for name in names.split()}
-_FOLDERS = {*_PLACES, "data", "guidance", "lecture", "space"}
+_FOLDERS = {*_PLACES, "commands", "data", "evaluation", "guidance", "lecture", "space", "training"}
 
 __version__ = "0.1.0"
 

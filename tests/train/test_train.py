@@ -198,12 +198,12 @@ def test_committed_configurations_are_valid(name):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("dataset_name: digits\nlerning_rate: 1", "unknown settings: lerning_rate"),
+        ("dataset_name: digits\nlerning_rate: 1", "has no setting lerning_rate"),
         ("dataset_name: digits\ntrain_batch_size: many", "train_batch_size is 'many'"),
-        ("dataset_name: digits\ntrain_batch_size: 0", "train_batch_size must be at least 1"),
-        ("dataset_name: digits\nlearning_rate: -1", "learning_rate must be finite and > 0"),
+        ("dataset_name: digits\ntrain_batch_size: 0", "train_batch_size is 0; it should be greater than or equal to 1"),
+        ("dataset_name: digits\nlearning_rate: -1", "learning_rate is -1; it should be greater than 0"),
         ("dataset_name: digits\nsigma_max: 0.001", "sigma_max must exceed"),
-        ("dataset_name: digits\nsigma_distribution: cosine", "mixture, lognormal"),
+        ("dataset_name: digits\nsigma_distribution: cosine", "'mixture', 'lognormal'"),
         ("max_train_steps: 1", "Give one of dataset_name"),
         ("dataset_name: [digits", "is not YAML"),
         ("digits", "must hold settings"),
