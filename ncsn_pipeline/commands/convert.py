@@ -31,7 +31,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="take the moving average of the weights, or the weights as they were trained",
     )
     parser.add_argument("--step-size", type=float, help="Langevin step at the last level (default: technique 4)")
-    parser.add_argument("--steps-per-level", type=int, help="Langevin steps a level (default: NCSN 100, NCSNv2 5)")
+    parser.add_argument("--steps-per-level", type=int, help="Langevin steps per level (default: NCSN 100, NCSNv2 5)")
     parser.add_argument(
         "--denoise",
         action=argparse.BooleanOptionalAction,

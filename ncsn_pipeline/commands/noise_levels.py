@@ -28,7 +28,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "--sigma-min", type=float, default=0.01, help="last level, in data units (default: %(default)s)"
     )
-    parser.add_argument("--steps-per-level", type=int, default=5, help="Langevin steps a level (default: %(default)s)")
+    parser.add_argument("--steps-per-level", type=int, default=5, help="Langevin steps per level (default 5)")
     parser.add_argument("--data-min", type=float, default=0.0, help="value of black in the model's range (default: 0)")
     parser.add_argument("--data-max", type=float, default=1.0, help="value of white in the model's range (default: 1)")
     parser.add_argument(

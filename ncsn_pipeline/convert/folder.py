@@ -31,7 +31,7 @@ A noise-conditional score network, converted from a checkpoint of its authors' c
 | architecture | `{architecture}`, {width} channels wide, {parameters:,} parameters |
 | images | {size} (channels, height, width), values in [0, 1] |
 | noise levels | {levels}, from {sigma_max:g} to {sigma_min:g} |
-| sampling | {steps} Langevin steps a level, {denoising}: {evaluations:,} network evaluations |
+| sampling | {steps} Langevin steps per level, {denoising}: {evaluations:,} network evaluations |
 | step size | {step_size:.3g} at the last level, {origin} |
 
 ```python

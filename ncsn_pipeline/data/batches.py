@@ -23,7 +23,7 @@ class StreamBatches:
 
     Args:
         stream: the images of this process.  Its own position is not used or changed.
-        batch_size: images a batch, at least 1.
+        batch_size: images per batch, at least 1.
         num_workers: processes that read and decode; 0 does it when a batch is asked for.
         pin_memory: put batches into memory from which an accelerator copies faster.
     """

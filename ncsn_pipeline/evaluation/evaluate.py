@@ -197,7 +197,7 @@ class SweepRow:
 def sweep_table(rows: Sequence[SweepRow]) -> str:
     """Rows as a Markdown table."""
     lines = [
-        "| scheduler | steps a level | evaluations | samples | Frechet distance | real images | ratio "
+        "| scheduler | steps per level | evaluations | samples | Frechet distance | real images | ratio "
         "| kernel distance x 1000 | real images | class recognised | s/image |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]

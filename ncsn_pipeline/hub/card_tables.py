@@ -70,7 +70,7 @@ def _distance(row: Result | None, marks: dict[int, str]) -> str:
 
 def _sampler(result: Result, default_sampler: str) -> str:
     text = f"`{result.sampler}`"
-    text += f", {result.steps_per_level} steps a level" if result.steps_per_level else ""
+    text += f", {result.steps_per_level} steps per level" if result.steps_per_level else ""
     return text + (", the default" if result.sampler == default_sampler else "")
 
 

@@ -35,7 +35,7 @@ class Result:
         real_frechet: the same of as many real images.
         real_frechet_std: its standard deviation over draws.
         recognised: part of the samples that a classifier takes for the class that was asked for, in [0, 1].
-        steps_per_level: Langevin steps a level.
+        steps_per_level: Langevin steps per level.
         seconds: wall-clock time of one image.
     """
 

@@ -94,7 +94,7 @@ def draw_samples(score_fn: NoisyScoreFn, levels: Tensor, params: SamplingParams,
     Args:
         score_fn: `(x, sigma) -> score`.
         levels: the noise schedule, shape `(L,)`, decreasing, in data units.
-        params: how many samples, steps a level, and the step.
+        params: how many samples, steps per level, and the step.
         generator: source of the start and the noise.
 
     Returns:

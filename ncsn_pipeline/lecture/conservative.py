@@ -61,10 +61,10 @@ class ConservativeParams(Params):
     train_steps: int = flag(1500, "updates of each network")
     batch_size: int = flag(512, "samples an update")
     learning_rate: float = flag(2e-3, "of Adam at the start")
-    num_test: int = flag(2000, "samples a level at which scores are compared")
+    num_test: int = flag(2000, "samples per level at which scores are compared")
     num_particles: int = flag(2000, "samples drawn with each model")
     num_levels: int = flag(30, "levels of annealed Langevin dynamics")
-    steps_per_level: int = flag(5, "Langevin steps a level")
+    steps_per_level: int = flag(5, "Langevin steps per level")
     relative_step: float = flag(0.2, "alpha_i / sigma_i² of the Langevin steps, below 2", below=2)
 
 

@@ -51,7 +51,7 @@ class ContinuumParams(Params):
     relative_step: float = flag(0.2, "u = alpha_i / sigma_i² of every run, below 2", below=2)
     sigma_max: float = flag(20.0, "largest noise level, in data units")
     sigma_min: float = flag(0.1, "smallest noise level, in data units")
-    num_particles: int = flag(1500, "samples a run")
+    num_particles: int = flag(1500, "samples per run")
     num_reference: int = flag(20_000, "exact samples that they are compared with")
     num_points: int = flag(1000, "points whose log density is computed")
     hidden_features: int = flag(64, "width of the network's three hidden layers")

@@ -47,7 +47,7 @@ class ImplicitParams(Params):
     """See the flags."""
 
     train_steps: int = flag(1000, "steps of the implicit loss that the best of the five networks gets")
-    batch_size: int = flag(256, "samples a step")
+    batch_size: int = flag(256, "samples per step")
     hidden_features: int = flag(64, "width of the networks' three hidden layers")
     learning_rate: float = flag(4e-3, "of Adam at the start")
     num_samples: int = flag(100_000, "samples on which both losses are compared")

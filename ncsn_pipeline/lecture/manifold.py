@@ -82,7 +82,7 @@ class ManifoldResult(Result):
         learned_slope: of the logarithm of the norm over that of 1 / sigma, by least squares.
         exact_slope: likewise; 2 but for the curvature.
         relative_error: of the learned score where the noised data are, one a noise level.
-        dimension: D, numbers an image.
+        dimension: D, numbers per image.
         components: how many hold the wanted share of the variance.
         error_by_components: share of the variance of held-out images that k components lose, shape `(r + 1,)`.
         shown_components: of the rows of `shown` below the first.

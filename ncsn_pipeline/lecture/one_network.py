@@ -57,9 +57,9 @@ class OneNetworkParams(Params):
     batch_size: int = flag(512, "samples an update of a conditional network")
     learning_rate: float = flag(2e-3, "of Adam at the start")
     exact_error: float = flag(0.005, "relative error up to which a score counts as exact")
-    num_test: int = flag(2000, "samples a level at which scores are compared")
+    num_test: int = flag(2000, "samples per level at which scores are compared")
     num_particles: int = flag(2000, "samples drawn with each model")
-    steps_per_level: int = flag(10, "Langevin steps a level")
+    steps_per_level: int = flag(10, "Langevin steps per level")
     relative_step: float = flag(0.2, "alpha_i / sigma_i² of the Langevin steps, below 2", below=2)
 
 

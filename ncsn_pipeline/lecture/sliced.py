@@ -57,7 +57,7 @@ class SlicedParams(Params):
     dimensions: tuple[int, ...] = flag((4, 16, 64), "D at which bias and variance are measured")
     num_samples: int = flag(10_000, "samples for them, one projection each")
     train_steps: int = flag(200, "steps of the sliced loss that the networks get before")
-    batch_size: int = flag(128, "samples a step, in training and where a step is timed")
+    batch_size: int = flag(128, "samples per step, in training and where a step is timed")
     hidden_features: int = flag(128, "width of the networks' three hidden layers")
     learning_rate: float = flag(2e-3, "of Adam at the start")
     epsilon: float = flag(0.03, "displacement of the finite differences, in data units")
@@ -221,7 +221,7 @@ def cost(dimension: int, params: SlicedParams, generator: torch.Generator) -> tu
     }
     steps = {name: training_step(network, loss_fn) for name, loss_fn in losses.items()}
     seconds = median_cpu_seconds(steps, params.num_repeats)
-    # By itself: seconds a step where D is large, and memory that would leave the others with cold caches.
+    # By itself: seconds per step where D is large, and memory that would leave the others with cold caches.
     exact = training_step(network, lambda: implicit_score_matching(s, x))
     seconds["exact trace"] = min(cpu_seconds(exact) for _ in range(params.exact_repeats))
     return seconds, count_operations(steps["sliced"]) / count_operations(steps["denoising"])

@@ -40,7 +40,7 @@ class Likelihood:
 
     Args:
         log_prob: log p_sigma_min of each point, shape `(B,)`, in nats, float64.
-        dimension: D, numbers a point.
+        dimension: D, numbers per point.
         nfe: evaluations of the score that each point took; with an adaptive method, the most over the batches.
     """
 

@@ -32,7 +32,7 @@ def evaluate_for_derivatives(score_fn: ScoreFn, x: Tensor) -> tuple[Tensor, Tens
 
 
 def quadratic_forms(score: Tensor, x: Tensor, vectors: Tensor) -> Tensor:
-    """<v, (ds/dx) v> for n directions a sample.
+    """<v, (ds/dx) v> for n directions per sample.
 
     Args:
         score: s(x), shape `(B, *D)`.

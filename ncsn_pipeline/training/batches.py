@@ -3,7 +3,7 @@
 Epoch e is a permutation made from (seed, e); the permutations stand one after the other, and step s is images s B to
 s B + B - 1 of that endless row, B being the images of a whole step.  Micro-batch m of process p of P is cut out of it:
 
-    first = (m P + p) b,        B = M P b        (M micro-batches of b images a process)
+    first = (m P + p) b,        B = M P b        (M micro-batches of b images per process)
 
 so the whole step is the same set in the same order for 1 process with 2 b images, for 2 with b, and for one with b
 images and two micro-batches.  Nothing is counted, so there is nothing to save or to skip where a run goes on.

@@ -52,7 +52,7 @@ class TrainConfig:
     block_out_channels: tuple[int, ...] = option(
         (16, 32, 64), "channels of the U-Net at each resolution, from full size down", only={"network": ("score_unet",)}
     )
-    layers_per_block: int = option(1, "residual blocks a level of the U-Net", only={"network": ("score_unet",)}, ge=1)
+    layers_per_block: int = option(1, "residual blocks per level of the U-Net", only={"network": ("score_unet",)}, ge=1)
     attention_levels: tuple[int, ...] | None = option(
         None, "levels of the U-Net with attention; by default the smallest", only={"network": ("score_unet",)}
     )
@@ -63,7 +63,7 @@ class TrainConfig:
         "denoising", "denoising or sliced score matching over all noise levels, or denoising at the one level sigma_min"
     )
     num_projections: int = option(
-        1, "directions an image, each one more backward pass", only={"objective": ("sliced",)}, ge=1
+        1, "directions per image, each one more backward pass", only={"objective": ("sliced",)}, ge=1
     )
 
     # Noise levels
@@ -111,7 +111,7 @@ class TrainConfig:
 
     # Optimisation
     max_train_steps: int = option(20_000, "updates of the weights", ge=1)
-    train_batch_size: int = option(64, "images a process and step", ge=1)
+    train_batch_size: int = option(64, "images per process and micro-batch", ge=1)
     gradient_accumulation_steps: int = option(1, "batches whose gradients are added up for one update", ge=1)
     learning_rate: float = option(1.5e-3, "peak learning rate of AdamW", gt=0)
     lr_warmup_steps: int = option(500, "updates over which the learning rate rises from 0", ge=0)

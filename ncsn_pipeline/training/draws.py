@@ -69,7 +69,7 @@ class BatchDraws:
     def whole(self, draw: Callable[[int, torch.Generator], Tensor], stream: Stream) -> Tensor:
         """What one generator gives for all images of the step, `draw(total, generator)`, cut to the batch.
 
-        For what is cheap: one or a few numbers an image.
+        For what is cheap: one or a few numbers per image.
 
         Args:
             draw: makes a tensor of shape `(total, ...)` on the CPU.

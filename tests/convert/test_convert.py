@@ -105,10 +105,10 @@ def test_the_card_says_how_it_samples(checkpoints, place):
     asked = {"step_size": 0.004, "steps_per_level": 7, "denoise": False, "ema": False}
     convert_checkpoint(checkpoints.path("ncsnv2_28"), place / "given", **given, **asked)
     paper, own = ((place / name / "README.md").read_text() for name in ("paper", "given"))
-    assert "| 100 Langevin steps a level, without denoising: 1,000 network evaluations |" in paper
+    assert "| 100 Langevin steps per level, without denoising: 1,000 network evaluations |" in paper
     assert "at the last level, by technique 4 of NCSNv2 (the NCSN paper: 2e-05) |" in paper
     assert "| taken | the weights as they were trained |" in own
-    assert "| 7 Langevin steps a level, without denoising: 35 network evaluations |" in own
+    assert "| 7 Langevin steps per level, without denoising: 35 network evaluations |" in own
     assert "| 0.004 at the last level, as given |" in own
 
 

@@ -1,5 +1,5 @@
 // Two chains beside each other: the same start, the same noise, the same number of steps. One follows the score at a
-// single sigma; the other walks down a ladder, `stepsPerLevel` steps a level, and then stays at its last level.
+// single sigma; the other walks down a ladder, `stepsPerLevel` steps per level, and then stays at its last level.
 //
 // The step is given as a share u of the variance: alpha_i = u sigma_i² on the ladder (epsilon = u sigma_L²), and
 // u (std² + sigma²) for the single level. From u = 2 on a step of the single level overshoots by more than it corrects,

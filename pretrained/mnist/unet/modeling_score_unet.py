@@ -77,7 +77,7 @@ class ScoreUNet(ModelMixin, ConfigMixin):
         in_channels: number of colour channels; the score has as many.
         block_out_channels: channels at each resolution, from full size downwards; each level halves the image.  Every
             entry must be divisible by `norm_num_groups`.
-        layers_per_block: residual blocks a level, on the way down and on the way up.
+        layers_per_block: residual blocks per level, on the way down and on the way up.
         attention_levels: indices of the levels that have self-attention; `None` means the smallest resolution only.
         attention_head_dim: channels of one attention head; must divide the channels of each level with attention.
         norm_num_groups: groups of the group normalisation.
