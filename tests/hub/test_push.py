@@ -169,6 +169,6 @@ def test_the_command(installed, hub, folder):
     line = err.strip().splitlines()[-1].strip()
     assert line == f"ncsn hub push {folder} user/late --private --revision later"
     environment = os.environ | client_environment(hub.url, folder / "home", WRITER)
-    done = run([sys.executable, *shlex.split(line)[1:]], env=environment)
+    done = run([sys.executable, "-m", "ncsn_pipeline", *shlex.split(line)[1:]], env=environment)
     assert done.returncode == 0, done.stderr
     assert set(hub.repository("user/late").at("later").files) == OURS

@@ -139,7 +139,7 @@ def test_failed_push_keeps_the_model_and_says_how_to_push_it_later(tmp_path, hub
     command = shlex.split(answer["error"].strip().splitlines()[-1])
     assert command[:3] == ["ncsn", "hub", "push"]
     hub.faults.clear()
-    code, printed, errors = trainer.command(arguments=[*command[3:], "--token", WRITER])["value"]
+    code, printed, errors = trainer.command(arguments=[*command[2:], "--token", WRITER])["value"]
     assert code == 0, printed + errors
     assert hub.repository("user/kept").private
     assert "model_index.json" in hub.files("user/kept")
