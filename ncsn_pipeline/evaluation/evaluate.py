@@ -98,7 +98,7 @@ def scheduler_for(pipe: Any, name: str, sigma_max: float | None = None) -> Any:
 
     Args:
         pipe: an `NCSNPipeline`.
-        name: one of `SCHEDULERS`; `"default"` is the pipeline's own class.
+        name: `"annealed_langevin"`, `"consistent"`, or `"default"` for the pipeline's own class.
         sigma_max: largest noise level of a geometric schedule in place of the stored one, in data units.
     """
     from ..sampling import AnnealedLangevinScheduler, ConsistentAnnealedScheduler

@@ -18,10 +18,11 @@ D = 5).  There, and wherever the root exceeds 3, gamma = 2 stands in.
 
 import math
 import warnings
-from numbers import Integral
 
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
+
+from .spacing import check_counts
 
 FALLBACK_RATIO = 2.0
 LARGEST_RATIO = 3.0
@@ -45,7 +46,7 @@ def overlap_probability(ratio: float, dimension: int) -> float:
     """
     if not ratio >= 1:
         raise ValueError(f"ratio must be sigma_(i-1) / sigma_i, at least 1; got {ratio}.")
-    _check_dimension(dimension)
+    check_counts(dimension=dimension)
     root = math.sqrt(2 * dimension)
     # Phi(a) - Phi(b) = Phi(-b) - Phi(-a), on the side where small probabilities are not lost beside 1.
     return float(ndtr(3 * ratio - root * (ratio - 1)) - ndtr(-3 * ratio - root * (ratio - 1)))
@@ -64,7 +65,7 @@ def ratio_for_overlap(dimension: int, overlap: float = 0.5) -> float | None:
     Raises:
         ValueError: for a dimension below 1 or an overlap out of range.
     """
-    _check_dimension(dimension)
+    check_counts(dimension=dimension)
     at_one = overlap_probability(1.0, 1)
     if not 0 < overlap < at_one:
         raise ValueError(
@@ -129,8 +130,3 @@ def usable_ratio(dimension: int, overlap: float = 0.5) -> tuple[float, str]:
         f"Technique 2 {found} in {dimension} dimension(s): "
         f"noise levels a factor of gamma = {FALLBACK_RATIO:g} apart are used instead."
     )
-
-
-def _check_dimension(dimension: int) -> None:
-    if not isinstance(dimension, Integral) or isinstance(dimension, bool) or dimension < 1:
-        raise ValueError(f"dimension must be an integer of at least 1; got {dimension}.")

@@ -20,7 +20,6 @@ mean of <v, J v> over probes v of independent signs, which stay the same along a
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from ncsn_pipeline.densities import NoisyScoreFn
+from ncsn_pipeline.noise_levels.spacing import check_counts
 from ncsn_pipeline.score_matching.jacobian import evaluate_for_derivatives, exact_trace, quadratic_forms
 from ncsn_pipeline.score_matching.projections import draw_projections
 
@@ -127,9 +127,7 @@ def log_likelihood(
         if value not in valid:
             raise ValueError(f"{name} must be one of {valid}; got {value!r}.")
     batch_size = len(x) if batch_size is None else batch_size
-    for name, count in (("num_steps", num_steps), ("num_probes", num_probes), ("batch_size", batch_size)):
-        if not isinstance(count, Integral) or isinstance(count, bool) or count < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1; got {count}.")
+    check_counts(num_steps=num_steps, num_probes=num_probes, batch_size=batch_size)
     prior_std = sigma_max if prior_std is None else prior_std
     for name, number in (("rtol", rtol), ("atol", atol), ("prior_std", prior_std)):
         if not (math.isfinite(number) and number > 0):

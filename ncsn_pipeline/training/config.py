@@ -4,11 +4,12 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from .settings import check_types, flags_of, option, read_command_line
 
-REFINENETS = ("ncsn", "ncsnv2", "ncsnv2_deeper", "ncsnv2_deepest")
+RefineNet = Literal["ncsn", "ncsnv2", "ncsnv2_deeper", "ncsnv2_deepest"]
+REFINENETS = get_args(RefineNet)
 RECIPES = Path(__file__).with_name("configs")
 
 
@@ -43,7 +44,7 @@ class TrainConfig:
     shuffle_buffer: int = option(10_000, "images that each process of a stream holds to shuffle them", ge=0)
 
     # Network
-    network: Literal["score_unet", "ncsn", "ncsnv2", "ncsnv2_deeper", "ncsnv2_deepest"] = option(
+    network: Literal["score_unet", RefineNet] = option(
         "score_unet", "this project's U-Net, or a RefineNet of the papers"
     )
     base_channels: int | None = option(
