@@ -47,7 +47,7 @@ from ncsn_pipeline.training.averaging import WeightAverage  # noqa: E402
 from ncsn_pipeline.training.batches import Batches  # noqa: E402
 from ncsn_pipeline.training.config import TrainConfig  # noqa: E402
 from ncsn_pipeline.training.draws import BatchDraws  # noqa: E402
-from ncsn_pipeline.training.network import build_network  # noqa: E402
+from ncsn_pipeline.training.network import build_network, measure_data  # noqa: E402
 from ncsn_pipeline.training.objective import Objective  # noqa: E402
 from ncsn_pipeline.training.tracking import BandLosses  # noqa: E402
 
@@ -96,15 +96,15 @@ def train_in_turns(config: TrainConfig, data: ImageData, turn: Callable[[int], N
                 yield next(stream)
                 number += 1
 
-    batches, load = training.Batches, training.load_train_and_held_out
+    batches, load = training.Batches, training.load_data
     training.Batches = Turns
-    training.load_train_and_held_out = lambda *args, **kwargs: (data, data)
+    training.load_data = lambda *args: (data, data, data)
     try:
         training.train(config)
     except Finished:
         pass
     finally:
-        training.Batches, training.load_train_and_held_out = batches, load
+        training.Batches, training.load_data = batches, load
 
 
 def bare_steps(config: TrainConfig, data: ImageData) -> Run:
@@ -177,7 +177,7 @@ def plain_steps(config: TrainConfig, data: ImageData) -> Run:
 def measure_loops(folder: str, rounds: int, steps: int) -> dict[str, list[float]]:
     """Images/s of the three loops in every round; the first round warms up."""
     data, config = images(), settings(folder, logging_steps=50)
-    measured = training.measure_data(config, data)
+    measured = measure_data(config, data, None)
     others = {"bare": bare_steps(measured, data), "plain": plain_steps(measured, data)}
     speeds: dict[str, list[float]] = {name: [] for name in NAMES}
     started = 0.0

@@ -19,9 +19,29 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ..data import ImageData, ImageStream, StreamBatches
+from ..data import ImageData, ImageStream, StreamBatches, load_train_and_held_out, stream_train_and_held_out
 from .config import TrainConfig
 from .draws import Purpose, generator_for
+
+
+def load_data(config: TrainConfig, accelerator: Accelerator) -> tuple[ImageData | ImageStream, ImageData, ImageData]:
+    """The images that the settings name.
+
+    Returns:
+        What is trained on; images of it to measure on, all of them unless it is a stream; and those kept aside.
+
+    Raises:
+        ValueError: for data that cannot be read.
+    """
+    shape = {"resolution": config.resolution, "channels": config.channels, "seed": config.seed}
+    if not config.streaming:
+        data, held_out = load_train_and_held_out(config.source, **shape, held_out_fraction=config.held_out_fraction)
+        return data, data, held_out
+    stream, held_out = stream_train_and_held_out(
+        config.source, **shape, num_held_out=config.num_validation_images, shuffle_buffer=config.shuffle_buffer,
+        rank=accelerator.process_index, world_size=accelerator.num_processes,
+    )  # fmt: skip
+    return stream, stream.sample, held_out
 
 
 class StepSampler(Sampler[list[int]]):

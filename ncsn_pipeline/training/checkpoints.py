@@ -15,17 +15,44 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from accelerate import Accelerator
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from ..pipelines import NCSNPipeline
 from .config import TrainConfig
+from .distributed import broadcast_from_main
 from .run_record import RunRecord
 
 logger = logging.getLogger("train")
 
-PREFIX, MANIFEST = "checkpoint-", "manifest.json"
+PREFIX, MANIFEST, LOCK = "checkpoint-", "manifest.json", ".run.lock"
 # torch writes in C++ and hides the system's error in one of its own.
 TORCH_WRITING = ("inline_container", "PytorchStreamWriter", "iostream error")
+
+
+@contextmanager
+def only_run_in(output_dir: str | Path, accelerator: Accelerator) -> Iterator[None]:
+    """Holds the output directory, which is made if need be, for one run; a run that was killed holds it no longer.
+
+    Raises:
+        ValueError: while another run holds it.
+    """
+    lock = FileLock(Path(output_dir, LOCK), timeout=0)
+
+    def take() -> None:
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise ValueError(
+                f"Another run is writing to {output_dir}. Wait for its end, or choose another output_dir."
+            ) from None
+
+    broadcast_from_main(accelerator, take)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def checkpoints(output_dir: str | Path) -> list[Path]:

@@ -73,6 +73,7 @@ class TrainConfig:
         None, "largest noise level; by default the largest pairwise distance of the data", gt=0
     )
     sigma_data: float | None = option(None, "standard deviation of the pixels; by default measured", gt=0)
+    data_mean: float | None = option(None, "mean of the pixels; by default measured", only={"network": ("score_unet",)})
     sigma_distribution: Literal["mixture", "lognormal", "loguniform", "levels"] = option(
         "mixture", "how noise levels are drawn", only={"objective": ("denoising", "sliced")}
     )

@@ -1,33 +1,104 @@
 """The network that is trained, and the pipeline that it is saved in."""
 
+import dataclasses
+import json
 from typing import Any
 
+import torch
 from diffusers import ModelMixin
 
 from ..data import ImageData
 from ..networks import NCSNModel, NCSNv2Model, ScoreUNet
+from ..noise_levels import largest_pairwise_distance
 from ..pipelines import NCSNPipeline
 from ..sampling import AnnealedLangevinScheduler, ConsistentAnnealedScheduler
 from .config import REFINENETS, TrainConfig
+from .draws import Purpose, generator_for
 
 DEFAULT_BASE_CHANNELS = 128
+MEASURED_IMAGES = 10_000
+SIZES = ("base_channels", "block_out_channels", "layers_per_block", "attention_levels")
+# What of a network's config has another name as a setting.
+SETTINGS = {
+    "sample_size": "resolution",
+    "in_channels": "channels",
+    "num_class_embeds": "the number of classes (use_labels)",
+    "architecture": "network",
+}
 
 
-def build_network(config: TrainConfig, data: ImageData) -> ModelMixin:
-    """A new network for the data, or the trained one of `init_from`.
+def measure_data(config: TrainConfig, data: ImageData, trained: NCSNPipeline | None) -> TrainConfig:
+    """Fills in what is not set: `sigma_data` and `data_mean` as a trained network has them, or measured; `sigma_max`.
 
     Args:
-        config: with `sigma_max` and `sigma_data` filled in.
+        config: settings.
         data: the training images.
+        trained: the model of `init_from`.
+    """
+    known = trained.unet.config if trained else {}
+    mean, deviation = data.mean_and_std(config.data_min, config.data_max)
+    if config.data_mean is not None:
+        mean = config.data_mean
+    elif config.network == "score_unet":
+        mean = known.get("data_mean", mean)
+    else:
+        mean = None  # which no RefineNet takes
+    sigma_max = config.sigma_min if config.objective == "single_sigma" else config.sigma_max
+    if sigma_max is None:
+        order = torch.randperm(len(data), generator=generator_for(config.seed, Purpose.MEASURING))
+        some = data.subset(order[:MEASURED_IMAGES])
+        sigma_max = largest_pairwise_distance(some.float_images(config.data_min, config.data_max))
+    return dataclasses.replace(
+        config,
+        data_mean=mean,
+        sigma_data=config.sigma_data or known.get("sigma_data", deviation),
+        sigma_max=sigma_max,
+    )
+
+
+def load_trained(config: TrainConfig) -> NCSNPipeline | None:
+    """The model of `init_from`; `None` where a run starts from new weights."""
+    return NCSNPipeline.from_pretrained(config.init_from) if config.init_from else None
+
+
+def build_network(
+    config: TrainConfig,
+    data: ImageData,
+    trained: NCSNPipeline | None = None,
+    known: dict[str, Any] | None = None,
+) -> ModelMixin:
+    """A new network for the data, the trained one, or one that a checkpoint's weights go into.
+
+    Args:
+        config: with what is measured filled in.
+        data: the training images.
+        trained: the model of `init_from`.
+        known: of the run that is resumed, :func:`described` of its network.
 
     Raises:
-        ValueError: for images that are not square, or a trained network of another kind, of other images or of other
-            classes than these settings' and the data's.
+        ValueError: for images that are not square; for settings or data that the weights do not fit, by name.
     """
     height, size = data.images.shape[2:]
     if height != size:
         raise ValueError(f"Images of {height}x{size} pixels are not square. Set resolution to make them so.")
-    return _new_network(config, data) if config.init_from is None else _trained_network(config, data)
+    wanted = _wanted(config, data)
+    if trained is not None:
+        there = described(trained.unet) | {name: trained.config[name] for name in ("data_min", "data_max")}
+        ranges = {"data_min": config.data_min, "data_max": config.data_max}
+        _check_same(config, there, wanted | ranges, f"the model of {config.init_from}")
+        trained.unet.register_to_config(sigma_min=config.sigma_min, sigma_max=config.sigma_max)
+        return trained.unet.train()
+    if known:
+        _check_same(config, known, wanted, "the checkpoint")
+        wanted = known | {"sigma_min": config.sigma_min, "sigma_max": config.sigma_max}
+    return _CLASSES[wanted.pop("network")](**wanted)
+
+
+def described(network: ModelMixin) -> dict[str, Any]:
+    """What a network is made from: its kind, as `network`, and its arguments."""
+    arguments = {name: value for name, value in network.config.items() if not name.startswith("_")}
+    kind = next(kind for kind, cls in _CLASSES.items() if isinstance(network, cls))
+    return json.loads(json.dumps({"network": network.config.get("architecture", kind)} | arguments))
 
 
 def num_classes(network: ModelMixin) -> int | None:
@@ -55,58 +126,46 @@ def build_pipeline(config: TrainConfig, network: ModelMixin) -> NCSNPipeline:
     return NCSNPipeline(network, scheduler, data_min=config.data_min, data_max=config.data_max)
 
 
-def _shape(config: TrainConfig, data: ImageData) -> dict[str, Any]:
-    """What every network is told."""
+_CLASSES: dict[str, type[ModelMixin]] = {
+    "score_unet": ScoreUNet,
+    "ncsn": NCSNModel,
+    **{kind: NCSNv2Model for kind in REFINENETS if kind != "ncsn"},
+}
+
+
+def _wanted(config: TrainConfig, data: ImageData) -> dict[str, Any]:
+    """What the settings and the data make of a new network."""
     channels, _, size = data.images.shape[1:]
-    shape = {"sample_size": size, "in_channels": channels}
-    return shape | {"sigma_min": config.sigma_min, "sigma_max": config.sigma_max}
-
-
-def _classes(config: TrainConfig, data: ImageData) -> int | None:
-    return len(data.label_names) if config.use_labels and data.label_names else None
-
-
-def _new_network(config: TrainConfig, data: ImageData) -> ModelMixin:
-    shape = _shape(config, data)
-    width = config.base_channels or DEFAULT_BASE_CHANNELS
+    wanted = {"network": config.network, "sample_size": size, "in_channels": channels}
+    wanted |= {"sigma_min": config.sigma_min, "sigma_max": config.sigma_max}
+    if config.network == "score_unet":
+        return wanted | {
+            "block_out_channels": config.block_out_channels,
+            "layers_per_block": config.layers_per_block,
+            "attention_levels": config.attention_levels,
+            "num_class_embeds": len(data.label_names) if config.use_labels and data.label_names else None,
+            "sigma_data": config.sigma_data,
+            "data_mean": config.data_mean,
+        }
+    wanted["base_channels"] = config.base_channels or DEFAULT_BASE_CHANNELS
     if config.network == "ncsn":
-        return NCSNModel(**shape, base_channels=width, num_levels=config.schedule_length)
-    if config.network in REFINENETS:
-        return NCSNv2Model(**shape, base_channels=width, architecture=config.network)
-    return ScoreUNet(
-        **shape,
-        block_out_channels=config.block_out_channels,
-        layers_per_block=config.layers_per_block,
-        attention_levels=config.attention_levels,
-        num_class_embeds=_classes(config, data),
-        sigma_data=config.sigma_data,
-        data_mean=data.mean_and_std(config.data_min, config.data_max)[0],
-    )
+        return wanted | {"num_levels": config.schedule_length}
+    return wanted | {"architecture": config.network}
 
 
-def _trained_network(config: TrainConfig, data: ImageData) -> ModelMixin:
-    pipeline = NCSNPipeline.from_pretrained(config.init_from)
-    network = pipeline.unet.train()
-    kind = getattr(network.config, "architecture", "ncsn" if isinstance(network, NCSNModel) else "score_unet")
-    if kind != config.network:
-        raise ValueError(f"The model of {config.init_from} is a {kind}; network is {config.network}. Set it to {kind}.")
-    channels, _, size = data.images.shape[1:]
-    classes = _classes(config, data)
-    trained = (network.config.in_channels, network.config.sample_size, num_classes(network))
-    trained += (pipeline.config.data_min, pipeline.config.data_max)
-    if trained != (channels, size, classes, config.data_min, config.data_max):
-        raise ValueError(
-            f"The model of {config.init_from} has (channels, size, classes, data_min, data_max) = {trained}; here they "
-            f"are {(channels, size, classes, config.data_min, config.data_max)}. Set channels, resolution, use_labels, "
-            "data_min and data_max to bring them together."
-        )
-    schedule = (config.schedule_length, config.sigma_max, config.sigma_min)
-    if kind == "ncsn":
-        known = (network.config.num_levels, network.config.sigma_max, network.config.sigma_min)
-        if known != schedule:
+def _check_same(config: TrainConfig, there: dict[str, Any], wanted: dict[str, Any], whose: str) -> None:
+    """Refuses what trained weights do not fit; of a model to start from, sizes left at their defaults are its own.
+
+    Raises:
+        ValueError: naming the setting, both values and the way out.
+    """
+    # A network that is conditioned on sigma itself takes any; `ncsn` has a table of its levels.
+    free = () if config.network == "ncsn" else ("sigma_min", "sigma_max")
+    defaults = {field.name: field.default for field in dataclasses.fields(config) if field.name in SIZES}
+    for name, value in json.loads(json.dumps(wanted)).items():
+        left_out = config.init_from and name in defaults and getattr(config, name) == defaults[name]
+        if name not in free and not left_out and there.get(name) != value:
             raise ValueError(
-                f"The model of {config.init_from} knows the levels (num_levels, sigma_max, sigma_min) = {known}; here "
-                f"they are {schedule}. Set them to the model's."
+                f"{SETTINGS.get(name, name)} is {value}, and {whose} was trained with {there.get(name)}. Set it to "
+                "that, or train from other weights."
             )
-    network.register_to_config(sigma_min=config.sigma_min, sigma_max=config.sigma_max)
-    return network

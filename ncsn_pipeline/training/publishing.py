@@ -19,16 +19,18 @@ logger = logging.getLogger("train")
 CARD_WIDTH = 640
 
 
-def prepare_repository(config: TrainConfig) -> str:
+def prepare_repository(config: TrainConfig) -> str | None:
     """Makes sure, before any training, that the push at its end is allowed: makes the repository if there is none.
 
     Returns:
-        The repository's full name, `user/name`.
+        The repository's full name, `user/name`; `None` where nothing is to be pushed.
 
     Raises:
         ValueError: for a name that cannot be a repository's.
         PushError: for a missing or refused token, an account that may not write there, or a Hub that does not answer.
     """
+    if not config.push_to_hub:
+        return None
     wanted = config.hub_model_id or Path(config.output_dir).resolve().name
     check_repo_id(wanted)
     api = HfApi(token=config.hub_token)

@@ -14,6 +14,9 @@ import torch
 from .command_line import shown_path, training_command
 from .config import TrainConfig
 
+# The kind of network, what the data are split by, what the weights began from, and the range of what they are shown.
+UNCHANGING = ("network", "seed", "held_out_fraction", "init_from", "data_min", "data_max")
+MEASURED = ("sigma_max", "sigma_data", "data_mean")
 PACKAGES = ("ncsn-pipeline", "torch", "diffusers", "accelerate", "datasets", "numpy")
 
 
@@ -27,6 +30,9 @@ class RunRecord:
         images_seen: images that went through the network, each as often as it did.
         seconds: wall-clock time of the training loop.
         resumed: how often the run was taken up again.
+        settings: those of the run, with what was measured on its data.
+        network: what its network is made from.
+        images: number of images that it trains on; `None` for a stream.
     """
 
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
@@ -34,6 +40,9 @@ class RunRecord:
     images_seen: int = 0
     seconds: float = 0.0
     resumed: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)
+    network: dict[str, Any] = field(default_factory=dict)
+    images: int | None = None
 
     @classmethod
     def of(cls, checkpoint: Path | None) -> Self:
@@ -43,10 +52,26 @@ class RunRecord:
         record = cls(**json.loads((checkpoint / "progress.json").read_text()))
         return replace(record, resumed=record.resumed + 1)
 
-    def later(self, step: int, images_per_step: int, seconds: float) -> Self:
-        """The record at a later `step`, `seconds` after this one."""
+    def carried_on(self, config: TrainConfig) -> TrainConfig:
+        """The settings of a run that goes on with these: what was measured stays as it was.
+
+        Raises:
+            ValueError: for a setting that cannot change within a run, by name.
+        """
+        for name in UNCHANGING:
+            value = getattr(config, name)
+            if name in self.settings and self.settings[name] != value:
+                raise ValueError(
+                    f"{name} is {value}, and the checkpoint was trained with {self.settings[name]}, which stays for "
+                    "the whole of a run. Set it to that, or begin a new run in another output_dir."
+                )
+        kept = {name: self.settings.get(name) for name in MEASURED if getattr(config, name) is None}
+        return replace(config, **kept)
+
+    def later(self, step: int, images_per_step: int, seconds: float, **others: Any) -> Self:
+        """The record at a later `step`, `seconds` after this one; `others` are fields to replace."""
         images_seen = self.images_seen + (step - self.step) * images_per_step
-        return replace(self, step=step, images_seen=images_seen, seconds=round(self.seconds + seconds, 3))
+        return replace(self, step=step, images_seen=images_seen, seconds=round(self.seconds + seconds, 3), **others)
 
     def write(self, folder: Path) -> None:
         """Writes `progress.json` into a checkpoint."""

@@ -6,7 +6,7 @@ import torch
 from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler, NCSNModel, NCSNv2Model, ScoreUNet
 from ncsn_pipeline.data import ImageData
 from ncsn_pipeline.training.config import TrainConfig
-from ncsn_pipeline.training.network import build_network, build_pipeline, num_classes
+from ncsn_pipeline.training.network import build_network, build_pipeline, load_trained, measure_data, num_classes
 
 LABELLED = ImageData(torch.randint(0, 256, (6, 3, 16, 16), dtype=torch.uint8), torch.arange(6) % 2, ("a", "b"))
 COMMON = {"dataset_name": "digits", "sigma_max": 2.0, "sigma_data": 0.3}
@@ -16,7 +16,9 @@ LADDER = {"sigma_distribution": "levels", "num_levels": 6}
 
 def build(**settings):
     config = TrainConfig(**(COMMON | settings))
-    return config, build_network(config, LABELLED)
+    trained = load_trained(config)
+    config = measure_data(config, LABELLED, trained)
+    return config, build_network(config, LABELLED, trained)
 
 
 @pytest.mark.parametrize(
@@ -58,14 +60,33 @@ def test_a_run_starts_from_a_trained_model_of_its_own_kind(tmp_path):
     start = {"init_from": str(tmp_path)}
     _, again = build(**settings, **start)
     assert all(torch.equal(one, other) for one, other in zip(network.parameters(), again.parameters(), strict=True))
-    with pytest.raises(ValueError, match="is a ncsn; network is ncsnv2. Set it to ncsn"):
+    with pytest.raises(ValueError, match="network is ncsnv2, and the model of .* with ncsn. Set it to that"):
         build(network="ncsnv2", **REFINENET, **start)
-    with pytest.raises(ValueError, match=r"the levels .* = \(6, 2.0, 0.01\); here they are \(5, 2.0, 0.01\)"):
+    with pytest.raises(ValueError, match="num_levels is 5, and the model of .* was trained with 6"):
         build(**(settings | {"num_levels": 5}), **start)
 
     config, network = build(network="ncsnv2_deeper", **REFINENET)
     build_pipeline(config, network).save_pretrained(tmp_path / "v2")
     _, again = build(network="ncsnv2_deeper", **REFINENET, init_from=str(tmp_path / "v2"), sigma_min=0.1)
     assert again.config.sigma_min == 0.1
-    with pytest.raises(ValueError, match="is a ncsnv2_deeper; network is score_unet"):
+    with pytest.raises(ValueError, match="network is score_unet, and .* with ncsnv2_deeper"):
         build(init_from=str(tmp_path / "v2"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"block_out_channels": (8, 24)}, r"block_out_channels is \[8, 24\], and .* trained with \[8, 16\]"),
+        ({"layers_per_block": 2}, "layers_per_block is 2, and .* trained with 1"),
+        ({"use_labels": False}, r"number of classes \(use_labels\) is None, and .* trained with 2"),
+        ({"sigma_data": 0.4}, "sigma_data is 0.4, and .* trained with 0.3"),
+        ({"data_mean": 0.25}, "data_mean is 0.25, and .* trained with 0.5"),
+        ({"data_max": 2.0}, "data_max is 2.0, and .* trained with 1.0"),
+    ],
+)
+def test_settings_that_a_trained_model_does_not_fit_are_named(tmp_path, settings, message):
+    start = {"block_out_channels": (8, 16), "data_mean": 0.5}
+    build_pipeline(*build(**start)).save_pretrained(tmp_path)
+    build(init_from=str(tmp_path), data_mean=0.5)  # the size of the network is the model's
+    with pytest.raises(ValueError, match=message):
+        build(**(start | settings), init_from=str(tmp_path))

@@ -21,7 +21,7 @@ from sharded import shard
 
 from ncsn_pipeline.training import train as training
 from ncsn_pipeline.training.config import TrainConfig
-from ncsn_pipeline.training.interruption import Interrupted, StopRequest
+from ncsn_pipeline.training.interruption import EXIT_RESUME, Interrupted, StopRequest
 
 # What a run imports while it runs, which takes longer than all that it does here.
 IMPORTED_LATE = ("sklearn.datasets", "torch._dynamo", "torch.distributed.fsdp", "torch.utils.tensorboard")
@@ -80,7 +80,7 @@ def train(config: TrainConfig, death: tuple[str, str, float] | None = None) -> N
     try:
         training.train(config)
     except Interrupted:
-        sys.exit(training.EXIT_RESUME)
+        sys.exit(EXIT_RESUME)
 
 
 def take_a_long_step(ready: Path) -> None:
