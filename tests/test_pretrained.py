@@ -5,7 +5,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler, NCSNPipeline
-from ncsn_pipeline.evaluation.digit_classifier import DigitClassifier
+from ncsn_pipeline.evaluation.classifier import ImageClassifier
 from ncsn_pipeline.guidance import added
 
 
@@ -60,7 +60,7 @@ def test_loads_as_custom_code(folder, pipe, monkeypatch, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("scheduler", [ConsistentAnnealedScheduler, AnnealedLangevinScheduler])
 def test_samples_are_recognised_as_the_digits_asked_for(pipe, scheduler, repo_root):
-    classifier = DigitClassifier.from_pretrained(repo_root / "pretrained" / "mnist_classifier").eval()
+    classifier = ImageClassifier.from_pretrained(repo_root / "pretrained" / "mnist_classifier").eval()
     pipe.scheduler = scheduler.from_config(pipe.scheduler.config)
     labels = torch.arange(50) % 10
     images = pipe(

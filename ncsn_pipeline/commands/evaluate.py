@@ -53,9 +53,11 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         "--guidance_scale", type=float, default=None, help="classifier-free guidance, for models with classes"
     )
     parser.add_argument("--sigma_max", type=float, default=None, help="start a geometric schedule here, in data units")
-    parser.add_argument("--features", choices=("digits", "inception"), default="digits")
+    parser.add_argument("--features", choices=("classifier", "inception"), default="classifier")
     parser.add_argument(
-        "--classifier", default="mnist_classifier", help="folder of the digit classifier; default: the shipped one"
+        "--classifier",
+        default="mnist_classifier",
+        help="of such pictures; default: the shipped one of digits",
     )
     parser.add_argument(
         "--sweep", type=_counts, default=None, help="numbers of evaluations, like 10,25,50: write the table"

@@ -4,5 +4,5 @@ evaluate            samples from a model, measures, writes numbers and figures
 quality             Frechet and kernel distance, recognised classes, nearest training images
 features            the networks in whose features images are compared
 figure              what is drawn of it
-digit_classifier, train_classifier     the classifier of digits, and its training
+classifier, train_classifier           a classifier of labelled pictures, and its training
 """

@@ -266,14 +266,15 @@ def run(args: argparse.Namespace) -> None:
         torch.set_num_threads(args.num_threads)
     pipe = load_pipeline(args.model, args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     channels = pipe.unet.config.in_channels
-    if args.features == "digits" and channels != 1:
-        raise ValueError(
-            f"This model makes images with {channels} channels, and the digit features know grey digits only. "
-            "Use --features inception."
-        )
     if args.guidance_scale is not None and getattr(pipe.unet.config, "num_class_embeds", None) is None:
         raise ValueError("--guidance_scale needs a model with classes; this one has none.")
     network = load_feature_network(args.features, args.classifier)
+    known = network.classifier.config.in_channels if args.features == "classifier" else channels
+    if channels != known:
+        raise ValueError(
+            f"This model makes images with {channels} channels, and the classifier {args.classifier} knows images with "
+            f"{known}. Give the --classifier of such images, or use --features inception."
+        )
     train, test = (
         load_images(args.dataset_name, split=split, resolution=pipe.unet.config.sample_size, channels=channels)
         for split in ("train", "test")

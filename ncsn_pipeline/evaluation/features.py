@@ -1,4 +1,4 @@
-"""The networks in whose features two sets of images are compared: the digit classifier; Inception for photographs."""
+"""The networks in whose features two sets of images are compared: a classifier of theirs; Inception for photographs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..shipped import folder_or_shipped
-from .digit_classifier import DigitClassifier
+from .classifier import ImageClassifier
 
-FEATURE_NETWORKS = ("digits", "inception")
-DEFAULT_CLASSIFIER = "mnist_classifier"  # the shipped one
+FEATURE_NETWORKS = ("classifier", "inception")
+DEFAULT_CLASSIFIER = "mnist_classifier"  # the shipped one, of digits
 
 
 @dataclass(frozen=True)
@@ -27,46 +27,50 @@ class Features:
     probabilities: Tensor | None
 
 
-def like_mnist(images: Tensor) -> Tensor:
-    """Digits of any size as MNIST holds them, `(B, 1, 28, 28)`: 20x20 pixels in the middle of 28x28.
+def framed(images: Tensor, size: int, margin: int = 0) -> Tensor:
+    """Pictures of any size as a classifier was shown them, `(B, C, size, size)`.
 
-    Larger pictures are taken to have that margin.  Those of up to 20 pixels, scikit-learn's 8x8 for one, fill their
-    frame, and get it.
+    Larger ones are taken to have its margin.  Those that fit into it (scikit-learn's 8x8 digits into MNIST's 20x20)
+    fill their frame, and get it.
 
     Args:
-        images: `(B, 1, H, W)` in [0, 1].
+        images: `(B, C, H, W)` in [0, 1].
+        size: side of the result.
+        margin: empty pixels at each side.
     """
     height, width = images.shape[-2:]
-    if (height, width) == (28, 28):
+    if (height, width) == (size, size):
         return images
-    side, margin = (20, 4) if max(height, width) <= 20 else (28, 0)
+    inner = size - 2 * margin
+    side = inner if max(height, width) <= inner else size
     resized = F.interpolate(images, size=(side, side), mode="bicubic", antialias=True).clamp(0, 1)
-    return F.pad(resized, (margin, margin, margin, margin))
+    return F.pad(resized, [(size - side) // 2] * 4)
 
 
-class DigitFeatures(nn.Module):
-    """The digit classifier as a feature network: grey images, brought to MNIST's format by :func:`like_mnist`.
+class ClassifierFeatures(nn.Module):
+    """A classifier as a feature network: pictures are brought to its size by :func:`framed`.
 
     Args:
-        classifier: a trained :class:`DigitClassifier`.
+        classifier: a trained :class:`ImageClassifier`.
     """
 
-    def __init__(self, classifier: DigitClassifier) -> None:
+    def __init__(self, classifier: ImageClassifier) -> None:
         super().__init__()
         self.classifier = classifier.eval()
 
     def forward(self, images: Tensor) -> Features:
-        """Features and class probabilities of `images`, `(B, 1, H, W)` in [0, 1].
+        """Features and class probabilities of `images`, `(B, C, H, W)` in [0, 1].
 
         Raises:
-            ValueError: for colour images.
+            ValueError: for images with another number of channels.
         """
-        if images.ndim != 4 or images.shape[1] != 1:
+        config = self.classifier.config
+        if images.ndim != 4 or images.shape[1] != config.in_channels:
             raise ValueError(
-                f"The digit features take grey images of shape (B, 1, H, W); got {tuple(images.shape)}. "
-                "For colour images choose the inception features."
+                f"These features take images of shape (B, {config.in_channels}, H, W); got {tuple(images.shape)}. "
+                "Choose a classifier of such pictures, or for photographs the inception features."
             )
-        vectors = self.classifier.features(like_mnist(images))
+        vectors = self.classifier.features(framed(images, config.sample_size, config.margin))
         return Features(vectors.double(), self.classifier.head(vectors).double().softmax(1))
 
 
@@ -86,7 +90,7 @@ class InceptionFeatures(nn.Module):
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
                 "The inception features need two more packages: pip install torch-fidelity torchvision "
-                "(they download weights of 90 MB at first use). For digits choose the digit features."
+                "(they download weights of 90 MB at first use). Or give the features of a classifier."
             ) from error
 
     def forward(self, images: Tensor) -> Features:
@@ -96,11 +100,11 @@ class InceptionFeatures(nn.Module):
 
 
 def load_feature_network(name: str, classifier: str | Path = DEFAULT_CLASSIFIER) -> nn.Module:
-    """The feature network called `name`: `"digits"` or `"inception"`.
+    """The feature network called `name`: `"classifier"` or `"inception"`.
 
     Args:
         name: one of `FEATURE_NETWORKS`.
-        classifier: folder or Hub name of a :class:`DigitClassifier`, for `"digits"`.
+        classifier: folder or Hub name of an :class:`ImageClassifier`, or the name of a shipped one.
 
     Raises:
         ValueError: for an unknown name, or a classifier that cannot be read.
@@ -108,15 +112,15 @@ def load_feature_network(name: str, classifier: str | Path = DEFAULT_CLASSIFIER)
     """
     if name == "inception":
         return InceptionFeatures()
-    if name != "digits":
+    if name != "classifier":
         raise ValueError(f"Unknown features {name!r}; there are: {', '.join(FEATURE_NETWORKS)}.")
     refuse_missing_folder(str(classifier))
     try:
-        return DigitFeatures(DigitClassifier.from_pretrained(folder_or_shipped(str(classifier))))
+        return ClassifierFeatures(ImageClassifier.from_pretrained(folder_or_shipped(str(classifier))))
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"Could not read a digit classifier from {str(classifier)!r}: {error} "
-            "Train one with train/train_classifier.py, or leave the option out: one comes with the package."
+            f"Could not read a classifier from {str(classifier)!r}: {error} "
+            "Train one by `python -m ncsn_pipeline.evaluation.train_classifier`; one of digits is shipped."
         ) from error
 
 

@@ -1,9 +1,10 @@
-"""Trains the digit classifier in whose features samples are measured.
+"""Trains a classifier of labelled pictures, in whose features samples are measured.
 
-    python train/train_classifier.py --dataset_name ylecun/mnist --output_dir pretrained/mnist_classifier
+    python -m ncsn_pipeline.evaluation.train_classifier --dataset_name ylecun/mnist --margin 4 --output_dir FOLDER
+    ncsn evaluate --classifier FOLDER ...
 
 takes a few minutes on one CPU core.  Every batch is moved, turned, sheared and bent a little, so that the features
-answer to the shape of a digit and not to its position.  AdamW, one cycle of the learning rate (Smith and Topin, 2018).
+answer to a shape and not to its position.  AdamW, one cycle of the learning rate (Smith and Topin, 2018).
 """
 
 import argparse
@@ -18,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..data import ImageData, load_images, to_range
-from .digit_classifier import DigitClassifier
+from ..data import ImageData, load_train_and_held_out, to_range
+from .classifier import ImageClassifier
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class TrainingRecord:
 
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """A random small affine map and a smooth random bending of each image; zero (black) comes in at the border.
+    """A random small affine map and a smooth random bending of each image; at the border its own edge goes on.
 
     Args:
         images: `(B, C, H, W)`.
@@ -73,11 +74,11 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     grid = F.affine_grid(matrix, [count, 1, height, width], align_corners=False)
     bend = 0.05 * torch.randn(count, 2, 4, 4, generator=generator)
     bend = F.interpolate(bend, size=(height, width), mode="bicubic", align_corners=True)
-    return F.grid_sample(images, grid + bend.permute(0, 2, 3, 1), padding_mode="zeros", align_corners=False)
+    return F.grid_sample(images, grid + bend.permute(0, 2, 3, 1), padding_mode="border", align_corners=False)
 
 
 def batches(data: ImageData, batch_size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless shuffled batches, images `(batch_size, 1, 28, 28)` in [0, 1] and labels `(batch_size,)`."""
+    """Endless shuffled batches, images `(batch_size, C, H, W)` in [0, 1] and labels `(batch_size,)`."""
     while True:
         for indices in torch.randperm(len(data), generator=generator).split(batch_size):
             if len(indices) == min(batch_size, len(data)):
@@ -85,7 +86,7 @@ def batches(data: ImageData, batch_size: int, generator: torch.Generator) -> Ite
 
 
 def train(
-    model: DigitClassifier, data: ImageData, *, steps: int, batch_size: int, learning_rate: float, seed: int
+    model: ImageClassifier, data: ImageData, *, steps: int, batch_size: int, learning_rate: float, seed: int
 ) -> Iterator[float]:
     """Trains `model` in place and yields the loss of every step."""
     generator = torch.Generator().manual_seed(seed)
@@ -107,29 +108,34 @@ def train(
 
 
 @torch.no_grad()
-def accuracy(model: DigitClassifier, data: ImageData, batch_size: int = 500) -> float:
+def accuracy(model: ImageClassifier, data: ImageData, batch_size: int = 500) -> float:
     """Fraction of `data` that `model` classifies correctly."""
     model.eval()
     parts = zip(data.images.split(batch_size), data.labels.split(batch_size), strict=True)
     return sum((model(to_range(images)).argmax(1) == labels).sum().item() for images, labels in parts) / len(data)
 
 
-def load_labelled(source: str, split: str) -> ImageData:
-    """Grey 28x28 images with labels.
+def load_labelled(source: str, resolution: int | None, channels: int | None) -> tuple[ImageData, ImageData]:
+    """Images with labels to train and to test on: a part kept aside where there is no test split.
 
     Raises:
-        ValueError: for a data set without labels, and as `load_images`.
+        ValueError: for a data set without labels, and as `load_train_and_held_out`.
     """
-    data = load_images(source, split=split, resolution=28, channels=1)
-    if data.labels is None:
-        raise ValueError(f"{source!r} ({split}) has no labels; a classifier needs a class for each image.")
-    return data
+    train_data, test_data = load_train_and_held_out(source, resolution=resolution, channels=channels)
+    if train_data.labels is None or test_data.labels is None:
+        raise ValueError(f"{source!r} has no labels; a classifier needs a class for each image.")
+    return train_data, test_data
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line; ends the program with a message for values that make no sense."""
-    parser = argparse.ArgumentParser(description="Trains the digit classifier in whose features samples are measured.")
+    parser = argparse.ArgumentParser(
+        description="Trains a classifier of labelled pictures, in whose features samples are measured."
+    )
     parser.add_argument("--dataset_name", default="ylecun/mnist", help="name on the Hub, a folder, or 'digits'")
+    parser.add_argument("--resolution", type=int, default=None, help="side in pixels, even; default: as they are")
+    parser.add_argument("--channels", type=int, choices=(1, 3), default=None, help="default: 3 if any has colour")
+    parser.add_argument("--margin", type=int, default=0, help="pixels at each side that are empty in these pictures")
     parser.add_argument("--output_dir", required=True, help="where config.json, the weights and training.json go")
     parser.add_argument("--num_train_epochs", type=float, default=3.5, help="passes through the training images")
     parser.add_argument("--max_train_steps", type=int, default=None, help="number of steps instead of epochs")
@@ -151,13 +157,24 @@ def main(arguments: list[str] | None = None) -> None:
     """Loads the data, trains, measures, saves."""
     args = parse_args(arguments)
     try:
-        train_data, test_data = (load_labelled(args.dataset_name, split) for split in ("train", "test"))
+        train_data, test_data = load_labelled(args.dataset_name, args.resolution, args.channels)
+        channels, height, width = train_data.shape
+        if height != width or height % 2 or height < 8:
+            raise ValueError(
+                f"Images of {height}x{width} pixels: a classifier takes square ones of an even side. Set --resolution."
+            )
     except ValueError as error:
         raise SystemExit(f"error: {error}") from None
     steps = args.max_train_steps or max(1, round(args.num_train_epochs * len(train_data) / args.train_batch_size))
 
     torch.manual_seed(args.seed)
-    model = DigitClassifier(num_classes=int(train_data.labels.max()) + 1)
+    mean, deviation = train_data.mean_and_std()
+    folder = Path(args.dataset_name)
+    dataset = folder.resolve().name if folder.is_dir() else args.dataset_name
+    model = ImageClassifier(
+        len(train_data.label_names), in_channels=channels, sample_size=height, margin=args.margin,
+        pixel_mean=round(mean, 4), pixel_std=round(deviation, 4), dataset=dataset,
+    )  # fmt: skip
     start, losses = time.perf_counter(), []
     for loss in train(
         model,
@@ -173,9 +190,8 @@ def main(arguments: list[str] | None = None) -> None:
             print(f"step {len(losses)}/{steps}  loss {recent:.4f}  {time.perf_counter() - start:.0f} s", flush=True)
 
     tenths = [part.mean().item() for part in torch.tensor(losses).chunk(10)]
-    folder = Path(args.dataset_name)
     record = TrainingRecord(
-        dataset=folder.resolve().name if folder.is_dir() else args.dataset_name,
+        dataset=dataset,
         num_images=len(train_data),
         steps=steps,
         batch_size=args.train_batch_size,
@@ -189,3 +205,7 @@ def main(arguments: list[str] | None = None) -> None:
     model.save_pretrained(args.output_dir)
     Path(args.output_dir, "training.json").write_text(json.dumps(asdict(record), indent=2) + "\n")
     print(f"test accuracy {100 * record.test_accuracy:.2f} % of {len(test_data)} images; saved in {args.output_dir}")
+
+
+if __name__ == "__main__":
+    main()

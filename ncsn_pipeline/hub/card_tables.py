@@ -42,6 +42,7 @@ def training_rows(facts: Facts) -> dict[str, str]:
     settings, training = facts.settings, facts.training
     rows = {
         "data": _data(facts),
+        "began from": f"the weights of {training['init_from']}" if training.get("init_from") else "",
         "noise levels": _noise_levels(facts),
         "noise schedule": _noise_schedule(facts.scheduler[1]),
         "optimiser": _optimiser(settings),

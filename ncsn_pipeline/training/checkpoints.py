@@ -52,6 +52,8 @@ def only_run_in(output_dir: str | Path, accelerator: Accelerator) -> Iterator[No
     try:
         yield
     finally:
+        if lock.is_locked and os.listdir(output_dir) == [LOCK]:  # nothing was begun
+            shutil.rmtree(output_dir)
         lock.release()
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,10 +47,13 @@ def training_command(
         processes: number of processes.
         resume: whether the command goes on from the last checkpoint on this machine; otherwise it begins anew anywhere.
     """
-    words = ["accelerate", "launch"] if launched() or processes > 1 else ["python"]
-    if processes > 1:
-        words += ["--num_processes", str(processes)]
+    by_script = sys.argv[0].endswith(SCRIPT)
+    if launched() or processes > 1:
+        words = ["accelerate", "launch", *(["--num_processes", str(processes)] if processes > 1 else [])]
+        words += [SCRIPT] if by_script else ["-m", "ncsn_pipeline.training"]
+    else:
+        words = ["python", SCRIPT] if by_script else ["ncsn", "train"]
     flags = config.flags() if arguments is None else arguments
     flags = without_flags(flags, {*config.secrets(), "resume_from_checkpoint"})
     flags = [*flags, "--resume_from_checkpoint", "latest"] if resume else [shown_path(word) for word in flags]
-    return shlex.join([*words, SCRIPT, *flags])
+    return shlex.join([*words, *flags])

@@ -130,6 +130,7 @@ def training_summary(
         "hardware": hardware(device),
         "processes": processes,
         "versions": versions(),
+        "init_from": shown_path(config.init_from) if config.init_from else None,
         "dataset": {"name": shown_path(config.source), **dataset},
         "held_out_loss": held_out_loss,
     }

@@ -126,8 +126,10 @@ def test_the_settings_of_a_training_run(folder):
         "data_max": 1.0,
         "class_dropout": 0.15,
     }
-    put(folder, train_config=settings, training={"dataset": {"name": "digits", "images": 1437}})
+    training = {"dataset": {"name": "digits", "images": 1437}, "init_from": "mnist"}
+    put(folder, train_config=settings, training=training)
     rows = training_rows(read_facts(folder))
+    assert rows["began from"] == "the weights of mnist"
     noise = "sigma drawn 70 % log-normal(-1.5, 1.3), 30 % log-uniform, within [0.01, 5]; weight sigma²"
     optimiser = "AdamW, learning rate 0.002, warmed up over 1,500 steps, linear decay over the last 400"
     classes = "labels used, 15 % dropped for the null class"

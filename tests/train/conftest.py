@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from ncsn_pipeline.data import ImageData, load_images
-from ncsn_pipeline.evaluation.features import like_mnist
+from ncsn_pipeline.evaluation.features import framed
 
 
 def _enlarged(split: str) -> ImageData:
     """Scikit-learn's 8x8 digits at the size and with the margin of MNIST's: 20x20 in 28x28."""
     data = load_images("digits", split=split)
-    large = like_mnist(data.float_images())
+    large = framed(data.float_images(), 28, margin=4)
     return ImageData((large * 255).round().to(torch.uint8), data.labels, data.label_names)
 
 

@@ -1,17 +1,19 @@
-"""The digit classifier: its shapes, its training, and the one that comes with the repository."""
+"""The classifier of pictures: its shapes, its training, and the one of digits that comes with the package."""
 
 import json
 import math
 import sys
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from ncsn_pipeline.evaluation.digit_classifier import DigitClassifier
+from ncsn_pipeline.evaluation.classifier import ImageClassifier
 from ncsn_pipeline.evaluation.features import (
-    DigitFeatures,
+    ClassifierFeatures,
     extract_features,
-    like_mnist,
+    framed,
     load_feature_network,
 )
 from ncsn_pipeline.evaluation.train_classifier import accuracy, augment, batches, main, parse_args
@@ -20,24 +22,31 @@ from tests.processes import run
 
 
 @pytest.fixture(scope="module")
-def shipped() -> DigitClassifier:
-    return DigitClassifier.from_pretrained(str(shipped_folder("mnist_classifier"))).eval()
+def shipped() -> ImageClassifier:
+    return ImageClassifier.from_pretrained(str(shipped_folder("mnist_classifier"))).eval()
 
 
 def test_features_and_logits_have_their_shapes():
-    model = DigitClassifier(num_classes=7).eval()
+    model = ImageClassifier(num_classes=7).eval()
     images = torch.rand(3, 1, 28, 28)
     features = model.features(images)
     assert features.shape == (3, 64) and model.num_features == 64
     assert model(images).shape == (3, 7)
     torch.testing.assert_close(model(images), model.head(features))
     assert (features >= 0).all()
+    for channels, size in ((3, 32), (1, 8), (3, 30)):
+        model = ImageClassifier(4, in_channels=channels, sample_size=size).eval()
+        assert model(torch.rand(2, channels, size, size)).shape == (2, 4)
+    with pytest.raises(ValueError, match="even and at least 8; got 27"):
+        ImageClassifier(sample_size=27)
+    with pytest.raises(ValueError, match="num_classes must be at least 2; got 1"):
+        ImageClassifier(1)
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 28, 28), (2, 1, 32, 32), (1, 28, 28)])
 def test_images_of_another_shape_are_refused(shape):
-    with pytest.raises(ValueError, match=r"\(B, 1, 28, 28\)"):
-        DigitClassifier().features(torch.rand(shape))
+    with pytest.raises(ValueError, match=r"\(B, 1, 28, 28\); got .*Resize"):
+        ImageClassifier().features(torch.rand(shape))
 
 
 def test_augmentation_is_small_seeded_and_different_for_each_image():
@@ -97,15 +106,35 @@ def test_the_script_learns_and_writes_a_folder_that_loads(tmp_path, repo_root, t
     record = json.loads((tmp_path / "training.json").read_text())
     assert record["losses"][-1] < 0.5 * record["losses"][0]
     assert record["steps"] == 40 and record["dataset"] == "digits"
-    model = DigitClassifier.from_pretrained(str(tmp_path))
+    model = ImageClassifier.from_pretrained(str(tmp_path))
     assert f"{100 * record['test_accuracy']:.2f} %" in done.stdout
     assert record["test_accuracy"] > 0.5  # a tenth is chance
-    assert model.config.num_classes == 10
+    assert (model.config.num_classes, model.config.sample_size, model.config.dataset) == (10, 8, "digits")
     assert {path.name for path in tmp_path.iterdir()} == {
         "config.json",
         "diffusion_pytorch_model.safetensors",
         "training.json",
     }
+
+
+def test_colour_pictures_in_class_folders_get_a_classifier_too(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, colour in (("red", 0), ("blue", 2)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(40):
+            pixels = rng.integers(0, 120, (20, 20, 3), dtype=np.uint8)
+            pixels[..., colour] += 130
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{number}.png")
+    flags = ["--resolution", "16", "--max_train_steps", "15", "--train_batch_size", "16"]
+    main(["--dataset_name", str(tmp_path / "data"), "--output_dir", str(tmp_path / "judge"), *flags])
+    assert json.loads((tmp_path / "judge" / "training.json").read_text())["dataset"] == "data"
+    network = load_feature_network("classifier", tmp_path / "judge")
+    blue = torch.tensor([0.1, 0.1, 0.9]).reshape(1, 3, 1, 1).expand(5, 3, 24, 24)
+    found = extract_features(blue, network)
+    assert found.vectors.shape == (5, 64)
+    assert found.probabilities.argmax(1).tolist() == [0] * 5  # classes are sorted by name
+    with pytest.raises(SystemExit, match="15x15 pixels: .* Set --resolution"):
+        main(["--dataset_name", str(tmp_path / "data"), "--output_dir", str(tmp_path / "odd"), "--resolution", "15"])
 
 
 @pytest.mark.parametrize(
@@ -140,7 +169,7 @@ def test_the_shipped_classifier_reads_other_peoples_digits(shipped, train_digits
 
 
 def test_feature_network_loads_by_name_and_resizes(shipped, train_digits):
-    network = load_feature_network("digits")
+    network = load_feature_network("classifier")
     images = train_digits.images[:20]
     found = extract_features(images, network, batch_size=7)
     torch.testing.assert_close(found.vectors.float(), shipped.features(images / 255), rtol=1e-4, atol=1e-4)
@@ -149,29 +178,30 @@ def test_feature_network_loads_by_name_and_resizes(shipped, train_digits):
 
 
 def test_small_digits_get_the_margin_that_mnist_has():
-    framed = like_mnist(torch.ones(2, 1, 8, 8))
-    assert framed.shape == (2, 1, 28, 28)
-    torch.testing.assert_close(framed[..., 4:24, 4:24], torch.ones(2, 1, 20, 20))
-    assert framed.sum() == pytest.approx(2 * 400)
-    torch.testing.assert_close(like_mnist(torch.ones(1, 1, 56, 56)), torch.ones(1, 1, 28, 28))
+    small = framed(torch.ones(2, 1, 8, 8), 28, margin=4)
+    assert small.shape == (2, 1, 28, 28)
+    torch.testing.assert_close(small[..., 4:24, 4:24], torch.ones(2, 1, 20, 20))
+    assert small.sum() == pytest.approx(2 * 400)
+    torch.testing.assert_close(framed(torch.ones(1, 1, 56, 56), 28, margin=4), torch.ones(1, 1, 28, 28))
+    torch.testing.assert_close(framed(torch.ones(1, 3, 16, 16), 32), torch.ones(1, 3, 32, 32))
     unchanged = torch.rand(1, 1, 28, 28)
-    assert like_mnist(unchanged) is unchanged
+    assert framed(unchanged, 28, margin=4) is unchanged
 
 
 def test_colour_images_and_unknown_networks_are_refused():
     with pytest.raises(ValueError, match="inception"):
-        DigitFeatures(DigitClassifier())(torch.rand(2, 3, 28, 28))
-    with pytest.raises(ValueError, match="digits, inception"):
+        ClassifierFeatures(ImageClassifier())(torch.rand(2, 3, 28, 28))
+    with pytest.raises(ValueError, match="classifier, inception"):
         load_feature_network("resnet")
     with pytest.raises(ValueError, match="no images"):
-        extract_features(torch.rand(0, 1, 28, 28), DigitFeatures(DigitClassifier()))
+        extract_features(torch.rand(0, 1, 28, 28), ClassifierFeatures(ImageClassifier()))
 
 
 def test_a_missing_classifier_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"There is no folder .*nothing"):
-        load_feature_network("digits", tmp_path / "nothing")
-    with pytest.raises(ValueError, match="Could not read a digit classifier"):
-        load_feature_network("digits", tmp_path)
+        load_feature_network("classifier", tmp_path / "nothing")
+    with pytest.raises(ValueError, match="Could not read a classifier"):
+        load_feature_network("classifier", tmp_path)
 
 
 def test_inception_says_what_to_install(monkeypatch):

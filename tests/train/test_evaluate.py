@@ -26,7 +26,7 @@ from ncsn_pipeline.evaluation.quality import (
 
 @pytest.fixture(scope="module")
 def real(train_digits, test_digits) -> RealImages:
-    return RealImages(train_digits, test_digits, load_feature_network("digits"))
+    return RealImages(train_digits, test_digits, load_feature_network("classifier"))
 
 
 def with_moments(count: int, mean: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
@@ -318,7 +318,7 @@ def test_the_command_measures_what_its_flags_say(saved, tmp_path, capsys):
     assert pipe.scheduler.timesteps[0] == 3
     images = (images * 255).round().byte()
     train, test = load_images("digits"), load_images("digits", split="test")
-    network = load_feature_network("digits")
+    network = load_feature_network("classifier")
     test_vectors = extract_features(test.images, network).vectors
     found = extract_features(images, network)
     assert result["samples"]["frechet"] == pytest.approx(frechet_distance(found.vectors, test_vectors), rel=1e-9)

@@ -120,7 +120,7 @@ def test_round_trip(tmp_path, hub, trainer, bare):
     assert 0 < summary["held_out_loss"] < 1
     assert summary["versions"]["torch"] == torch.__version__
     command = shlex.split(summary["command"])
-    assert command[:2] == ["python", "train/train.py"]
+    assert command[:2] == ["ncsn", "train"]
     assert command[command.index("--output_dir") + 1] == "digit-scores"
     assert "--hub_token" not in command
     assert summary["command"].encode() in files["README.md"]

@@ -143,9 +143,10 @@ def test_command_is_without_secrets_and_folders_without_what_lies_above(monkeypa
     words = ["--train_data_dir=/home/me/pictures", "--hub_token", "hf_secret", "--seed", "3", "--hub_token=hf_secret"]
     words += ["--resume_from_checkpoint", "checkpoint-3", "--output_dir", "/home/me/runs/a b", "--push_to_hub"]
     command = training_command(config, words, 1)
-    assert command == "python train/train.py --train_data_dir=pictures --seed 3 --output_dir 'a b' --push_to_hub"
+    assert command == "ncsn train --train_data_dir=pictures --seed 3 --output_dir 'a b' --push_to_hub"
     command = training_command(config, words, 4, resume=True)
-    assert command.startswith("accelerate launch --num_processes 4 train/train.py --train_data_dir=/home/me/pictures")
+    launcher = "accelerate launch --num_processes 4 -m ncsn_pipeline.training"
+    assert command.startswith(f"{launcher} --train_data_dir=/home/me/pictures")
     assert command.endswith("--output_dir '/home/me/runs/a b' --push_to_hub --resume_from_checkpoint latest")
     assert "hf_secret" not in command
     assert without_flags(["--a", "--b", "1", "--c"], {"b"}) == ["--a", "--c"]
