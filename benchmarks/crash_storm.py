@@ -1,6 +1,6 @@
 """Kills training runs at random moments and checks that nothing is lost.
 
-    python benchmarks/crash_storm.py [--kills 20] [--seed 0] [--output benchmarks/results]
+    python -m benchmarks.crash_storm [--kills 20] [--seed 0] [--output benchmarks/results]
 
 A small network is trained once undisturbed.  Then, again and again, a run of the same settings gets SIGKILL at a moment
 drawn uniformly over the time of the undisturbed one, and is resumed from its latest checkpoint; its final weights must
@@ -23,11 +23,9 @@ from dataclasses import asdict, dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from tests.hub_server import WRITER, HubServer, client_environment, running_hub
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from tests.hub_server import WRITER, HubServer, client_environment, running_hub  # noqa: E402
-
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 STAGES = ("preupload", "lfs-put", "commit")
 SETTINGS = {
@@ -163,7 +161,7 @@ def table(results: list[Kill], seconds: float, seed: int) -> str:
     lines = [
         "# Runs killed at random moments",
         "",
-        f"`python benchmarks/crash_storm.py --kills {len(results) - len(STAGES)} --seed {seed}`: "
+        f"`python -m benchmarks.crash_storm --kills {len(results) - len(STAGES)} --seed {seed}`: "
         f"{SETTINGS['max_train_steps']} steps, a checkpoint every {SETTINGS['checkpointing_steps']}, "
         f"{seconds:.1f} s undisturbed, {platform.machine()}.",
         f"After resuming, **{same} of {len(results)}** end with the weights of the undisturbed run, bit for bit.",

@@ -1,6 +1,6 @@
 """Every experiment of the laboratory at full size, over several seeds.
 
-    python benchmarks/lecture.py [--jobs 2] [--only NAME ...]
+    python -m benchmarks.lecture [--jobs 2] [--only NAME ...]
 
 Runs `ncsn lecture all` once a seed and renews, in `benchmarks/results`, the numbers, a table of all
 checks with their values for each seed, and the pictures of the first seed; then the table of claims in the README.
@@ -15,6 +15,7 @@ from typing import Any
 
 from PIL import Image
 
+from benchmarks.claims import BAR, claims_table
 from ncsn_pipeline.lecture import EXPERIMENTS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,7 +24,6 @@ RESULTS = ROOT / "benchmarks" / "results"
 SEEDS = (0, 1, 2)
 START, END = "<!-- claims: written by benchmarks/lecture.py -->", "<!-- end of claims -->"
 PICTURE_WIDTH = 800  # pixels
-BAR = "\\|"  # a bar within a cell of a table
 
 
 def run(seed: int, names: list[str], jobs: int) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def as_markdown(runs: dict[str, dict[str, Any]]) -> str:
     lines = [
         "# The lecture's claims, measured",
         "",
-        f"`python benchmarks/lecture.py`: full size, seeds {', '.join(seeds)}; {minutes} minutes a seed on one thread, "
+        f"`python -m benchmarks.lecture`: full size, seeds {', '.join(seeds)}; {minutes} minutes a seed on one thread, "
         "half of that on two cores.",
         "",
         f"| | check | bound | {' | '.join(f'seed {seed}' for seed in seeds)} | |",
@@ -64,33 +64,6 @@ def as_markdown(runs: dict[str, dict[str, Any]]) -> str:
     for name, first in runs[seeds[0]].items():
         lines += [f"- **L{first['number']} {name}** ({first['seconds']:.0f} s): {' '.join(first['findings'])}"]
     return "\n".join([*lines, ""])
-
-
-def claims_table(runs: dict[str, dict[str, Any]]) -> str:
-    """The README's table: name, file and command; claim; equation; the first check over the seeds; picture."""
-    lines = [
-        f"A number is the experiment's first check over the seeds {', '.join(runs)}, with its bound.",
-        "",
-        "| | claim | equation | number | picture |",
-        "|---|---|---|---|---|",
-    ]
-    for name, module in EXPERIMENTS.items():
-        claim = module.CLAIM
-        file = f"ncsn_pipeline/lecture/{name.replace('-', '_')}.py"
-        checks = [numbers[name]["checks"][0] for numbers in runs.values()]
-        low, high = min(check["value"] for check in checks), max(check["value"] for check in checks)
-        values = f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} … {high:.3g}"
-        number = f"{checks[0]['name']}: {values} ({checks[0]['relation']} {checks[0]['bound']:.3g})"
-        picture = f"benchmarks/results/lecture/{name}.png"
-        cells = [
-            f"L{claim.number} [{file.rsplit('/')[-1]}]({file}) `ncsn lecture {name}`",
-            claim.sentence,
-            f"`{claim.equation}`",
-            number,
-            f'<a href="{picture}"><img src="{picture}" width="220" alt="{name}"></a>',
-        ]
-        lines.append(f"| {' | '.join(cell.replace('|', BAR) for cell in cells)} |")
-    return "\n".join(lines)
 
 
 def save_picture(name: str) -> None:

@@ -1,6 +1,6 @@
 """How much time NCSNv2 takes beside a plain transcription of its paper's blocks.
 
-    python benchmarks/networks.py [--rounds 30] [--output benchmarks/results]
+    python -m benchmarks.networks [--rounds 30] [--output benchmarks/results]
 
 Both networks have the same weights, and their outputs are compared first.  Then each round runs every variant once,
 one after the other, on one thread, and beside them a matrix product, the machine's peak:
@@ -140,7 +140,7 @@ def as_markdown(result: dict) -> str:
     lines = [
         "# NCSNv2 beside a plain transcription of its blocks",
         "",
-        f"`python benchmarks/networks.py`, {result['rounds']} rounds, 1 thread, torch {result['torch']}, "
+        f"`python -m benchmarks.networks`, {result['rounds']} rounds, 1 thread, torch {result['torch']}, "
         f"{result['machine']}, matrix product {result['peak_gflops']:.0f} GFLOP/s.",
         "",
         "| | | ms | plain time / this time (quartiles) | % of peak |",

@@ -1,6 +1,6 @@
 """Frames a second of the playground, in a headless browser that draws in software.
 
-    python benchmarks/playground.py [--particles 1500] [--seconds 6] [--output benchmarks/results]
+    python -m benchmarks.playground [--particles 1500] [--seconds 6] [--output benchmarks/results]
 
 For every density, the playground alone on a page of 1280 x 900, started as a visitor starts it, with all layers on:
 
@@ -86,7 +86,7 @@ def as_markdown(result: dict) -> str:
     lines = [
         "# The playground's frame rate",
         "",
-        f"`python benchmarks/playground.py`, {result['particles']:,} particles in each of two views, "
+        f"`python -m benchmarks.playground`, {result['particles']:,} particles in each of two views, "
         f"{result['seconds']:g} s each, Chromium {result['browser']} headless, drawn in software; {result['cores']} "
         f"core(s), {result['machine']}, load before and after: {load}.",
         "",

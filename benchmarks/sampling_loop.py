@@ -1,6 +1,6 @@
 """What the sampling loop costs beside the network.
 
-    python benchmarks/sampling_loop.py [--model pretrained/mnist] [--rounds 15] [--output benchmarks/results]
+    python -m benchmarks.sampling_loop [--model pretrained/mnist] [--rounds 15] [--output benchmarks/results]
 
 Three measurements, all at 16 images:
 
@@ -138,7 +138,7 @@ def as_markdown(result: dict) -> str:
     lines = [
         "# What the sampling loop costs beside the network",
         "",
-        f"`python benchmarks/sampling_loop.py`, {result['rounds']} rounds, {BATCH} images of 1x28x28, "
+        f"`python -m benchmarks.sampling_loop`, {result['rounds']} rounds, {BATCH} images of 1x28x28, "
         f"{result['threads']} thread(s), torch {result['torch']}, {result['machine']}.",
         "",
         "| | time over bare network evaluations (lowest, highest round) | over a null network |",

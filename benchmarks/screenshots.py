@@ -1,6 +1,6 @@
 """Pictures of every tab of the page, for the README and to look at after a change.
 
-    python benchmarks/screenshots.py [--tabs generate ...] [--output .github/assets]
+    python -m benchmarks.screenshots [--tabs generate ...] [--output .github/assets]
 
 `python app.py` with the shipped model in a real browser, 1280 and 390 pixels wide, light and dark: each tab after it
 has done its main job, the whole height of it.

@@ -1,6 +1,6 @@
 """How long the page lets a visitor wait, and what abuse leaves behind.
 
-    python benchmarks/space.py [--model pretrained/mnist] [--rounds 5] [--threads 2] [--repeats 2] [--output FOLDER]
+    python -m benchmarks.space [--model pretrained/mnist] [--rounds 5] [--threads 2] [--repeats 2] [--output FOLDER]
 
 A server (`python app.py`) of its own, a real browser, and the raw HTTP interface:
 
@@ -31,14 +31,11 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from ncsn_pipeline.lecture import EXPERIMENTS
+from tests.conftest import find_browser
+from tests.space.api import PATIENCE, STRANGE, call, defaults, endpoints, long_run, post, short_run
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from ncsn_pipeline.lecture import EXPERIMENTS  # noqa: E402
-from tests.conftest import find_browser  # noqa: E402
-from tests.space.api import call, defaults, endpoints  # noqa: E402
-from tests.space.test_abuse import PATIENCE, STRANGE, long_run, post, short_run  # noqa: E402
-
 BROWSER = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking".split()
 TARGETS = {"page": 5.0, "first": 2.0, "run": 8.0}
 SETTLE_SECONDS = 10
@@ -179,7 +176,7 @@ def as_markdown(result: dict) -> str:
     lines = [
         "# How long the page lets a visitor wait, and what abuse leaves behind",
         "",
-        f"`python benchmarks/space.py`: {len(result['visits'])} visits, {result['threads']} thread(s), load "
+        f"`python -m benchmarks.space`: {len(result['visits'])} visits, {result['threads']} thread(s), load "
         f"{result['load'][0]:.1f} before and {result['load'][1]:.1f} after on {result['cores']} cores, "
         f"torch {result['torch']}, {result['machine']}.",
         "",

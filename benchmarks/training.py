@@ -1,6 +1,6 @@
 """How fast training is, and where its time goes.
 
-    python benchmarks/training.py [--rounds 10] [--steps 4] [--launches 5] [--output benchmarks/results]
+    python -m benchmarks.training [--rounds 10] [--steps 4] [--launches 5] [--output benchmarks/results]
 
 The network of `--config mnist` at batch 64 on random bytes, one thread a process.  Four measurements:
 
@@ -33,23 +33,20 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
-from clock import Clock
 from diffusers.training_utils import EMAModel
 from torch import Tensor
 from tqdm.auto import tqdm
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from ncsn_pipeline.data import ImageData  # noqa: E402
-from ncsn_pipeline.training import train as training  # noqa: E402
-from ncsn_pipeline.training.averaging import WeightAverage  # noqa: E402
-from ncsn_pipeline.training.batches import Batches  # noqa: E402
-from ncsn_pipeline.training.config import TrainConfig  # noqa: E402
-from ncsn_pipeline.training.draws import BatchDraws  # noqa: E402
-from ncsn_pipeline.training.network import build_network, measure_data  # noqa: E402
-from ncsn_pipeline.training.objective import Objective  # noqa: E402
-from ncsn_pipeline.training.tracking import BandLosses  # noqa: E402
+from benchmarks.clock import Clock
+from ncsn_pipeline.data import ImageData
+from ncsn_pipeline.training import train as training
+from ncsn_pipeline.training.averaging import WeightAverage
+from ncsn_pipeline.training.batches import Batches
+from ncsn_pipeline.training.config import TrainConfig
+from ncsn_pipeline.training.draws import BatchDraws
+from ncsn_pipeline.training.network import build_network, measure_data
+from ncsn_pipeline.training.objective import Objective
+from ncsn_pipeline.training.tracking import BandLosses
 
 BATCH = 64
 NAMES = {"bare": "forward, backward, step", "plain": "plain loop", "ours": "train/train.py"}
@@ -317,7 +314,7 @@ def as_markdown(result: dict) -> str:
     lines = [
         "# How fast training is",
         "",
-        f"`python benchmarks/training.py`: the network of `--config mnist`, {BATCH} images of 1x28x28 a "
+        f"`python -m benchmarks.training`: the network of `--config mnist`, {BATCH} images of 1x28x28 a "
         f"step, one thread a process, torch {result['torch']}, {result['machine']}, {result['cores']} cores; load "
         f"average {result['load'][0]:.1f} at the start and {result['load'][1]:.1f} at the end, with this benchmark.",
         "",

@@ -142,6 +142,36 @@ def test_right_arrows_are_let_through():
     assert [complaint for name, source in right.items() for complaint in wrong_arrows(ast.parse(source), name)] == []
 
 
+def programs_borrowed_from(tree: ast.AST, name: str) -> list[str]:
+    """Tests and benchmarks share helpers; none reaches into another, and none changes where modules are found."""
+    programs = {path.removesuffix(".py").replace("/", ".") for path in starting("tests/", "benchmarks/") if runs(path)}
+    found = [
+        f"{name}:{node.lineno}: imports {module}, which is a test or a benchmark"
+        for module, node in imports(tree, name)
+        if module in programs or module.rpartition(".")[0] in programs
+    ]
+    text = (ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return found + [f"{name}: {call}" for call in text if call.startswith("sys.path.")]
+
+
+def runs(name: str) -> bool:
+    """Whether a file is a test, or a benchmark that is called by its name."""
+    if name.startswith("tests/"):
+        return Path(name).name.startswith("test_")
+    return 'if __name__ == "__main__"' in files()[name].read_text()
+
+
+def test_no_test_or_benchmark_imports_another():
+    assert complaints(programs_borrowed_from, starting("tests/", "benchmarks/", *OURS)) == []
+    assert_noticed(
+        programs_borrowed_from,
+        "from benchmarks.lecture import claims_table",
+        "from benchmarks import lecture",
+        "from tests.space.test_abuse import bomb",
+        "sys.path.insert(0, '.')",
+    )
+
+
 def not_self_contained(tree: ast.AST, name: str) -> list[str]:
     found = []
     for node in ast.walk(tree):

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from benchmarks.lecture import claims_table
+from benchmarks.claims import claims_table
 from ncsn_pipeline.commands.lecture import main
 from ncsn_pipeline.lecture import EXPERIMENTS
 from ncsn_pipeline.lecture.experiment import Check, Params, Result

@@ -18,9 +18,9 @@ from diffusers import (
     VQModel,
 )
 
-from benchmarks import ddpm as benchmark
 from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler, DDPMScoreModel, NCSNPipeline
 from ncsn_pipeline.noise_levels import num_levels_for_overlap
+from tests import digits_ddpm
 
 
 def seeded(seed=0):
@@ -146,7 +146,7 @@ def test_what_is_no_ddpm_of_images_is_refused(source, arguments, message):
 @pytest.mark.slow
 def test_a_ddpm_of_digits_gives_digits_by_annealed_langevin_as_by_its_own_ddim():
     """Quickly trained; `benchmarks/ddpm.py` does it properly, and all of them come close to real images."""
-    result = benchmark.run(steps=350, samples=200, ddim_steps=25, langevin=110)
+    result = digits_ddpm.run(steps=350, samples=200, ddim_steps=25, langevin=110)
     real, noise, own = (result.distances[name] for name in ("real images", "noise", "DDIM"))
     assert own < real + 0.6 * (noise - real)
     for sampler in ("annealed Langevin", "consistent annealed", "EDM DPM-Solver"):

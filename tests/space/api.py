@@ -1,6 +1,7 @@
 """The page's HTTP interface, as a program without Gradio's client would use it."""
 
 import json
+import math
 import re
 import time
 from dataclasses import dataclass
@@ -9,6 +10,13 @@ import httpx
 
 # What belongs on the server: the name of an exception, a place in a program.
 RAW = re.compile(r"Traceback|\b[A-Z]\w*(Error|Exception|Warning)\b|File \"|site-packages|\.py\", line")
+
+STRANGE = [
+    *(math.nan, math.inf, -math.inf, None, True, False, -1, 2.5, 1e308, -(10**30), 10**30, 10**400),
+    *("", "12", "NaN", "x" * 10_000, "\0", "../../etc/passwd", "<script>alert(1)</script>"),
+    *([], [1], [[]], {}, {"a": 1}, {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}),
+]
+PATIENCE = 3  # what is let through may train or draw for long: it is left, which is abuse of its own
 
 
 @dataclass(frozen=True)
@@ -57,3 +65,29 @@ def call(client, name, data, patience=None, until=None):
             raise
         return Answer("left", "\n".join(lines))
     return Answer("closed", "\n".join(lines))
+
+
+def short_run(client, **changed):
+    """One evaluation of one image."""
+    parameters = endpoints(client.base_url)["/generate"]["parameters"]
+    few = {"num_levels": 1, "num_images": 1, "sampler": "consistent"} | changed
+    data = [
+        few.get(parameter["parameter_name"], value)
+        for parameter, value in zip(parameters, defaults(parameters), strict=True)
+    ]
+    return call(client, "/generate", data)
+
+
+def long_run(client):
+    """The inputs of 20,001 evaluations of one image, far longer than a test waits."""
+    parameters = endpoints(client.base_url)["/generate"]["parameters"]
+    long = {"sampler": "langevin", "steps_per_level": 100, "num_levels": 200, "num_images": 1}
+    return [
+        long.get(each["parameter_name"], value) for each, value in zip(parameters, defaults(parameters), strict=True)
+    ]
+
+
+def post(client, name, data):
+    """Calls an endpoint and does not listen; the call's id, or None where it is refused."""
+    joined = client.post(f"gradio_api/call{name}", json={"data": data})
+    return joined.json()["event_id"] if joined.status_code == 200 else None

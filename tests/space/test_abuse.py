@@ -20,7 +20,7 @@ from playwright.sync_api import expect
 from ncsn_pipeline.space.guard import MOST_UNREAD
 from ncsn_pipeline.space.plots import step_size_figure, themed_svg
 
-from .api import RAW, call, defaults, endpoints
+from .api import PATIENCE, RAW, STRANGE, call, defaults, endpoints, long_run, post, short_run
 
 SETTINGS = settings(
     derandomize=True,
@@ -29,13 +29,7 @@ SETTINGS = settings(
     phases=[Phase.generate],  # an example is many calls: shrinking one takes minutes
     suppress_health_check=list(HealthCheck),
 )
-STRANGE = [
-    *(math.nan, math.inf, -math.inf, None, True, False, -1, 2.5, 1e308, -(10**30), 10**30, 10**400),
-    *("", "12", "NaN", "x" * 10_000, "\0", "../../etc/passwd", "<script>alert(1)</script>"),
-    *([], [1], [[]], {}, {"a": 1}, {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}),
-]
 VALUES = st.sampled_from(STRANGE) | st.floats() | st.integers() | st.text(max_size=20) | st.lists(st.none(), max_size=3)
-PATIENCE = 3  # what is let through may train or draw for long: it is left, which is abuse of its own
 
 
 @pytest.fixture
@@ -47,17 +41,6 @@ def client(address):
 def memory(server):
     """Resident memory of the server, in MB."""
     return psutil.Process(server.process.pid).memory_info().rss / 1e6
-
-
-def short_run(client, **changed):
-    """One evaluation of one image."""
-    parameters = endpoints(client.base_url)["/generate"]["parameters"]
-    few = {"num_levels": 1, "num_images": 1, "sampler": "consistent"} | changed
-    data = [
-        few.get(parameter["parameter_name"], value)
-        for parameter, value in zip(parameters, defaults(parameters), strict=True)
-    ]
-    return call(client, "/generate", data)
 
 
 def bomb(side=20_000):
@@ -181,21 +164,6 @@ def test_who_leaves_frees_the_worker(server, client):
         assert call(client, "/generate", data, until="generating").kind == "generating"
     assert short_run(client).kind == "complete"
     assert busy(server) - before < 20_001 * an_evaluation
-
-
-def long_run(client):
-    """The inputs of 20,001 evaluations of one image, far longer than a test waits."""
-    parameters = endpoints(client.base_url)["/generate"]["parameters"]
-    long = {"sampler": "langevin", "steps_per_level": 100, "num_levels": 200, "num_images": 1}
-    return [
-        long.get(each["parameter_name"], value) for each, value in zip(parameters, defaults(parameters), strict=True)
-    ]
-
-
-def post(client, name, data):
-    """Calls an endpoint and does not listen; the call's id, or None where it is refused."""
-    joined = client.post(f"gradio_api/call{name}", json={"data": data})
-    return joined.json()["event_id"] if joined.status_code == 200 else None
 
 
 def leave(client, name, event):
