@@ -38,8 +38,11 @@ def only_run_in(output_dir: str | Path, accelerator: Accelerator) -> Iterator[No
         ValueError: while another run holds it.
     """
     lock = FileLock(Path(output_dir, LOCK), timeout=0)
+    made = False
 
     def take() -> None:
+        nonlocal made
+        made = not Path(output_dir).exists()
         Path(output_dir).mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire()
@@ -52,8 +55,8 @@ def only_run_in(output_dir: str | Path, accelerator: Accelerator) -> Iterator[No
     try:
         yield
     finally:
-        if lock.is_locked and os.listdir(output_dir) == [LOCK]:  # nothing was begun
-            shutil.rmtree(output_dir)
+        if made and {path.name for path in Path(output_dir).glob("*")} <= {LOCK}:  # nothing was begun
+            shutil.rmtree(output_dir, ignore_errors=True)
         lock.release()
 
 
@@ -191,6 +194,11 @@ def find_checkpoint(config: TrainConfig) -> Path | None:
         return _newest_whole(config.output_dir, there)
     for path in (Path(wanted), Path(config.output_dir, wanted)):
         if path.is_dir() and path.name.startswith(PREFIX) and path.name[len(PREFIX) :].isdigit():
+            if there and path.resolve().parent != Path(config.output_dir).resolve():
+                raise ValueError(
+                    f"{path} is another run's checkpoint, and {config.output_dir} holds {there[-1].name} of its own. "
+                    "Go on in that run's folder, or choose an output_dir without checkpoints."
+                )
             if problem := find_corruption(path):
                 raise ValueError(f"{path} is damaged: {problem}. Choose another, or `latest` for the newest whole one.")
             return path

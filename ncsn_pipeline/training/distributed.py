@@ -19,13 +19,13 @@ def broadcast_from_main(accelerator: Accelerator, decide: Callable[[], T]) -> T:
         decide: returns something that can be pickled.
 
     Raises:
-        ValueError, OSError, RuntimeError: whatever of these `decide` raises.
+        ValueError, OSError, RuntimeError, FloatingPointError: whatever of these `decide` raises.
     """
     outcome: list = [None, None]
     if accelerator.is_main_process:
         try:
             outcome[0] = decide()
-        except (ValueError, OSError, RuntimeError) as error:
+        except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
             outcome[1] = error
     broadcast_object_list(outcome)
     if outcome[1] is not None:

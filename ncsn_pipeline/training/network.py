@@ -1,4 +1,4 @@
-"""The network that is trained, and the pipeline that it is saved in."""
+"""The network that is trained, what is measured on the data for it, and the pipeline that it is saved in."""
 
 import dataclasses
 import json
@@ -95,9 +95,15 @@ def build_network(
 
 
 def described(network: ModelMixin) -> dict[str, Any]:
-    """What a network is made from: its kind, as `network`, and its arguments."""
+    """What a network is made from: its kind, as `network`, and its arguments.
+
+    Raises:
+        ValueError: for one of another kind.
+    """
     arguments = {name: value for name, value in network.config.items() if not name.startswith("_")}
-    kind = next(kind for kind, cls in _CLASSES.items() if isinstance(network, cls))
+    kind = next((kind for kind, cls in _CLASSES.items() if isinstance(network, cls)), None)
+    if kind is None:
+        raise ValueError(f"A {type(network).__name__} cannot be trained here; networks are {', '.join(_CLASSES)}.")
     return json.loads(json.dumps({"network": network.config.get("architecture", kind)} | arguments))
 
 

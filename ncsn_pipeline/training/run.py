@@ -2,9 +2,11 @@
 
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -17,6 +19,7 @@ from .averaging import WeightAverage, copy_weights
 from .checkpoints import save_checkpoint, save_pipeline
 from .command_line import training_command
 from .config import TrainConfig
+from .distributed import broadcast_from_main
 from .draws import BatchDraws, Purpose
 from .network import build_pipeline, described, num_classes
 from .objective import Objective, held_out_loss
@@ -26,8 +29,10 @@ from .run_record import RunRecord, training_summary
 from .tracking import BandLosses, describe
 from .validation import draw_samples, save_samples
 
+T = TypeVar("T")
 
-@dataclass
+
+@dataclass(eq=False, repr=False)
 class Run:
     """The state of a run.
 
@@ -36,21 +41,33 @@ class Run:
         config: settings with what is measured filled in.
         arguments: the command line they came from, if they did.
         accelerator: knows the processes and the device.
-        data, held_out: what is trained on, and what is kept aside.
+        repository: where the model is pushed to, if it is.
+        data: what is trained on.
+        sample: images of it to measure on.
+        held_out: images kept aside.
         network: what is trained, as `accelerator.prepare` returned it.
         ema_network: a whole network for what is saved and looked at.
         optimizer: of the network, prepared.
         ema: the average of the weights.
         objective: the loss.
         record: what the run had done when this process began.
-        repository: where the model is pushed to, if it is.
+
+    Attributes:
+        step: updates of the weights so far.
+        images_per_step: of all processes and micro-batches.
+        weights: those of `network`.
+        with_labels: whether the network has classes.
+        bands: training losses since they were last logged.
+        is_main: whether this process writes and tells.
     """
 
     given: TrainConfig
     config: TrainConfig
     arguments: Sequence[str] | None
     accelerator: Accelerator
+    repository: str | None
     data: ImageData | ImageStream
+    sample: ImageData
     held_out: ImageData
     network: nn.Module
     ema_network: ModelMixin
@@ -58,30 +75,32 @@ class Run:
     ema: WeightAverage
     objective: Objective
     record: RunRecord
-    repository: str | None
-    numbers: dict[str, float] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         config, accelerator = self.config, self.accelerator
         self.step, self.started = self.record.step, time.monotonic()
         self.is_main, self.processes = accelerator.is_main_process, accelerator.num_processes
         self.images_per_step = config.train_batch_size * config.gradient_accumulation_steps * self.processes
-        self.with_labels = num_classes(self.ema_network) is not None
         self.weights = list(accelerator.unwrap_model(self.network).parameters())
-        self.sample = self.data.sample if isinstance(self.data, ImageStream) else self.data
+        self.with_labels = num_classes(self.ema_network) is not None
         self.bands = BandLosses(config, accelerator.device)
-        probes = config.quality_samples and self.is_main
-        self.quality = QualityProbe(config, self.sample, self.held_out) if probes else None
-        self.progress = tqdm(
-            total=config.max_train_steps * self.images_per_step, initial=self.step * self.images_per_step,
-            unit=" images", unit_scale=True, smoothing=0.02, disable=not self.is_main, dynamic_ncols=True,
-        )  # fmt: skip
+        self.measured: dict[str, float] = {}
+        self.bar = tqdm(disable=True)
+        self.quality = None
+        if config.quality_samples:
+            self.quality = self._in_main(lambda: QualityProbe(config, self.sample, self.held_out))
 
     def resume(self, checkpoint: Path) -> None:
-        """Takes over what a checkpoint holds; settings are those of this run, not those it was written with."""
-        settings = [{name: group[name] for name in ("betas", "eps", "weight_decay")} for group in self._groups]
+        """Takes over what a checkpoint holds; settings are those of this run, not those it was written with.
+
+        Raises:
+            ValueError: for the checkpoint of a stream that was read in another way.
+        """
+        groups = self.optimizer.param_groups
+        settings = [{name: group[name] for name in ("betas", "eps", "weight_decay")} for group in groups]
         self.accelerator.load_state(str(checkpoint))
-        for group, own in zip(self._groups, settings, strict=True):
+        self.accelerator.step = 0  # of the gradients that are added up: a checkpoint lies between two updates
+        for group, own in zip(self.optimizer.param_groups, settings, strict=True):
             group.update(own)
         self.ema.decay = self.config.ema_decay
         self.accelerator.print(f"Resumed from {checkpoint}.")
@@ -90,10 +109,6 @@ class Run:
                 f"There are {self.images} images to train on, and {self.record.images} when it was written: images "
                 "kept aside now may have been trained on before."
             )
-
-    @property
-    def _groups(self) -> list[dict]:
-        return self.optimizer.param_groups
 
     @property
     def images(self) -> int | None:
@@ -105,9 +120,9 @@ class Run:
         """Whether all updates are made."""
         return self.step >= self.config.max_train_steps
 
-    def is_due(self, *intervals: int) -> bool:
-        """Whether one of the intervals ends with the present step, or the run does."""
-        return self.finished or any(self.step % interval == 0 for interval in intervals)
+    def is_due(self, interval: int) -> bool:
+        """Whether an interval ends with the present step, or the run does."""
+        return self.finished or self.step % interval == 0
 
     def announce(self) -> None:
         """Says what is trained on what."""
@@ -117,18 +132,39 @@ class Run:
             f"step, {self.processes} process(es) on {self.accelerator.device}."
         )
 
-    def so_far(self) -> RunRecord:
-        """What the run has done."""
-        return self.record.later(
-            self.step, self.images_per_step, time.monotonic() - self.started, settings=self.config.public(),
-            network=described(self.ema_network), images=self.images,
+    @contextmanager
+    def progress_bar(self) -> Iterator[None]:
+        """Shows the steps of the block as a bar."""
+        self.bar = tqdm(
+            total=self.config.max_train_steps * self.images_per_step, initial=self.step * self.images_per_step,
+            unit=" images", unit_scale=True, smoothing=0.02, disable=not self.is_main, dynamic_ncols=True,
         )  # fmt: skip
+        with self.bar:
+            yield
+
+    def draws(self, micro_batch: int) -> BatchDraws:
+        """The random numbers of this process's micro-batch: those of its images' places within the whole step."""
+        size = self.config.train_batch_size
+        first = (micro_batch * self.processes + self.accelerator.process_index) * size
+        return BatchDraws(self.config.seed, self.step, first, size, self.images_per_step)
 
     def trial_loss(self, batch: dict[str, Tensor]) -> Tensor:
         """The mean loss of a batch as in training, a scalar, the same at every call."""
         count = len(batch["image"])
         draws = BatchDraws(self.config.seed, 0, 0, count, count, Purpose.MEASURING)
         return self.objective(self.network, batch, draws, self.objective.levels(draws)).mean()
+
+    def advance(self) -> None:
+        """Counts an update of the weights."""
+        self.step += 1
+        self.bar.update(self.images_per_step)
+
+    def so_far(self) -> RunRecord:
+        """What the run has done."""
+        return self.record.later(
+            self.step, self.images_per_step, time.monotonic() - self.started, settings=self.config.public(),
+            network=described(self.ema_network), images=self.images,
+        )  # fmt: skip
 
     def log(self, learning_rate: float) -> None:
         """The losses since the last call, to trackers and to the progress bar.
@@ -143,55 +179,77 @@ class Run:
                 f"before; resume from one with a learning_rate below {self.config.learning_rate:g}."
             )
         self.accelerator.log(means | {"train/learning_rate": learning_rate}, step=self.step)
-        self.progress.set_postfix(loss=f"{means['train/loss']:.4f}", lr=f"{learning_rate:.1e}")
+        self.bar.set_postfix(loss=f"{means['train/loss']:.4f}", lr=f"{learning_rate:.1e}")
 
     def save(self) -> None:
-        """Checkpoint, unless it is the one that was loaded, and pipeline folder."""
-        config = self.config
-        if self.step > self.record.step or not self.record.resumed:
-            save_checkpoint(config, self.accelerator, self.so_far())
-        self._average()
-        if self.is_main:
-            save_pipeline(config, build_pipeline(config, self.ema_network))
-            if self.repository is not None and config.hub_strategy == "checkpoint" and not self.finished:
-                self.publish()
-        self.accelerator.wait_for_everyone()
-
-    def validate(self) -> None:
-        """Held-out loss and a grid of samples."""
-        config, accelerator = self.config, self.accelerator
-        self._average()
-        self.numbers |= held_out_loss(self.objective, self.ema_network, self.held_out, self.with_labels, accelerator)
-        images = draw_samples(config, self.ema_network, accelerator)
-        if self.quality is not None:
-            self.numbers |= self.quality(build_pipeline(config, self.ema_network))
-        accelerator.log(self.numbers, step=self.step)
-        if self.is_main:
-            self.progress.write(f"step {self.step}: {describe(self.numbers)}")
-            save_samples(config, images, self.step, accelerator)
-        accelerator.wait_for_everyone()
-
-    def stop(self) -> None:
-        """Saves a checkpoint before the run's end, and says how to go on."""
-        if self.is_main:
-            command = training_command(self.given, self.arguments, self.processes, resume=True)
-            print(f"Stopping after step {self.step}. Go on by:\n    {command}", flush=True)
-        save_checkpoint(self.config, self.accelerator, self.so_far())
-
-    def publish(self) -> None:
-        """The facts and the card into the pipeline folder, and the folder to the Hub.
+        """Checkpoint, unless it is the one that was loaded, and pipeline folder.
 
         Raises:
+            OSError: in every process, if something cannot be written.
+        """
+        if self.step > self.record.step:
+            save_checkpoint(self.config, self.accelerator, self.so_far())
+        self._fill_ema_network()
+        self._in_main(lambda: save_pipeline(self.config, build_pipeline(self.config, self.ema_network)))
+
+    def validate(self) -> None:
+        """Held-out loss and a grid of samples.
+
+        Raises:
+            OSError: in every process, if something cannot be written.
+        """
+        config, accelerator = self.config, self.accelerator
+        self._fill_ema_network()
+        self.measured |= held_out_loss(self.objective, self.ema_network, self.held_out, self.with_labels, accelerator)
+        images = draw_samples(config, self.ema_network, accelerator)
+
+        def look() -> None:
+            if self.quality is not None:
+                self.measured |= self.quality(build_pipeline(config, self.ema_network))
+            self.bar.write(f"step {self.step}: {describe(self.measured)}")
+            save_samples(config, images, self.step, accelerator)
+
+        self._in_main(look)
+        accelerator.log(self.measured, step=self.step)
+
+    def publish_checkpoint(self) -> None:
+        """Pushes the model of this step, where every checkpoint is to be pushed; a push that fails is a warning."""
+        if self.repository is not None and self.config.hub_strategy == "checkpoint":
+            self._in_main(self.finish)
+
+    def stop(self) -> None:
+        """Saves a checkpoint before the run's end, and says how to go on.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        save_checkpoint(self.config, self.accelerator, self.so_far())
+        if self.is_main:
+            self.bar.close()
+            command = training_command(self.given, self.arguments, self.processes, resume=True)
+            print(f"Stopping after step {self.step}. Go on by:\n    {command}", flush=True)
+
+    def finish(self) -> None:
+        """The facts and the card into the pipeline folder, and the folder to the Hub; in the main process.
+
+        Raises:
+            OSError: if they cannot be written.
             PushError: if the run is at its end and the model was not pushed.
         """
         facts = {"images": self.images, "held_out": len(self.held_out), "shape": list(self.data.shape)}
         summary = training_summary(
             self.given, self.so_far(), arguments=self.arguments, processes=self.processes,
-            device=self.accelerator.device, dataset=facts, held_out_loss=self.numbers.get("held_out/loss"),
+            device=self.accelerator.device, dataset=facts, held_out_loss=self.measured.get("held_out/loss"),
         )  # fmt: skip
         write_summary(self.config.output_dir, summary)
         if self.repository is not None:
             publish(self.config, self.repository, self.step, final=self.finished)
 
-    def _average(self) -> None:
+    def _in_main(self, act: Callable[[], T]) -> T | None:
+        """What `act` returns in the main process, and `None` in the others, which wait; its error reaches them all."""
+        outcome: list[T] = []
+        broadcast_from_main(self.accelerator, lambda: outcome.append(act()))
+        return outcome[0] if outcome else None
+
+    def _fill_ema_network(self) -> None:
         copy_weights(self.ema.shadow_params if self.config.use_ema else self.weights, self.ema_network)

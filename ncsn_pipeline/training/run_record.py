@@ -1,6 +1,7 @@
 """What a run has done so far, over all its interruptions; and `training.json`, which tells it with the model."""
 
 import json
+import math
 import platform
 import uuid
 from collections.abc import Sequence
@@ -15,7 +16,8 @@ from .command_line import shown_path, training_command
 from .config import TrainConfig
 
 # The kind of network, what the data are split by, what the weights began from, and the range of what they are shown.
-UNCHANGING = ("network", "seed", "held_out_fraction", "init_from", "data_min", "data_max")
+UNCHANGING = ("network", "seed", "held_out_fraction", "streaming", "init_from", "data_min", "data_max")
+OF_A_STREAM = ("num_validation_images", "train_batch_size", "shuffle_buffer", "dataloader_num_workers")
 MEASURED = ("sigma_max", "sigma_data", "data_mean")
 PACKAGES = ("ncsn-pipeline", "torch", "diffusers", "accelerate", "datasets", "numpy")
 
@@ -28,7 +30,7 @@ class RunRecord:
         run_id: names the run to experiment trackers; the same after resuming.
         step: updates of the weights.
         images_seen: images that went through the network, each as often as it did.
-        seconds: wall-clock time of the training loop.
+        seconds: wall-clock time, from when the data were read.
         resumed: how often the run was taken up again.
         settings: those of the run, with what was measured on its data.
         network: what its network is made from.
@@ -58,15 +60,22 @@ class RunRecord:
         Raises:
             ValueError: for a setting that cannot change within a run, by name.
         """
-        for name in UNCHANGING:
+        for name in (*UNCHANGING, *(OF_A_STREAM if config.streaming else ())):
             value = getattr(config, name)
             if name in self.settings and self.settings[name] != value:
                 raise ValueError(
                     f"{name} is {value}, and the checkpoint was trained with {self.settings[name]}, which stays for "
                     "the whole of a run. Set it to that, or begin a new run in another output_dir."
                 )
-        kept = {name: self.settings.get(name) for name in MEASURED if getattr(config, name) is None}
-        return replace(config, **kept)
+        if config.mixed_precision == "fp16" != self.settings.get("mixed_precision", "fp16"):
+            raise ValueError(
+                f"mixed_precision is fp16, and the checkpoint was trained with {self.settings['mixed_precision']}: the "
+                "state of fp16's loss scaling is missing. Set it to no or bf16."
+            )
+        # A single sigma is no measurement of the data.
+        single = "single_sigma" in (config.objective, self.settings.get("objective"))
+        measured = MEASURED[1:] if single else MEASURED
+        return replace(config, **{name: self.settings.get(name) for name in measured if getattr(config, name) is None})
 
     def later(self, step: int, images_per_step: int, seconds: float, **others: Any) -> Self:
         """The record at a later `step`, `seconds` after this one; `others` are fields to replace."""
@@ -132,5 +141,5 @@ def training_summary(
         "versions": versions(),
         "init_from": shown_path(config.init_from) if config.init_from else None,
         "dataset": {"name": shown_path(config.source), **dataset},
-        "held_out_loss": held_out_loss,
+        "held_out_loss": held_out_loss if math.isfinite(held_out_loss or 0.0) else None,
     }

@@ -4,7 +4,8 @@
 
 Each step draws a noise level sigma for every image x, adds sigma z, and regresses the network on the score of what it
 did, -z / sigma.  The output directory is at any time after the first checkpoint a pipeline folder that
-`NCSNPipeline.from_pretrained` loads; beside it stand `checkpoint-N/` (to resume from), `samples/` and `logs/`.
+`NCSNPipeline.from_pretrained` loads; beside it stand `checkpoint-N/` (to resume from), `samples/` and `logs/`.  A run
+that is stopped before its first checkpoint is due leaves that one alone.
 """
 
 import copy
@@ -27,9 +28,8 @@ from .checkpoints import find_checkpoint, only_run_in
 from .compiling import check_compiled
 from .config import TrainConfig
 from .distributed import broadcast_from_main
-from .draws import BatchDraws
 from .interruption import Interrupted, StopRequest
-from .network import build_network, load_trained, measure_data, num_classes
+from .network import build_network, load_trained, measure_data
 from .objective import Objective
 from .process_group import Connection
 from .publishing import prepare_repository
@@ -53,11 +53,11 @@ def train(config: TrainConfig, arguments: Sequence[str] | None = None) -> None:
         arguments: the command line they came from, for the model card; by default one is made from the settings.
 
     Raises:
-        ValueError: for settings, data or a token that training cannot begin with.
+        ValueError: for settings or data that training cannot begin with.
         FloatingPointError: if training diverges.
         OSError: if something cannot be written; what was saved before is whole.
         Interrupted: after SIGTERM or SIGINT, when a checkpoint is saved.
-        PushError: if the model is trained and saved and was not pushed.
+        PushError: for a token that the Hub refuses, before training; at the end if the model is saved and not pushed.
     """
     trackers = tracker_names(config.report_to)
     accelerator = Accelerator(
@@ -71,6 +71,7 @@ def train(config: TrainConfig, arguments: Sequence[str] | None = None) -> None:
         kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
     )
     with Connection(accelerator) as connection, only_run_in(config.output_dir, accelerator):
+        # Where the run begins.  `given` is what the card shows; `config` has what was measured too.
         check_sharding(accelerator)
         set_seed(config.seed)
         checkpoint = broadcast_from_main(accelerator, lambda: find_checkpoint(config))
@@ -96,16 +97,23 @@ def train(config: TrainConfig, arguments: Sequence[str] | None = None) -> None:
         )  # fmt: skip
         network, optimizer = accelerator.prepare(network, optimizer)
         connection.serves(network)
-        weights = list(accelerator.unwrap_model(network).parameters())
-        ema = WeightAverage(weights, decay=config.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
+        ema = WeightAverage(
+            accelerator.unwrap_model(network).parameters(),
+            decay=config.ema_decay,
+            use_ema_warmup=True,
+            power=0.75,
+            foreach=True,
+        )
         accelerator.register_for_checkpointing(ema)
 
-        batches = Batches(data, config, accelerator, with_labels=num_classes(ema_network) is not None)
+        # What a checkpoint holds, and what is told of the run.
         objective = Objective(config)
         run = Run(
-            given, config, arguments, accelerator, data, held_out, network, ema_network, optimizer, ema, objective,
-            record, repository,
+            given=given, config=config, arguments=arguments, accelerator=accelerator, repository=repository,
+            data=data, sample=sample, held_out=held_out,
+            network=network, ema_network=ema_network, optimizer=optimizer, ema=ema, objective=objective, record=record,
         )  # fmt: skip
+        batches = Batches(data, config, accelerator, run.with_labels)
         if checkpoint is not None:
             run.resume(checkpoint)
         start_trackers(accelerator, config, record)
@@ -113,20 +121,17 @@ def train(config: TrainConfig, arguments: Sequence[str] | None = None) -> None:
         if config.torch_compile:
             check_compiled(network, partial(run.trial_loss, batches.example()), config.mixed_precision)
 
-        with StopRequest(accelerator) as stop:
-            batch_size = config.train_batch_size
-            stream = batches.of_steps_from(run.step)
-            stopping = False
-            if run.finished:  # resumed at the end, to write what may be missing
-                run.save()
-                run.validate()
+        if run.finished:  # resumed at the end, to write what may be missing
+            run.save()
+            run.validate()
+        stream = batches.of_steps_from(run.step)
+        with StopRequest(accelerator) as stop, run.progress_bar():
             while not run.finished:
                 learning_rate = learning_rate_at(run.step, config)
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate
                 for micro_batch in range(config.gradient_accumulation_steps):
-                    place = (micro_batch * accelerator.num_processes + accelerator.process_index) * batch_size
-                    draws = BatchDraws(config.seed, run.step, place, batch_size, run.images_per_step)
+                    draws = run.draws(micro_batch)
                     sigma = objective.levels(draws)
                     with accelerator.accumulate(network):
                         losses = objective(network, next(stream), draws, sigma)
@@ -136,9 +141,8 @@ def train(config: TrainConfig, arguments: Sequence[str] | None = None) -> None:
                         optimizer.step()
                         optimizer.zero_grad()
                     run.bands.add(losses, sigma)
-                ema.step(weights)
-                run.step += 1
-                run.progress.update(run.images_per_step)
+                ema.step(run.weights)
+                run.advance()
 
                 stopping = stop.agreed() and not run.finished
                 saving, validating = run.is_due(config.checkpointing_steps), run.is_due(config.validation_steps)
@@ -151,11 +155,12 @@ def train(config: TrainConfig, arguments: Sequence[str] | None = None) -> None:
                     run.save()
                 if validating:
                     run.validate()
-            run.progress.close()
+                if saving and not run.finished:
+                    run.publish_checkpoint()
 
-        connection.end()  # nobody waits while the main process publishes
-        accelerator.end_training()
-        if stopping:
+            connection.end()  # nobody waits while the main process publishes
+            accelerator.end_training()
+        if not run.finished:
             raise Interrupted(f"Stopped after step {run.step}; checkpoint-{run.step} is saved.")
         if run.is_main:
-            run.publish()
+            run.finish()

@@ -2,8 +2,16 @@
 
 import pytest
 import torch
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
-from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler, NCSNModel, NCSNv2Model, ScoreUNet
+from ncsn_pipeline import (
+    AnnealedLangevinScheduler,
+    ConsistentAnnealedScheduler,
+    NCSNModel,
+    NCSNPipeline,
+    NCSNv2Model,
+    ScoreUNet,
+)
 from ncsn_pipeline.data import ImageData
 from ncsn_pipeline.training.config import TrainConfig
 from ncsn_pipeline.training.network import build_network, build_pipeline, load_trained, measure_data, num_classes
@@ -71,6 +79,16 @@ def test_a_run_starts_from_a_trained_model_of_its_own_kind(tmp_path):
     assert again.config.sigma_min == 0.1
     with pytest.raises(ValueError, match="network is score_unet, and .* with ncsnv2_deeper"):
         build(init_from=str(tmp_path / "v2"))
+
+
+def test_a_network_of_another_kind_is_no_start(tmp_path):
+    blocks = {"down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",)}
+    unet = UNet2DModel(
+        sample_size=16, in_channels=3, out_channels=3, block_out_channels=(8,), norm_num_groups=4, **blocks
+    )
+    NCSNPipeline.from_ddpm(DDPMPipeline(unet, DDPMScheduler(10, beta_end=0.5))).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="A DDPMScoreModel cannot be trained here; networks are score_unet, ncsn"):
+        build(init_from=str(tmp_path))
 
 
 @pytest.mark.parametrize(

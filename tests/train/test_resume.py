@@ -64,6 +64,50 @@ def test_settings_of_the_optimiser_take_effect_on_resuming(tmp_path, two_steps):
     assert (state["state"][0]["exp_avg_sq"] >= 0.6 * before).all()  # not .99 of it
 
 
+def test_another_number_of_micro_batches_takes_effect_on_resuming(tmp_path, two_steps):
+    """Three micro-batches of 16 images are one of 48; the checkpoint was written after steps of two."""
+    start = tmp_path / "start"
+    in_all = in_folder(two_steps) | {"adam_epsilon": 1e-3, "use_ema": False}
+    run(start, **in_all, gradient_accumulation_steps=2, max_train_steps=2)
+    ends = {}
+    for size, parts in ((16, 3), (48, 1)):
+        output = Path(shutil.copytree(start, tmp_path / str(size)))
+        spread = {"train_batch_size": size, "gradient_accumulation_steps": parts}
+        run(output, **in_all | spread, max_train_steps=4, resume_from_checkpoint="latest")
+        ends[size] = NCSNPipeline.from_pretrained(output).unet.state_dict()
+    for name, weight in ends[16].items():
+        torch.testing.assert_close(weight, ends[48][name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_single_sigma_is_no_measurement(tmp_path, two_steps):
+    output = tmp_path / "run"
+    one = {"objective": "single_sigma", "sigma_min": 0.5, "num_levels": 50}
+    run(output, **in_folder(two_steps) | one, max_train_steps=1)
+    again = in_folder(two_steps) | {"resume_from_checkpoint": "latest"}
+    run(output, **again | one | {"sigma_min": 0.4}, max_train_steps=2)
+    assert NCSNPipeline.from_pretrained(output).scheduler.config.sigma_max == 0.4
+    run(output, **again, max_train_steps=3)
+    assert NCSNPipeline.from_pretrained(output).scheduler.config.sigma_max > 1
+
+
+def test_another_runs_checkpoint_is_refused_where_there_are_own_ones(tmp_path, two_steps):
+    run(tmp_path / "run", **in_folder(two_steps), max_train_steps=1)
+    other = str(two_steps / "run" / "checkpoint-2")
+    with pytest.raises(ValueError, match="checkpoint-2 is another run's checkpoint, and .* holds checkpoint-1"):
+        run(tmp_path / "run", **in_folder(two_steps), max_train_steps=3, resume_from_checkpoint=other)
+    assert (tmp_path / "run" / "checkpoint-1").is_dir()
+    run(tmp_path / "new", **in_folder(two_steps), max_train_steps=3, resume_from_checkpoint=other)
+    assert (tmp_path / "new" / "checkpoint-3").is_dir()
+
+
+def test_a_refused_run_leaves_no_folder_and_takes_none_away(tmp_path, two_steps):
+    (tmp_path / "made").mkdir()
+    for name in ("made", "new"):
+        with pytest.raises(ValueError, match="no checkpoint 'checkpoint-7'"):
+            run(tmp_path / name, **in_folder(two_steps), resume_from_checkpoint="checkpoint-7")
+    assert (tmp_path / "made").is_dir() and not (tmp_path / "new").exists()
+
+
 def test_what_was_measured_stays_where_the_data_have_grown(tmp_path, two_steps, capsys):
     folder = Path(shutil.copytree(two_steps, tmp_path / "grown"))
     add_pictures(folder / "data", {"cat": 6, "dog": 6}, brightness=40)
@@ -89,6 +133,8 @@ def test_what_was_measured_stays_where_the_data_have_grown(tmp_path, two_steps, 
         ({"seed": 5}, "seed is 5, and .* 0"),
         ({"held_out_fraction": 0.2}, "held_out_fraction is 0.2"),
         ({"init_from": "elsewhere"}, "init_from is elsewhere, and .* None"),
+        ({"streaming": True}, "streaming is True, and .* False"),
+        ({"mixed_precision": "fp16"}, "mixed_precision is fp16, and .* with no"),
     ],
 )
 def test_settings_that_cannot_change_are_refused_by_name(two_steps, changed, message):
