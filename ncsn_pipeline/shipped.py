@@ -1,4 +1,4 @@
-"""The models that come with the package: `NCSNPipeline.from_pretrained("mnist")`."""
+"""The models that come with the package: `NCSNPipeline.from_pretrained("mnist")`, or `"pretrained/mnist"`."""
 
 from pathlib import Path
 
@@ -8,8 +8,9 @@ PLACES = (Path(__file__).with_name("pretrained"), Path(__file__).resolve().paren
 
 def shipped_folder(name: str) -> Path | None:
     """The folder of a shipped model or classifier, or `None` where there is none of that name."""
-    plain = Path(name).name == name
-    return next((place / name for place in PLACES if plain and (place / name).is_dir()), None)
+    folder, name = Path(name).parent.as_posix(), Path(name).name
+    named = bool(name) and folder in (".", "pretrained")
+    return next((place / name for place in PLACES if named and (place / name).is_dir()), None)
 
 
 def folder_or_shipped(name: str) -> str:

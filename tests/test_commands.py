@@ -1,17 +1,22 @@
 """The command `ncsn`: every command answers `--help` without loading a library, and the shipped models have names."""
 
+import contextlib
 import json
+import socket
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 
+import httpx
 import pytest
 from PIL import Image
 
 from ncsn_pipeline import NCSNPipeline
 from ncsn_pipeline.commands import COMMANDS, main
 from ncsn_pipeline.shipped import PLACES, folder_or_shipped, shipped_folder
-from tests.processes import run
+from tests.processes import run, started
 
 LIBRARIES = {"torch", "diffusers", "numpy", "gradio", "transformers", "matplotlib"}
 
@@ -42,7 +47,12 @@ def test_an_unknown_command_is_told_the_nearest(capsys):
 def test_a_shipped_model_has_a_name_unless_a_folder_here_has_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert Path(folder_or_shipped("mnist")).samefile(PLACES[1] / "mnist")
-    assert shipped_folder("../mnist") is None and folder_or_shipped("user/mnist") == "user/mnist"
+    assert Path(folder_or_shipped("./pretrained/mnist")).samefile(PLACES[1] / "mnist")
+    assert (
+        shipped_folder("../mnist") is None
+        and shipped_folder("") is None
+        and folder_or_shipped("user/mnist") == "user/mnist"
+    )
     assert NCSNPipeline.from_pretrained("mnist").unet.config.sample_size == 28
     (tmp_path / "mnist").mkdir()
     assert folder_or_shipped("mnist") == "mnist"
@@ -58,3 +68,22 @@ def test_generate_draws_a_grid_and_a_folder(tmp_path, capsys):
     assert main([*words[:2], str(tmp_path / "x.png"), "--class-label", "10"]) == 2
     assert "class_labels must lie in 0 ... 9" in capsys.readouterr().err
     assert not (tmp_path / "x.png").exists()
+
+
+def test_the_page_opens_a_shipped_model_by_its_name_from_anywhere(tmp_path):
+    """Answered by the real command, in a folder that holds no model; its port is one that is free."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-m", "ncsn_pipeline", "app"]
+    with started([*command, "--port", port], cwd=tmp_path, stdout=PIPE, stderr=STDOUT, text=True) as server:
+        while server.poll() is None:
+            with contextlib.suppress(httpx.TransportError):
+                page = httpx.get(f"http://127.0.0.1:{port}", timeout=60).text
+                break
+            time.sleep(0.1)
+        assert server.poll() is None, server.stdout.read()
+    assert 'NCSNPipeline.from_pretrained(\\"./pretrained/mnist\\")' in page
+    refused = run([*command, "--model", "nothing"], cwd=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1].startswith("ncsn app: error: nothing holds no model")

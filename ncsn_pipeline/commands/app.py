@@ -6,13 +6,14 @@ ncsn app --model runs/mine --port 7861
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 
 PROGRAM = "ncsn app"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serves the page until it is ended."""
+    """Serves the page until it is ended; returns 2 after one line on a model that cannot be opened."""
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Opens the page.")
     parser.add_argument("--model", default="mnist", help="a folder, a name on the Hub, or a shipped model")
     parser.add_argument("--others", nargs="*", default=[], help="more of them, for visitors to choose among")
@@ -20,8 +21,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=None, help="port to serve at (default: the first free from 7860)")
     options = parser.parse_args(arguments)
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # Gradio reads it when it is imported
+    from ..shipped import folder_or_shipped
     from ..space import build_page, launch_options
 
-    page = build_page(options.model, *options.others)
+    try:
+        page = build_page(*map(folder_or_shipped, [options.model, *options.others]))
+    except (ValueError, OSError) as error:
+        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+        return 2
     page.launch(server_name=options.host, server_port=options.port, **launch_options())
     return 0
