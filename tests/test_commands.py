@@ -70,7 +70,7 @@ def test_generate_draws_a_grid_and_a_folder(tmp_path, capsys):
     assert not (tmp_path / "x.png").exists()
 
 
-def test_the_page_opens_a_shipped_model_by_its_name_from_anywhere(tmp_path):
+def test_the_page_opens_a_shipped_model_by_its_name_from_anywhere(tmp_path, capsys):
     """Answered by the real command, in a folder that holds no model; its port is one that is free."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -84,6 +84,5 @@ def test_the_page_opens_a_shipped_model_by_its_name_from_anywhere(tmp_path):
             time.sleep(0.1)
         assert server.poll() is None, server.stdout.read()
     assert 'NCSNPipeline.from_pretrained(\\"./pretrained/mnist\\")' in page
-    refused = run([*command, "--model", "nothing"], cwd=tmp_path)
-    assert refused.returncode == 2
-    assert refused.stderr.splitlines()[-1].startswith("ncsn app: error: nothing holds no model")
+    assert main(["app", "--model", "nothing"]) == 2
+    assert capsys.readouterr().err.startswith("ncsn app: error: nothing holds no model")
