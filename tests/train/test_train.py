@@ -58,14 +58,15 @@ def same_weights(one, two):
 
 
 @pytest.mark.slow
-def test_launched_run_learns_and_its_folder_samples(tmp_path, repo_root):
+def test_launched_run_learns_and_its_folder_samples(tmp_path, repo_root, victims):
+    """Two processes, started as users start them; taken up half-way, two end with the same weights."""
     output = tmp_path / "digits"
-    flags = ["--config", "digits", "--output_dir", output, "--max_train_steps", 120]
+    flags = ["--config", "digits", "--output_dir", output, "--max_train_steps", 120, "--train_batch_size", 32]
     flags += ["--lr_decay_steps", 40, "--lr_warmup_steps", 10, "--validation_steps", 60, "--num_levels", 10]
     flags += ["--block_out_channels", 16, 32, "--checkpointing_steps", 60, "--ema_decay", 0.9]
-    result = launch(*flags, root=repo_root)
+    result = launch(*flags, processes=2, root=repo_root)
     assert result.returncode == 0, result.stderr[-3000:]
-    assert "1 process(es)" in result.stdout
+    assert "64 images per step, 2 process(es)" in result.stdout
 
     events = EventAccumulator(str(output / "logs" / "ncsn"), size_guidance={"images": 0}).Reload()
     losses = [event.value for event in events.Scalars("held_out/loss")]
@@ -87,24 +88,12 @@ def test_launched_run_learns_and_its_folder_samples(tmp_path, repo_root):
     pipeline.scheduler = AnnealedLangevinScheduler.from_config(pipeline.scheduler.config)
     assert make().isfinite().all()
 
-
-@pytest.mark.slow
-def test_two_processes(tmp_path, repo_root):
-    """Also resumed in the second of their epochs, of three batches each, with the same weights at the end."""
-    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    flags = ["--dataset_name", "digits", "--max_train_steps", 6, "--train_batch_size", 250, "--checkpointing_steps", 4]
-    flags += ["--block_out_channels", 8, 16, "--sigma_max", 5, "--num_sample_images", 2, "--report_to", "none"]
-    result = launch(*flags, "--output_dir", whole, processes=2, root=repo_root)
-    assert result.returncode == 0, result.stderr[-3000:]
-    assert "500 images per step, 2 process(es)" in result.stdout
-    assert NCSNPipeline.from_pretrained(whole)(1, num_inference_steps=2).images[0].size == (8, 8)
-    shutil.copytree(whole, resumed)
-    shutil.rmtree(resumed / "checkpoint-6")
+    resumed = Path(shutil.copytree(output, tmp_path / "resumed"))
+    shutil.rmtree(resumed / "checkpoint-120")
     shutil.rmtree(resumed / "unet")
-    again = ["--output_dir", resumed, "--resume_from_checkpoint", "latest"]
-    result = launch(*flags, *again, processes=2, root=repo_root)
-    assert result.returncode == 0, result.stderr[-3000:]
-    assert same_weights(whole, resumed)
+    words = [*map(str, flags), "--output_dir", str(resumed), "--resume_from_checkpoint", "latest"]
+    victims.train_two(TrainConfig.from_command_line(words), tmp_path / "peers")
+    assert same_weights(output, resumed)
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
