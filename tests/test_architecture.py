@@ -40,9 +40,9 @@ ARROWS = {
     "__main__": "commands",
     "evaluation": "shipped networks sampling pipelines data diagnostics",
     "training": "densities score_matching noise_levels networks sampling pipelines data diagnostics hub evaluation",
-    "commands": "root sampling pipelines noise_levels data convert hub lecture training evaluation space",
+    "commands": "root shipped sampling pipelines noise_levels data convert hub lecture training evaluation space",
     "space": "root densities score_matching noise_levels networks sampling pipelines data diagnostics lecture",
-    "train": "training commands evaluation",
+    "train": "training commands evaluation data",
 }
 ARROWS = {name: set(row.split()) for name, row in ARROWS.items()}
 

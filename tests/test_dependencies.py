@@ -12,7 +12,13 @@ from packaging.utils import canonicalize_name
 
 from tests.source_tree import OURS, PACKAGE, ROOT, assert_noticed, complaints, imports, starting, unit_of
 
-IMPORT_NAMES = {"pillow": "PIL", "scikit-learn": "sklearn", "pyyaml": "yaml", "torch-fidelity": "torch_fidelity"}
+IMPORT_NAMES = {
+    "pillow": "PIL",
+    "scikit-learn": "sklearn",
+    "pyyaml": "yaml",
+    "torch-fidelity": "torch_fidelity",
+    "dicebear-core": "dicebear",
+}
 
 
 def run_when_imported(tree: ast.AST) -> list[ast.AST]:
