@@ -1,4 +1,4 @@
-"""Draws a data set of avatars: `python train/avatars.py --output_dir data/avatars`."""
+"""Draws a data set of avatars: `python train/avatars.py --output_dir runs/data/avatars`."""
 
 import sys
 

@@ -1,6 +1,6 @@
 """A data set of small colour pictures that anybody can make anew: avatars, drawn from a seed, without end and offline.
 
-    python train/avatars.py --output_dir data/avatars [--per_style 3000] [--test 250]
+    python train/avatars.py --output_dir runs/data/avatars [--per_style 3000] [--test 250]
 
 DiceBear draws an avatar as a vector graphic from a style and a seed; here it is rendered at four times its size, laid
 on white, and reduced by Lanczos' filter.  All styles are in the public domain (CC0 1.0).  The same versions of the
