@@ -16,6 +16,7 @@ from .left_out import names_and_more
 from .selection import Selection
 from .sources import DIGITS, DIGITS_ORIGIN, ImageSource, check_digits, is_built_in, open_source, read_digits
 
+_LEAST_RANGE = 16
 HELD_OUT_NAMES = ("test", "validation", "valid", "val")
 
 
@@ -151,20 +152,28 @@ def held_out_split(parts: Iterable[str], selection: Selection) -> str | None:
     return next((name for name in HELD_OUT_NAMES if name in parts and name != selection.train_split), None)
 
 
-def describe(source: ImageSource, data: "ImageData | Any", splits: Iterable[str], counts: str) -> str:
+def describe(source: ImageSource, data: ImageData, splits: Iterable[str], counts: str) -> str:
     """What is used of a data set and what is not, in sentences.
 
     Args:
         source: the opened data set.
-        data: what is used of it, with `label_names`.
+        data: what is used of it, or a sample.
         splits: the names of the splits that are used.
         counts: how many images.
     """
-    names = data.label_names
+    names, doubts = data.label_names, contrast(data.images)
     classes = "no classes" if names is None else f"{len(names)} classes ({names_and_more(names)})"
     unused = [name for name in source.parts if name not in splits]
     others = f"Not used: the split(s) {', '.join(unused)}." if unused else ""
-    return " ".join(filter(None, (f"{counts}, from {source.origin}; {classes}.", str(source.left_out), others)))
+    return " ".join(filter(None, (f"{counts}, from {source.origin}; {classes}.", doubts, str(source.left_out), others)))
+
+
+def contrast(images: Tensor) -> str:
+    """A sentence on bytes that lie close together, as class numbers or wrongly scaled values do; else empty."""
+    low, high = int(images.min()), int(images.max())
+    if high - low >= _LEAST_RANGE:
+        return ""
+    return f"Their values lie within {low} ... {high} of 0 ... 255, almost one grey: are they scaled as they should be?"
 
 
 def check_shape(resolution: int | None, channels: int | None) -> None:
