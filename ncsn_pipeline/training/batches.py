@@ -35,12 +35,8 @@ def load_data(config: TrainConfig, accelerator: Accelerator) -> tuple[ImageData 
         ValueError: for data that cannot be read.
     """
     selection = Selection(**{field.name: getattr(config, field.name) for field in fields(Selection)})
-    options = {
-        "resolution": config.resolution,
-        "channels": config.channels,
-        "seed": config.seed,
-        "selection": selection,
-    }
+    options = {"resolution": config.resolution, "channels": config.channels, "seed": config.seed}
+    options |= {"selection": selection}
     if not config.streaming:
         data, held_out = load_train_and_held_out(config.source, **options, held_out_fraction=config.held_out_fraction)
         accelerator.print(f"Data: {data.about}")

@@ -49,10 +49,10 @@ def measure_data(config: TrainConfig, data: ImageData, trained: NCSNPipeline | N
     else:
         mean = None  # which no RefineNet takes
     sigma_max = config.sigma_min if config.objective == "single_sigma" else config.sigma_max
-    if deviation == 0 and not (config.sigma_data or "sigma_data" in known):
-        value = int(data.images.flatten()[0])
+    value = int(data.images.max())
+    if value == data.images.min() and not (config.sigma_data or "sigma_data" in known):
         raise ValueError(
-            f"The {len(data)} image(s) of {config.source!r} to train on are blank: every pixel is {value} of 0 ... 255. "
+            f"The {len(data)} image(s) of {config.source!r} to train on are blank: every pixel is {value} of 255. "
             "There is nothing to learn from them; look at the files."
         )
     if sigma_max is None:
@@ -73,8 +73,8 @@ def _measured_sigma_max(config: TrainConfig, data: ImageData) -> float:
     """
     if len(data) < 2:
         raise ValueError(
-            f"{config.source!r} has one image to train on beside those kept aside; the noise levels are measured on the "
-            "distances between images. Give more images, or set sigma_max."
+            f"{config.source!r} has one image to train on beside those kept aside; the noise levels are measured on "
+            "the distances between images. Give more images, or set sigma_max."
         )
     order = torch.randperm(len(data), generator=generator_for(config.seed, Purpose.MEASURING))
     some = data.subset(order[: measured_points(data.images[0].numel())])
