@@ -49,7 +49,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def suggest(options: argparse.Namespace) -> "NoiseLevelSuggestion":
-    """Loads the data, suggests, says what was read; raises `ValueError` with one clear sentence for anything wrong with either."""
+    """Loads the data, suggests, and says what was read; raises `ValueError` with one sentence for what is wrong."""
     if not options.data_min < options.data_max:
         raise ValueError(f"--data-min must be below --data-max; got {options.data_min} and {options.data_max}.")
     import torch

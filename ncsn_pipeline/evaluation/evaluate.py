@@ -264,6 +264,7 @@ def run(args: argparse.Namespace) -> None:
     """
     if args.num_threads is not None:
         torch.set_num_threads(args.num_threads)
+    selection = Selection(**{field.name: getattr(args, field.name) for field in fields(Selection)})
     pipe = load_pipeline(args.model, args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     channels = pipe.unet.config.in_channels
     if args.guidance_scale is not None and getattr(pipe.unet.config, "num_class_embeds", None) is None:
@@ -278,7 +279,7 @@ def run(args: argparse.Namespace) -> None:
     train, test = load_train_and_held_out(
         args.dataset_name, resolution=pipe.unet.config.sample_size, channels=channels,
         held_out_fraction=args.held_out_fraction, seed=args.held_out_seed,
-        selection=Selection(**{field.name: getattr(args, field.name) for field in fields(Selection)}),
+        selection=selection,
     )  # fmt: skip
     print(f"Data: {train.about}")
     for part, whose in ((train, "to train on"), (test, "to measure on")):
