@@ -6,6 +6,7 @@ A folder of real pictures holds torn downloads, text called `.png`, phone photog
 
 import io
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -170,9 +171,9 @@ def _read(record: Mapping[str, Any] | None) -> io.BytesIO | str:
         return io.BytesIO(content)
     if not path:
         raise BadImageError("is missing")
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise BadImageError("does not exist")
-    if Path(path).stat().st_size == 0:
+    if os.path.getsize(path) == 0:
         raise BadImageError("is empty")
     return path
 

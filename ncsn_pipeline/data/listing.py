@@ -55,20 +55,18 @@ def list_folder(folder: str | Path) -> Listing:
     os.listdir(found.root)  # which `os.walk` would pass over
     seen = {os.path.realpath(found.root)}
     for place, folders, files in os.walk(found.root, followlinks=True):
-        below = Path(place).relative_to(found.root)
-
-        def name_of(name: str, below: Path = below) -> str:
-            return (below / name).as_posix()
+        folder = Path(place).relative_to(found.root).as_posix()
+        below = "" if folder == "." else f"{folder}/"
 
         hidden = [name for name in folders if name.startswith((".", "__"))]
-        found.left_out.add("hidden folder(s)", *(shown(name_of(name)) for name in sorted(hidden)))
+        found.left_out.add("hidden folder(s)", *(shown(below + name) for name in sorted(hidden)))
         real = {name: os.path.realpath(os.path.join(place, name)) for name in folders if name not in hidden}
         again = [name for name in real if real[name] in seen]
-        found.left_out.add("folder(s) that are there twice by a link", *(shown(name_of(name)) for name in again))
+        found.left_out.add("folder(s) that are there twice by a link", *(shown(below + name) for name in again))
         folders[:] = [name for name in real if name not in again]
         seen.update(real.values())
         for name in sorted(files):
-            _add(found, name_of(name), name)
+            _add(found, below + name, name)
     for names in (found.pictures, found.tables, found.metadata):
         names.sort()
     return found
@@ -98,22 +96,19 @@ def _add(found: Listing, path: str, name: str) -> None:
         found.metadata.append(path)
     elif ending in TABLES:
         found.tables.append(path)
-    elif not is_picture(found.root / path):
+    elif ending not in picture_endings() and not begins_as_picture(found.root / path):
         found.left_out.add("not images", shown(path))
     elif shown(path).encode() != os.fsencode(path):
         found.left_out.add("with names that are not UTF-8, which have to be renamed", shown(path))
-    elif not (found.root / path).exists():
+    elif not os.path.exists(os.path.join(found.root, path)):
         found.left_out.add("link(s) to nothing", path)
     else:
         found.pictures.append(path)
 
 
-def is_picture(path: Path) -> bool:
-    """Whether a file is meant as a picture: by its ending, or where that is unknown by how the file begins."""
-    ending = path.suffix.lower()
-    if ending in picture_endings():
-        return True
-    kind = mimetypes.MimeTypes.guess_type(_types(), f"file{ending}")[0]
+def begins_as_picture(path: Path) -> bool:
+    """Whether a file whose ending is not one of another kind of file begins like a picture."""
+    kind = _types().guess_type(f"file{path.suffix.lower()}")[0]
     if kind is not None and not kind.startswith("image/"):
         return False
     try:
