@@ -113,13 +113,28 @@ def test_columns_of_a_metadata_file(tmp_path):
     assert numbers_of([{"image": data.images}]) == [100, 101, 102, 103] and data.label_names == ("a", "b")
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_configurations_that_a_readme_declares(tmp_path, streaming):
+    for i, name in enumerate(("small", "large")):
+        write_parquet(tmp_path / name, 10 * (i + 1))
+    lines = [f"- config_name: {name}\n  data_files: {name}/*.parquet" for name in ("small", "large")]
+    (tmp_path / "README.md").write_text("\n".join(["---", "configs:", *lines, "---", "# Pictures"]))
+    load = stream_train_and_held_out if streaming else load_train_and_held_out
+    with pytest.raises(ValueError, match=r"(?s)small.*large.* Choose one by dataset_config_name"):
+        load(str(tmp_path))
+    train, held_out = load(str(tmp_path), selection=Selection(dataset_config_name="large"))
+    assert (sum(1 for _ in train) if streaming else len(train)) + len(held_out) == 20
+    with pytest.raises(ValueError, match="huge"):
+        load(str(tmp_path), selection=Selection(dataset_config_name="huge"))
+
+
 def test_named_parts_are_taken_and_others_named(tmp_path):
     for i, split in enumerate(("train", "test", "validation")):
         write_parquet(tmp_path, 10 * (i + 1), split=split)
     for load in (load_train_and_held_out, stream_train_and_held_out):
         train, held_out = load(str(tmp_path), selection=Selection(train_split="test", test_split="validation"))
         assert len(held_out) == 30 and "Not used: the split(s) train." in train.about
-        assert sum(1 for _ in train) == 20 if load is stream_train_and_held_out else len(train) == 20
+        assert (sum(1 for _ in train) if load is stream_train_and_held_out else len(train)) == 20
         _, held_out = load(str(tmp_path), selection=Selection(train_split="test"))
         assert len(held_out) == 30  # never the part that is trained on
 
