@@ -9,6 +9,8 @@ import math
 import sys
 from collections.abc import Sequence
 
+from .data_flags import add_data_flags
+
 PROGRAM = "ncsn evaluate"
 SCHEDULERS = ("default", "annealed_langevin", "consistent")
 
@@ -37,7 +39,15 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Samples from a model and measures the samples.")
     parser.add_argument("--model", required=True, help="folder or name on the Hub of a pipeline")
     parser.add_argument(
-        "--dataset_name", default="ylecun/mnist", help="name on the Hub, a folder, or 'digits'; needs a test split"
+        "--dataset_name", default="ylecun/mnist", help="name on the Hub, a folder, or 'digits': what it was trained on"
+    )
+    add_data_flags(parser)
+    parser.add_argument(
+        "--held_out_fraction", type=float, default=0.05,
+        help="what its training kept aside, where the data set has no test split (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--held_out_seed", type=int, default=0, help="the seed of its training, which draws what was kept aside"
     )
     parser.add_argument("--num_samples", type=_counts, default=[1000], help="for a sweep also several: 500,2000")
     parser.add_argument("--batch_size", type=int, default=100)
@@ -74,6 +84,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         value = getattr(args, name)
         if value is not None and not 0 < value < math.inf:
             parser.error(f"--{name} must be positive; got {value}.")
+    if not 0 <= args.held_out_fraction < 1:
+        parser.error(f"--held_out_fraction must lie in [0, 1); got {args.held_out_fraction}.")
     if args.num_samples[0] < 2:
         parser.error("--num_samples must be at least 2: a covariance needs two images.")
     if args.sweep is None and len(args.num_samples) > 1:

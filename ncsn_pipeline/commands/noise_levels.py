@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from .data_flags import add_data_flags
+
 if TYPE_CHECKING:
     from ..noise_levels import NoiseLevelSuggestion
 
@@ -23,7 +25,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         description="Suggest noise levels and the Langevin step size for a data set (NCSNv2, techniques 1, 2, 4).",
     )
     parser.add_argument("--data", required=True, help="a folder of images or Parquet files, a Hub name, or 'digits'")
-    parser.add_argument("--split", default="train", help="part of the data set (default: %(default)s)")
+    parser.add_argument(
+        "--split", "--train_split", "--train-split", default="train", help="part of the data set (default: %(default)s)"
+    )
+    add_data_flags(parser, "dataset_config_name", "image_column", "label_column")
     parser.add_argument("--resolution", type=int, help="resize images to this side in pixels (default: as they are)")
     parser.add_argument(
         "--sigma-min", type=float, default=0.01, help="last level, in data units (default: %(default)s)"
@@ -38,22 +43,25 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="of pairwise distances, for the robust sigma_max (default: %(default)s)",
     )
     parser.add_argument("--robust", action="store_true", help="start at the quantile, not at the maximum")
-    parser.add_argument("--seed", type=int, default=0, help="draws the subset of more than 10,000 images (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="draws the subset of too many images for all pairs")
     parser.add_argument("--json", action="store_true", help="print JSON, all noise levels included")
     return parser.parse_args(arguments)
 
 
 def suggest(options: argparse.Namespace) -> "NoiseLevelSuggestion":
-    """Loads the data and suggests; raises `ValueError` with one clear sentence for anything wrong with either."""
+    """Loads the data, suggests, and says what was read; raises `ValueError` with one sentence for what is wrong."""
     if not options.data_min < options.data_max:
         raise ValueError(f"--data-min must be below --data-max; got {options.data_min} and {options.data_max}.")
     import torch
 
-    from ..data import load_images
+    from ..data import Selection, load_images
     from ..noise_levels import suggest_noise_levels
 
-    images = load_images(options.data, split=options.split, resolution=options.resolution)
-    return suggest_noise_levels(
+    selection = Selection(options.image_column, options.label_column, options.dataset_config_name)
+    images = load_images(options.data, split=options.split, resolution=options.resolution, selection=selection)
+    if len(images) < 2:
+        raise ValueError(f"{options.data!r} has one image; noise levels are measured on the distances between images.")
+    suggestion = suggest_noise_levels(
         images.float_images(options.data_min, options.data_max),
         sigma_min=options.sigma_min,
         steps_per_level=options.steps_per_level,
@@ -61,6 +69,8 @@ def suggest(options: argparse.Namespace) -> "NoiseLevelSuggestion":
         robust=options.robust,
         generator=torch.Generator().manual_seed(options.seed),
     )
+    print(f"Data: {images.about}", file=sys.stderr)
+    return suggestion
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,6 +6,7 @@ A folder of real pictures holds torn downloads, text called `.png`, phone photog
 
 import io
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 _GREY_MODES = ("1", "L", "LA", "La")  # and those that begin with I: 16 bits
 _NAMES_SHOWN = 5
+_QUARTER = 65535 // 4
 
 
 class BadImageError(ValueError):
@@ -24,7 +26,11 @@ class BadImageError(ValueError):
 
 
 def decode(
-    record: Mapping[str, Any] | None, *, resolution: int | None = None, channels: int | None = None
+    record: Mapping[str, Any] | None,
+    *,
+    resolution: int | None = None,
+    channels: int | None = None,
+    wide: "WideValues | None" = None,
 ) -> np.ndarray:
     """Decodes, converts and resizes one picture.
 
@@ -36,6 +42,7 @@ def decode(
         resolution: side of the result in pixels: the shorter side is resized to it, the longer one cropped at the
             centre.  `None` keeps the size.
         channels: 1 for grey, 3 for colour, `None` for what the picture has.
+        wide: is told the largest value of a picture with more than 8 bits.
 
     Returns:
         Bytes 0 ... 255, shape `(C, H, W)`, dtype uint8.
@@ -49,7 +56,7 @@ def decode(
             if resolution is not None:
                 picture.draft(None, (4 * resolution, 4 * resolution))  # a JPEG is reduced while it is decoded
             picture.load()
-            picture = _to_eight_bits(_upright(picture))
+            picture = _to_eight_bits(_upright(picture), wide)
             channels = channels or (1 if picture.mode in _GREY_MODES else 3)
             pixels = np.asarray(_square(_convert(picture, channels), resolution))
     except BadImageError:
@@ -70,6 +77,35 @@ def name_of(record: Mapping[str, Any] | None, number: int, folder: str = "") -> 
         return f"number {number}"
     root = Path(folder).expanduser().absolute()
     return str(Path(path).relative_to(root)) if folder and Path(path).is_relative_to(root) else str(path)
+
+
+class WideValues:
+    """The largest value of the pictures with more than 8 bits, of which the upper 8 are kept.
+
+    Args:
+        source: the data set's name, for messages.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source, self.pictures, self.largest = source, 0, 0
+
+    def add(self, largest: int) -> None:
+        """Counts one picture by its largest value."""
+        self.pictures, self.largest = self.pictures + 1, max(self.largest, largest)
+
+    def check(self) -> None:
+        """Refuses pictures whose range is not that of 16 bits: 12 bits of a camera, 8 bits in a wider file.
+
+        Raises:
+            ValueError: if no picture goes beyond a quarter of 16 bits.
+        """
+        if self.pictures and self.largest <= _QUARTER:
+            greys = (self.largest >> 8) + 1
+            raise ValueError(
+                f"The {self.pictures} 16-bit image(s) of {self.source!r} have no value above {self.largest} of 65535: "
+                f"read with white at 65535, they would be {'black' if greys == 1 else f'{greys} greys'}. Scale their "
+                "values up to 65535, or save them with 8 bits."
+            )
 
 
 class SkippedImages:
@@ -135,9 +171,9 @@ def _read(record: Mapping[str, Any] | None) -> io.BytesIO | str:
         return io.BytesIO(content)
     if not path:
         raise BadImageError("is missing")
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise BadImageError("does not exist")
-    if Path(path).stat().st_size == 0:
+    if os.path.getsize(path) == 0:
         raise BadImageError("is empty")
     return path
 
@@ -150,7 +186,7 @@ def _upright(picture: Image.Image) -> Image.Image:
     return picture
 
 
-def _to_eight_bits(picture: Image.Image) -> Image.Image:
+def _to_eight_bits(picture: Image.Image, wide: WideValues | None) -> Image.Image:
     if picture.mode == "F":
         raise BadImageError("has floating-point pixels, which have no agreed range; save it with 8 or 16 bits")
     if not picture.mode.startswith("I"):
@@ -158,6 +194,8 @@ def _to_eight_bits(picture: Image.Image) -> Image.Image:
     pixels = np.asarray(picture).astype(np.int64)
     if pixels.min() < 0 or pixels.max() > 65535:
         raise BadImageError("has 32-bit pixels outside 0 ... 65535; save it with 8 or 16 bits")
+    if wide is not None:
+        wide.add(int(pixels.max()))
     return Image.fromarray((pixels >> 8).astype(np.uint8))
 
 

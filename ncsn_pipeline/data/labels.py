@@ -3,24 +3,12 @@
 A column that declares its classes (`ClassLabel`) keeps their numbers and names.  In a plain column of whole numbers or
 words named `label`, the K classes are the values that occur in any split, sorted: labels 0, 3, 7 become 0, 1, 2 with
 the names "0", "3", "7", so that no class is without images.  Missing are `None`, NaN, negative numbers (a test set
-whose labels are withheld has -1) and numbers beyond the declared classes.
+whose labels are withheld has -1) and numbers beyond the declared classes.  Which column it is, says :mod:`.columns`.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-
-PLAIN_COLUMNS = ("label", "labels")
-
-
-def label_column(features: Mapping[str, Any]) -> str | None:
-    """The first column of classes, declared or plain; `None` if there is none."""
-    from datasets import ClassLabel, Value
-
-    for name, feature in features.items():
-        if isinstance(feature, ClassLabel) or (isinstance(feature, Value) and name in PLAIN_COLUMNS):
-            return name
-    return None
 
 
 def declared_names(feature: Any) -> tuple[str, ...] | None:

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from .decoding import BadImageError, SkippedImages, decode, name_of
-from .images import HELD_OUT_NAMES, ImageData, check_shape, size_of
+from .decoding import BadImageError, SkippedImages, WideValues, decode, name_of
+from .images import ImageData, check_shape, describe, held_out_split, size_of
+from .selection import Selection
 from .shuffling import BlockPosition, shuffled_in_blocks
 from .sources import ImageSource, open_source
 
@@ -44,7 +45,10 @@ class ImageStream(IterableDataset):
             be set to it to leave the labels out.
         epoch: the number of the pass through the data that iterating begins with; one more after a whole pass.
         sample: some of the images, in memory, to measure the data on; the same on every process.
+        about: where the images come from, and what is left out, in sentences.
     """
+
+    about = ""
 
     def __init__(
         self,
@@ -214,7 +218,7 @@ class ImageStream(IterableDataset):
 
     def _find_shape(self, channels: int | None) -> tuple[int, int, int]:
         """Channels, height and width of some images; also forgets labels that most of them lack."""
-        skipped, names = SkippedImages(self.source.name), {}
+        skipped, wide, names = SkippedImages(self.source.name), WideValues(self.source.name), {}
         labels: list[Any] = []
         rows = _share(self._rows, 0, 1, True, self._file_order(-1))
         for chunk in islice(rows.iter(_CHUNK), _PROBE // _CHUNK):
@@ -223,10 +227,12 @@ class ImageStream(IterableDataset):
                 name = name_of(record, skipped.seen, self.source.name)
                 skipped.seen += 1
                 try:
-                    names.setdefault(decode(record, resolution=self.resolution, channels=channels).shape, name)
+                    pixels = decode(record, resolution=self.resolution, channels=channels, wide=wide)
+                    names.setdefault(pixels.shape, name)
                 except BadImageError as error:
                     skipped.add(name, str(error))
         skipped.check()
+        wide.check()
         if not names:
             raise ValueError(f"{self.source.name!r} holds no images in {self.split!r}.")
         if len({shape[1:] for shape in names}) > 1:
@@ -235,7 +241,10 @@ class ImageStream(IterableDataset):
                 f"Images of {self.source.name!r} differ in size: {first} is {size_of(one)} and {second} is "
                 f"{size_of(other)}. Pass a resolution to bring them to one."
             )
-        if 2 * [self.source.class_of(label) for label in labels].count(None) > len(labels):
+        missing = [self.source.class_of(label) for label in labels].count(None)
+        if 2 * missing > len(labels):
+            first = f"{missing} of the first {len(labels)}"
+            self.source.left_out.note(f"The classes of {self.split!r} are not used: {first} images have none.")
             self.label_names = None
         return max(names)  # three channels if any image has colour
 
@@ -253,6 +262,7 @@ def stream_images(
     seed: int = 0,
     rank: int = 0,
     world_size: int = 1,
+    selection: Selection | None = None,
 ) -> ImageStream:
     """Opens a data set that is read while it is used.
 
@@ -267,14 +277,16 @@ def stream_images(
         seed: of the order.
         rank: the number of this process: each sees a share of its own.
         world_size: the number of processes.
+        selection: which columns and configuration; its splits are not looked at.
 
     Raises:
-        ValueError: for an unknown source or split, no images, first images that are mostly bad or differ in size
-            without `resolution`, or arguments out of range.  While iterating, if more than half of the images are bad.
+        ValueError: for an unknown source, split or column, no images, first images that are mostly bad or differ in
+            size without `resolution`, or arguments out of range.  While iterating, if more than half of the images are
+            bad.
     """
     check_shape(resolution, channels)
     return ImageStream(
-        open_source(source, streaming=True), split, resolution=resolution, channels=channels,
+        open_source(source, streaming=True, selection=selection), split, resolution=resolution, channels=channels,
         shuffle_buffer=shuffle_buffer, seed=seed, rank=rank, world_size=world_size,
     )  # fmt: skip
 
@@ -290,28 +302,35 @@ def stream_train_and_held_out(
     seed: int = 0,
     rank: int = 0,
     world_size: int = 1,
+    selection: Selection | None = None,
 ) -> tuple[ImageStream, ImageData]:
     """The training images as a stream, and in memory those kept aside to measure the loss on.
 
-    The second part is the first `num_held_out` images of the data set's `test` or `validation` split where it has one,
-    and else of the training images with their files in random order, which are then never trained on.  The stream's
-    `sample` holds the `num_sample` images after them, to measure the data on.  Both are the same on every process.
+    The second part is the first `num_held_out` images of the split that `selection` names, else of the data set's
+    `test` or `validation` split where it has one, and else of the training images with their files in random order,
+    which are then never trained on.  The stream's `sample` holds the `num_sample` images after them, to measure the
+    data on.  Both are the same on every process.
 
     Raises:
         ValueError: as :func:`stream_images`, and for fewer than two images.
     """
     check_shape(resolution, channels)
-    opened = open_source(source, streaming=True)
+    selection = selection or Selection()
+    opened = open_source(source, streaming=True, selection=selection)
     train = ImageStream(
-        opened, "train", resolution=resolution, channels=channels,
+        opened, selection.train_split, resolution=resolution, channels=channels,
         shuffle_buffer=shuffle_buffer, seed=seed, rank=rank, world_size=world_size,
     )  # fmt: skip
-    for name in HELD_OUT_NAMES:
-        if name in opened.parts:
-            train.sample = train.first(num_sample)
-            test = ImageStream(opened, name, resolution=resolution, channels=train.shape[0], seed=seed)
-            return train, test.first(num_held_out)
-    return train, train.keep_aside(num_held_out, num_sample)
+    name = held_out_split(opened.parts, selection)
+    if name is None:
+        held_out, whose = train.keep_aside(num_held_out, num_sample), "kept aside"
+    else:
+        train.sample = train.first(num_sample)
+        test = ImageStream(opened, name, resolution=resolution, channels=train.shape[0], seed=seed)
+        held_out, whose = test.first(num_held_out), f"of {name!r}"
+    counts = f"a stream of images to train on, {len(held_out):,} {whose} to measure on"
+    train.about = describe(opened, train.sample, (selection.train_split, name or ""), counts)
+    return train, held_out
 
 
 def _finely_divided(rows: Any, seed: int | None) -> Any:

@@ -15,7 +15,7 @@ import json
 import platform
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..data import load_images
+from ..data import Selection, load_train_and_held_out
 from .features import load_feature_network, refuse_missing_folder
 from .figure import evaluation_figure, sweep_figure
 from .quality import RealImages, SampleQuality, evaluate_samples
@@ -264,6 +264,7 @@ def run(args: argparse.Namespace) -> None:
     """
     if args.num_threads is not None:
         torch.set_num_threads(args.num_threads)
+    selection = Selection(**{field.name: getattr(args, field.name) for field in fields(Selection)})
     pipe = load_pipeline(args.model, args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     channels = pipe.unet.config.in_channels
     if args.guidance_scale is not None and getattr(pipe.unet.config, "num_class_embeds", None) is None:
@@ -275,10 +276,17 @@ def run(args: argparse.Namespace) -> None:
             f"This model makes images with {channels} channels, and the classifier {args.classifier} knows images with "
             f"{known}. Give the --classifier of such images, or use --features inception."
         )
-    train, test = (
-        load_images(args.dataset_name, split=split, resolution=pipe.unet.config.sample_size, channels=channels)
-        for split in ("train", "test")
-    )
+    train, test = load_train_and_held_out(
+        args.dataset_name, resolution=pipe.unet.config.sample_size, channels=channels,
+        held_out_fraction=args.held_out_fraction, seed=args.held_out_seed,
+        selection=selection,
+    )  # fmt: skip
+    print(f"Data: {train.about}")
+    for part, whose in ((train, "to train on"), (test, "to measure on")):
+        if len(part) < 2:
+            raise ValueError(
+                f"{args.dataset_name!r} has {len(part)} image(s) {whose}; a covariance needs two at least."
+            )
     real = RealImages(train, test, network, seed=args.seed)
     names = ("steps_per_level", "step_size", "guidance_scale")
     options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}

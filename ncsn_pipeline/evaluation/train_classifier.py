@@ -12,14 +12,14 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..data import ImageData, load_train_and_held_out, to_range
+from ..data import ImageData, Selection, load_train_and_held_out, to_range
 from .classifier import ImageClassifier
 
 
@@ -115,13 +115,17 @@ def accuracy(model: ImageClassifier, data: ImageData, batch_size: int = 500) -> 
     return sum((model(to_range(images)).argmax(1) == labels).sum().item() for images, labels in parts) / len(data)
 
 
-def load_labelled(source: str, resolution: int | None, channels: int | None) -> tuple[ImageData, ImageData]:
+def load_labelled(
+    source: str, resolution: int | None, channels: int | None, selection: Selection | None = None
+) -> tuple[ImageData, ImageData]:
     """Images with labels to train and to test on: a part kept aside where there is no test split.
 
     Raises:
         ValueError: for a data set without labels, and as `load_train_and_held_out`.
     """
-    train_data, test_data = load_train_and_held_out(source, resolution=resolution, channels=channels)
+    train_data, test_data = load_train_and_held_out(
+        source, resolution=resolution, channels=channels, selection=selection
+    )
     if train_data.labels is None or test_data.labels is None:
         raise ValueError(f"{source!r} has no labels; a classifier needs a class for each image.")
     return train_data, test_data
@@ -133,6 +137,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         description="Trains a classifier of labelled pictures, in whose features samples are measured."
     )
     parser.add_argument("--dataset_name", default="ylecun/mnist", help="name on the Hub, a folder, or 'digits'")
+    for field in fields(Selection):
+        parser.add_argument(f"--{field.name}", default=field.default, help="of the data set, as in training")
     parser.add_argument("--resolution", type=int, default=None, help="side in pixels, even; default: as they are")
     parser.add_argument("--channels", type=int, choices=(1, 3), default=None, help="default: 3 if any has colour")
     parser.add_argument("--margin", type=int, default=0, help="pixels at each side that are empty in these pictures")
@@ -157,7 +163,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Loads the data, trains, measures, saves."""
     args = parse_args(arguments)
     try:
-        train_data, test_data = load_labelled(args.dataset_name, args.resolution, args.channels)
+        selection = Selection(**{field.name: getattr(args, field.name) for field in fields(Selection)})
+        train_data, test_data = load_labelled(args.dataset_name, args.resolution, args.channels, selection)
+        print(f"Data: {train_data.about}")
         channels, height, width = train_data.shape
         if height != width or height % 2 or height < 8:
             raise ValueError(

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .distance import EXACT_UP_TO, largest_pairwise_distance, pairwise_distance_quantiles
+from .distance import largest_pairwise_distance, measured_points, pairwise_distance_quantiles
 from .overlap import num_levels_for_overlap, num_levels_for_ratio, overlap_probability, usable_ratio
 from .spacing import check_counts, geometric_noise_levels
 from .step_size import (
@@ -114,7 +114,7 @@ def suggest_noise_levels(
         overlap: technique 2's probability, between 0 and 0.9973.
         quantile: of the pairwise distances, in [0, 1], for the robust first level.
         robust: start the noise schedule at that quantile, not at the maximum.
-        generator: draws the subset that is measured when there are more than 10,000 points.
+        generator: draws the subset that is measured when there are too many points, or too large ones, for all.
 
     Returns:
         Every value and the reason for it; `print` it for a table.
@@ -144,7 +144,8 @@ def suggest_noise_levels(
     end_ratio = end_variance_ratio(sigmas.double(), step_size / float(sigmas[-1]) ** 2, steps_per_level)
     end_step_size, least_end_ratio = step_size_for_end_variance(sigmas.double(), steps_per_level)
     gamma = (sigma_max / sigma_min) ** (1 / (num_levels - 1))
-    counted = f"a random {EXACT_UP_TO:,} of the {num_points:,} points" if num_points > EXACT_UP_TO else "all points"
+    measured = measured_points(dimension)
+    counted = f"a random {measured:,} of the {num_points:,} points" if num_points > measured else "all points"
     span = float(data.max()) - float(data.min())
     found = fallback or f"Technique 2: levels a factor of {ratio:.4g} apart overlap with probability {overlap:g}."
     budget = "More steps per level bring it down." if least_end_ratio > 1.25 else "Close enough."

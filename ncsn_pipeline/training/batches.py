@@ -11,6 +11,7 @@ images and two micro-batches.  Nothing is counted, so there is nothing to save o
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,13 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ..data import ImageData, ImageStream, StreamBatches, load_train_and_held_out, stream_train_and_held_out
+from ..data import ImageData, ImageStream, Selection, StreamBatches, load_train_and_held_out, stream_train_and_held_out
 from .config import TrainConfig
 from .draws import Purpose, generator_for
 
 
 def load_data(config: TrainConfig, accelerator: Accelerator) -> tuple[ImageData | ImageStream, ImageData, ImageData]:
-    """The images that the settings name.
+    """The images that the settings name; says what they are and what of the data set is not used.
 
     Returns:
         What is trained on; images of it to measure on, all of them unless it is a stream; and those kept aside.
@@ -33,14 +34,18 @@ def load_data(config: TrainConfig, accelerator: Accelerator) -> tuple[ImageData 
     Raises:
         ValueError: for data that cannot be read.
     """
-    shape = {"resolution": config.resolution, "channels": config.channels, "seed": config.seed}
+    selection = Selection(**{field.name: getattr(config, field.name) for field in fields(Selection)})
+    options = {"resolution": config.resolution, "channels": config.channels, "seed": config.seed}
+    options |= {"selection": selection}
     if not config.streaming:
-        data, held_out = load_train_and_held_out(config.source, **shape, held_out_fraction=config.held_out_fraction)
+        data, held_out = load_train_and_held_out(config.source, **options, held_out_fraction=config.held_out_fraction)
+        accelerator.print(f"Data: {data.about}")
         return data, data, held_out
     stream, held_out = stream_train_and_held_out(
-        config.source, **shape, num_held_out=config.num_validation_images, shuffle_buffer=config.shuffle_buffer,
+        config.source, **options, num_held_out=config.num_validation_images, shuffle_buffer=config.shuffle_buffer,
         rank=accelerator.process_index, world_size=accelerator.num_processes,
     )  # fmt: skip
+    accelerator.print(f"Data: {stream.about}")
     return stream, stream.sample, held_out
 
 

@@ -24,6 +24,13 @@ class TrainConfig:
     # Data
     dataset_name: str | None = option(None, "a data set on the Hub, a local folder in the same layout, or `digits`")
     train_data_dir: str | None = option(None, "a folder of images, in place of dataset_name")
+    dataset_config_name: str | None = option(None, "one of the configurations of a data set on the Hub")
+    train_split: str = option("train", "the part of the data set to train on")
+    test_split: str | None = option(
+        None, "the part to measure on; by default `test` or `validation`, or some of the training images"
+    )
+    image_column: str | None = option(None, "the column of images, where there are several")
+    label_column: str | None = option(None, "the column of classes, where there are several")
     resolution: int | None = option(None, "side of the images in pixels; by default as they are", ge=1)
     channels: int | None = option(None, "1 for grey, 3 for colour; by default 3 if any image has colour")
     data_min: float = option(0.0, "the value of black in the model's own range")
@@ -166,6 +173,11 @@ class TrainConfig:
         check_types(self)
         if (self.dataset_name is None) == (self.train_data_dir is None):
             raise ValueError("Give one of dataset_name (a data set on the Hub, a folder, `digits`) and train_data_dir.")
+        if self.train_split == self.test_split:
+            raise ValueError(
+                f"train_split and test_split are both {self.train_split}: what is trained on cannot measure. Leave "
+                "test_split out, and some of the images are kept aside."
+            )
         if self.step_size is not None and not self.step_size < 2 * self.sigma_min**2:
             raise ValueError(
                 f"step_size must lie within (0, 2 sigma_min²) = (0, {2 * self.sigma_min**2:g}), beyond which Langevin "

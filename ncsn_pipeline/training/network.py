@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 from typing import Any
 
 import torch
@@ -9,14 +10,15 @@ from diffusers import ModelMixin
 
 from ..data import ImageData
 from ..networks import NCSNModel, NCSNv2Model, ScoreUNet
-from ..noise_levels import largest_pairwise_distance
+from ..noise_levels.distance import largest_pairwise_distance, measured_points
 from ..pipelines import NCSNPipeline
 from ..sampling import AnnealedLangevinScheduler, ConsistentAnnealedScheduler
 from .config import REFINENETS, TrainConfig
 from .draws import Purpose, generator_for
 
+logger = logging.getLogger("train")
+
 DEFAULT_BASE_CHANNELS = 128
-MEASURED_IMAGES = 10_000
 SIZES = ("base_channels", "block_out_channels", "layers_per_block", "attention_levels")
 # What of a network's config has another name as a setting.
 SETTINGS = {
@@ -34,6 +36,9 @@ def measure_data(config: TrainConfig, data: ImageData, trained: NCSNPipeline | N
         config: settings.
         data: the training images.
         trained: the model of `init_from`.
+
+    Raises:
+        ValueError: for images on which a missing setting cannot be measured: one image, equal or blank ones.
     """
     known = trained.unet.config if trained else {}
     mean, deviation = data.mean_and_std(config.data_min, config.data_max)
@@ -44,16 +49,45 @@ def measure_data(config: TrainConfig, data: ImageData, trained: NCSNPipeline | N
     else:
         mean = None  # which no RefineNet takes
     sigma_max = config.sigma_min if config.objective == "single_sigma" else config.sigma_max
+    value = int(data.images.max())
+    if value == data.images.min() and not (config.sigma_data or "sigma_data" in known):
+        raise ValueError(
+            f"The {len(data)} image(s) of {config.source!r} to train on are blank: every pixel is {value} of 255. "
+            "There is nothing to learn from them; look at the files."
+        )
     if sigma_max is None:
-        order = torch.randperm(len(data), generator=generator_for(config.seed, Purpose.MEASURING))
-        some = data.subset(order[:MEASURED_IMAGES])
-        sigma_max = largest_pairwise_distance(some.float_images(config.data_min, config.data_max))
+        sigma_max = _measured_sigma_max(config, data)
     return dataclasses.replace(
         config,
         data_mean=mean,
         sigma_data=config.sigma_data or known.get("sigma_data", deviation),
         sigma_max=sigma_max,
     )
+
+
+def _measured_sigma_max(config: TrainConfig, data: ImageData) -> float:
+    """The largest distance between two images, of all or of as many as can be compared in seconds.
+
+    Raises:
+        ValueError: for one image, or images whose differences are below `sigma_min`.
+    """
+    if len(data) < 2:
+        raise ValueError(
+            f"{config.source!r} has one image to train on beside those kept aside; the noise levels are measured on "
+            "the distances between images. Give more images, or set sigma_max."
+        )
+    order = torch.randperm(len(data), generator=generator_for(config.seed, Purpose.MEASURING))
+    some = data.subset(order[: measured_points(data.images[0].numel())])
+    chosen = "all" if len(some) == len(data) else f"{len(some):,} at random of the"
+    logger.info("Measuring sigma_max: the largest distance between two of %s %s images.", chosen, f"{len(data):,}")
+    largest = largest_pairwise_distance(some.float_images(config.data_min, config.data_max))
+    if largest <= config.sigma_min:
+        how = "are all equal" if largest == 0 else f"differ by {largest:.3g} at most, not more than sigma_min"
+        raise ValueError(
+            f"The {len(some)} images of {config.source!r} to train on {how}: there is nothing to learn from their "
+            "differences. Look at the files; to train on them all the same, set sigma_max."
+        )
+    return largest
 
 
 def load_trained(config: TrainConfig) -> NCSNPipeline | None:

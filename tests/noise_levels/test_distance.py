@@ -8,7 +8,7 @@ import torch
 from scipy.spatial.distance import pdist
 
 from ncsn_pipeline.noise_levels import distance, largest_pairwise_distance
-from ncsn_pipeline.noise_levels.distance import pairwise_distance_quantiles
+from ncsn_pipeline.noise_levels.distance import MOST_PRODUCTS, measured_points, pairwise_distance_quantiles
 
 
 @pytest.mark.parametrize("shape", [(2, 1), (5,), (300, 7), (1100, 2, 3), (40, 3, 8, 8)])
@@ -32,9 +32,48 @@ def test_quantile_is_that_of_all_pairs(quantile, num_points):
 def test_blocks_do_not_change_the_result(monkeypatch):
     data = torch.randn(101, 6, dtype=torch.float64)
     expected = pairwise_distance_quantiles(data, [0.9, 1.0])
+    monkeypatch.setattr(distance, "_LEAST_ROWS", 1)
     monkeypatch.setattr(distance, "_BLOCK_ELEMENTS", 60)  # ten rows a block, the last one of a single row
     assert pairwise_distance_quantiles(data, [0.9, 1.0]) == pytest.approx(expected, rel=1e-5)
     assert len(list(distance._distance_blocks(data, data.mean(0), 10))) == 11 * 12 // 2 - 1
+
+
+def test_groups_of_dimensions_do_not_change_the_result(monkeypatch):
+    data = torch.randn(300, 50, dtype=torch.float64) + 10
+    expected = pdist(data.numpy())
+    monkeypatch.setattr(distance, "_BLOCK_ELEMENTS", 128 * 8)  # seven groups, the last one of two dimensions
+    found = pairwise_distance_quantiles(data, [0.5, 1.0])
+    assert found[1] == pytest.approx(expected.max(), rel=1e-12)
+    assert found[0] == pytest.approx(np.quantile(expected, 0.5), rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(700, 196), (1500, 49), (3000, 12)])
+def test_only_so_many_pairs_are_measured_as_take_seconds(shape, monkeypatch):
+    """Images of 3x256x256, 3x128x128 and 3x64x64, with a thousandth of their pixels and of the products."""
+    pairs, squared_distances = [], distance._squared_distances
+
+    def counted(x, y, mean):
+        pairs.append(len(x) * len(y))
+        return squared_distances(x, y, mean)
+
+    monkeypatch.setattr(distance, "_squared_distances", counted)
+    monkeypatch.setattr(distance, "MOST_PRODUCTS", MOST_PRODUCTS // 1000)
+    monkeypatch.setattr(distance, "_BLOCK_ELEMENTS", distance._BLOCK_ELEMENTS // 1000)
+    data = torch.rand(shape)
+    found, count = largest_pairwise_distance(data), measured_points(shape[1])
+    assert 2 < count < len(data)
+    assert count * (count - 1) // 2 <= sum(pairs) <= 2 * MOST_PRODUCTS // 1000 / shape[1]
+    assert 0.8 * torch.pdist(data).max() < found <= torch.pdist(data).max() * (1 + 1e-6)
+
+
+def test_the_number_of_measured_points_follows_from_their_size():
+    assert [measured_points(dimension) for dimension in (64, 784)] == [10_000, 10_000]
+    for dimension in (3 * 32 * 32, 3 * 64 * 64, 3 * 256 * 256, 10**12):
+        count = measured_points(dimension)
+        products = [n * (n - 1) // 2 * dimension for n in (count, count + 1)]
+        assert count == 2 or products[0] <= MOST_PRODUCTS < products[1]
+    large = torch.rand(30, 2, 4)
+    assert largest_pairwise_distance(large, max_points=30) == largest_pairwise_distance(large)
 
 
 def test_a_single_outlier_moves_the_maximum_and_not_the_quantile():

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 
 from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler, NCSNPipeline, ScoreUNet
 from ncsn_pipeline.commands.evaluate import main, parse_args
-from ncsn_pipeline.data import ImageData, load_images
+from ncsn_pipeline.data import ImageData, load_images, load_train_and_held_out
 from ncsn_pipeline.evaluation.evaluate import sample_images, scheduler_for, shown_name, sweep_table
 from ncsn_pipeline.evaluation.features import extract_features, load_feature_network
 from ncsn_pipeline.evaluation.figure import evaluation_figure, sweep_figure, tile
@@ -339,6 +340,27 @@ def test_the_command_measures_what_its_flags_say(saved, tmp_path, capsys):
     assert str(tmp_path) not in json.dumps(result)
     assert (output / "evaluation.png").stat().st_size > 10_000
     assert "Frechet distance" in capsys.readouterr().out
+
+
+def test_without_a_test_split_the_part_that_training_keeps_aside_is_measured_against(saved, tmp_path, capsys):
+    digits = load_images("digits")
+    for i in range(200):
+        folder = tmp_path / "data" / digits.label_names[digits.labels[i]]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(digits.images[i, 0].numpy()).save(folder / f"{i}.png")
+    words = ["--model", str(saved), "--dataset_name", str(tmp_path / "data"), "--device", "cpu"]
+    words += "--num_samples 10 --num_inference_steps 2 --held_out_fraction 0.2 --held_out_seed 7".split()
+    assert main([*words, "--output_dir", str(tmp_path / "out")]) == 0
+    result = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert (result["num_train_images"], result["num_test_images"]) == (160, 40)
+    assert "160 images to train on, 40 kept aside at random to measure on" in capsys.readouterr().out
+    train, test = load_train_and_held_out(str(tmp_path / "data"), held_out_fraction=0.2, seed=7)
+    real = RealImages(train, test, load_feature_network("classifier"))
+    assert result["real"]["frechet"] == pytest.approx(real.distances(10).frechet, rel=1e-9)
+    assert main([*words, "--output_dir", str(tmp_path / "out"), "--test_split", "dev"]) == 2
+    assert "no split 'dev'; there are: train" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        parse_args([*words, "--held_out_fraction", "1"])
 
 
 @pytest.mark.parametrize(

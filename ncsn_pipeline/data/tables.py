@@ -1,0 +1,68 @@
+"""Tables of a folder, opened by `datasets` from a list of files, so that no name is read as a pattern."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .listing import Listing
+
+_BUILDERS = {
+    ".parquet": ("parquet.parquet", "Parquet"),
+    ".arrow": ("arrow.arrow", "Arrow"),
+    ".tar": ("webdataset.webdataset", "WebDataset"),
+    ".csv": ("csv.csv", "Csv"),
+    ".jsonl": ("json.json", "Json"),
+}
+
+
+def open_tables(root: Path, parts: Mapping[str, Sequence[str]], *, streaming: bool = False) -> Mapping[str, Any]:
+    """The data sets of tables of one kind.
+
+    Args:
+        root: the folder.
+        parts: the files of each part by their paths below it.
+        streaming: read rows when they are asked for.
+
+    Raises:
+        Exception: of many kinds, for tables that cannot be read.
+    """
+    from importlib import import_module
+
+    from datasets.data_files import DataFilesDict, DataFilesList
+
+    def listed(names: Sequence[str]) -> DataFilesList:
+        paths = [root / name for name in names]
+        # With the time of the last change, what is cached of an older file is not taken for it.
+        return DataFilesList([path.as_posix() for path in paths], [(str(path.stat().st_mtime_ns),) for path in paths])
+
+    module, name = _BUILDERS[Path(next(iter(parts.values()))[0]).suffix.lower()]
+    kind = getattr(import_module(f"datasets.packaged_modules.{module}"), name)
+    builder = kind(data_files=DataFilesDict({split: listed(names) for split, names in parts.items()}))
+    if streaming:
+        return builder.as_streaming_dataset()
+    builder.download_and_prepare()
+    return builder.as_dataset()
+
+
+def tables_of(listing: Listing) -> list[str]:
+    """The tables that a folder is about: those of the kind that takes most room, if they hold more than its pictures.
+
+    A table of other things, captions or features beside the pictures, is none of them.
+    """
+    kinds: dict[str, list[str]] = {}
+    for name in listing.tables:
+        if not name.endswith(".parquet") or not listing.pictures or holds_pictures(listing.root, name):
+            kinds.setdefault(Path(name).suffix.lower(), []).append(name)
+    largest = max(kinds.values(), key=listing.size, default=[])
+    return largest if listing.size(largest) > listing.size(listing.pictures) else []
+
+
+def holds_pictures(root: Path, name: str) -> bool:
+    """Whether a table has a column of images; one that cannot be read may have one."""
+    from datasets import Image
+
+    try:
+        features = open_tables(root, {"train": [name]}, streaming=True)["train"].features
+    except Exception:  # of many kinds; whoever opens it will say so
+        return True
+    return any(isinstance(feature, Image) for feature in (features or {}).values())
