@@ -109,7 +109,8 @@ class DDPMScoreModel(ModelMixin, ConfigMixin):
         if config.time_embedding_type == "fourier":
             raise ValueError(
                 "This U-Net has a Fourier embedding of sigma: it was not trained as DDPM, and may be a score already "
-                "(score-SDE). Load such a folder by NCSNPipeline.from_pretrained."
+                "(score-SDE). Load a ScoreSdeVePipeline by NCSNPipeline.from_pretrained, or make NCSNPipeline(unet, "
+                "scheduler) of it."
             )
         if out not in (channels, 2 * channels):
             raise ValueError(

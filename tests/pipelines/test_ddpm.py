@@ -18,7 +18,13 @@ from diffusers import (
     VQModel,
 )
 
-from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler, DDPMScoreModel, NCSNPipeline
+from ncsn_pipeline import (
+    AnnealedLangevinScheduler,
+    ConsistentAnnealedScheduler,
+    DDPMScoreModel,
+    NCSNInpaintPipeline,
+    NCSNPipeline,
+)
 from ncsn_pipeline.noise_levels import num_levels_for_overlap
 from tests import digits_ddpm
 
@@ -140,6 +146,38 @@ def latent_pipeline():
 def test_what_is_no_ddpm_of_images_is_refused(source, arguments, message):
     with pytest.raises(ValueError, match=message):
         NCSNPipeline.from_ddpm(source(), **arguments)
+
+
+@pytest.mark.parametrize("kind", [NCSNPipeline, NCSNInpaintPipeline])
+@pytest.mark.parametrize("source", [DDPMPipeline, DDIMPipeline])
+def test_a_ddpm_folder_is_not_taken_for_a_score(kind, source, tmp_path):
+    """Also where a scheduler is given that follows scores: the pictures would be noise."""
+    scheduler = DDPMScheduler(10) if source is DDPMPipeline else DDIMScheduler(10)
+    source(unet(), scheduler).save_pretrained(tmp_path)
+    for given in ({}, {"scheduler": ConsistentAnnealedScheduler(4, sigma_max=5.0)}):
+        with pytest.raises(
+            ValueError, match=f"a {source.__name__}, whose U-Net predicts noise.*NCSNPipeline.from_ddpm"
+        ):
+            kind.from_pretrained(tmp_path, **given)
+    assert isinstance(kind.from_ddpm(tmp_path).unet, DDPMScoreModel)
+
+
+def test_other_pipelines_of_diffusers_are_not_taken_either(tmp_path):
+    latent_pipeline().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="a LDMPipeline, not a score network. Open it by LDMPipeline.from_pretrained"):
+        NCSNPipeline.from_pretrained(tmp_path)
+
+
+def test_a_u_net_of_a_ddpm_beside_a_scheduler_is_warned_of_and_its_own_scheduler_refused(logged):
+    with logged.at_level("WARNING"):
+        pipeline = NCSNPipeline(unet(), DDPMScheduler(10))
+    assert "NCSNPipeline.from_ddpm" in logged.text
+    for scheduler in (pipeline.scheduler, HeunDiscreteScheduler.from_config(pipeline.scheduler.config)):
+        pipeline.scheduler = scheduler
+        with pytest.raises(
+            ValueError, match=f"{type(scheduler).__name__} does not take scores.*NCSNPipeline.from_ddpm"
+        ):
+            pipeline(1)
 
 
 @pytest.mark.check
