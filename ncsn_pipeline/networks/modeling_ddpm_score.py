@@ -84,7 +84,8 @@ class DDPMScoreModel(ModelMixin, ConfigMixin):
         config = self.unet.config
         self._check_unet(config, null_class)
 
-        abar = DDPMScheduler(**noise_schedule).alphas_cumprod.double()
+        with torch.device("cpu"):  # numbers also where the weights are made on the meta device
+            abar = DDPMScheduler(**noise_schedule).alphas_cumprod.double()
         # A schedule with zero terminal signal ends at an infinite sigma; float32 makes it a very large one.
         abar = abar[abar > 1e-7]
         # No buffer: it would lose its precision when the network is cast to a half type.
@@ -123,6 +124,11 @@ class DDPMScoreModel(ModelMixin, ConfigMixin):
         if null_class and (config.num_class_embeds or 0) < 2:
             raise ValueError(f"null_class needs at least two classes; num_class_embeds is {config.num_class_embeds}.")
 
+    @classmethod
+    def extract_init_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> tuple:
+        """Reads a configuration; its `auto_map`, which tells `AutoModel` where the code is, is no setting."""
+        return super().extract_init_dict({k: v for k, v in config_dict.items() if k != "auto_map"}, **kwargs)
+
     def forward(
         self,
         sample: Tensor,
@@ -142,7 +148,7 @@ class DDPMScoreModel(ModelMixin, ConfigMixin):
         precise = torch.promote_types(sample.dtype, torch.float32)
         sigma = torch.as_tensor(timestep, dtype=precise, device=sample.device).expand(sample.shape[0])
         if class_labels is None and self.config.null_class:
-            class_labels = torch.full((len(sample),), self.config.num_class_embeds, device=sample.device)
+            class_labels = torch.full(sample.shape[:1], self.config.num_class_embeds, device=sample.device)
 
         per_image = sigma.reshape(-1, *[1] * (sample.dim() - 1))
         x = sample.to(precise)

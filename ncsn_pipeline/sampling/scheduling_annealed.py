@@ -32,6 +32,8 @@ from torch import Tensor
 
 Generators = torch.Generator | list[torch.Generator] | None
 
+_OF_SCORE_SDE_ALONE = ("snr", "sampling_eps", "correct_steps")
+
 
 class Row(NamedTuple):
     """One network evaluation and the step taken by it, x <- x + a s(x, sigma) + b z.
@@ -104,6 +106,12 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
         own = [name for name, given in parameters if name not in shared and self.config[name] == given.default]
         self.register_to_config(_use_default_values=own)
         self.set_timesteps()
+
+    @classmethod
+    def extract_init_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> tuple:
+        """Reads a configuration; what ScoreSdeVeScheduler's corrector alone is set by is left out of it."""
+        config = {name: value for name, value in config_dict.items() if name not in _OF_SCORE_SDE_ALONE}
+        return super().extract_init_dict(config, **kwargs)
 
     @classmethod
     def _get_compatibles(cls) -> list[type[SchedulerMixin]]:

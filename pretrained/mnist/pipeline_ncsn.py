@@ -594,7 +594,9 @@ class NCSNPipeline(DiffusionPipeline):
             component_class = type(getattr(component, "_orig_mod", component))
             if index[name][0] != "diffusers":
                 index[name] = [_copy_code(component_class, folder / name), component_class.__name__]
-            _forget_origin(folder / name)
+            _mend_config(folder / name, index[name])
+        if index["unet"][0] != "diffusers":
+            index["auto_map"] = {"AutoModel": ".".join(index["unet"])}  # AutoModel reads it here, given a subfolder
         index_path.write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
@@ -614,6 +616,11 @@ class NCSNPipeline(DiffusionPipeline):
         if _PACKAGE_ROOT:
             name = importlib.import_module(f"{_PACKAGE_ROOT}.shipped").folder_or_shipped(name)
         return super().from_pretrained(name, **kwargs)
+
+    @classmethod
+    def extract_init_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> tuple:
+        """Reads an index; its `auto_map`, which tells `AutoModel` where the network's code is, is no setting."""
+        return super().extract_init_dict({k: v for k, v in config_dict.items() if k != "auto_map"}, **kwargs)
 
     @classmethod
     def load_config(cls, *args: Any, **kwargs: Any) -> Any:
@@ -725,12 +732,17 @@ def _code_file(component_class: type) -> Path | None:
     return path
 
 
-def _forget_origin(folder: Path) -> None:
-    """Takes the place that a part was loaded from, a path of this machine, out of its configuration."""
+def _mend_config(folder: Path, part: list[str]) -> None:
+    """Takes the place that a part was loaded from, a path of this machine, out of its configuration.
+
+    A network's own code is named there for diffusers' `AutoModel.from_pretrained(".../unet", trust_remote_code=True)`.
+    """
     for path in folder.glob("*config.json"):
         config = json.loads(path.read_text())
-        if config.pop("_name_or_path", None) is not None:
-            path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+        config.pop("_name_or_path", None)
+        if part[0].startswith("modeling_"):
+            config["auto_map"] = {"AutoModel": ".".join(part)}
+        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 def _copy_code(component_class: type, folder: Path) -> str:
