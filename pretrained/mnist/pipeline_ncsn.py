@@ -227,8 +227,13 @@ class SolverSteps:
 class NCSNPipeline(DiffusionPipeline):
     """Unconditional and class-conditional image generation with a noise-conditional score network.
 
-    The scheduler holds the layout of a run, so two threads need a pipeline each; `from_pipe(pipe, scheduler=...)` makes
-    one that shares the weights.  `from_pipe` also keeps `data_min` and `data_max`, which are not in `components`.
+    A call keeps its state in the pipeline (guidance, interruption) and in its scheduler (the layout of the run, a
+    solver's last steps): two calls of one pipeline at once, in two threads, mix their samples without a word.  Each
+    thread needs a pipeline with a scheduler of its own, which share the weights:
+
+        own = NCSNPipeline.from_pipe(pipe, scheduler=type(pipe.scheduler).from_config(pipe.scheduler.config))
+
+    `from_pipe` also keeps `data_min` and `data_max`, which are not in `components`.
 
     Args:
         unet: the score network, called as `unet(sample, sigma, class_labels=..., return_dict=False)`; it returns
