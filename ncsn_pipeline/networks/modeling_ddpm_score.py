@@ -11,6 +11,9 @@ and what the U-Net predicts there gives the score -epsilon / sigma by
     v = sqrt(a) epsilon - sqrt(1 - a) x_0:   epsilon = sqrt(a) v + sqrt(1 - a) x_VP    (Salimans & Ho 2022)
     x_0:                                     epsilon = (x - x_0) / sigma
 
+A DDPM's sampler may clip the denoised image to the range of the data (`clip_sample`), x_0 = x - sigma epsilon to
+-c ... c, and its score is then (x_0 - x) / sigma² where that changed x_0.
+
 The training times are t = 0 ... T - 1; between them ln(sigma) -> t is interpolated linearly, and the U-Net's sinusoidal
 embedding takes the fractional t.  Beyond the two ends t stays at the end while the scaling keeps to the true sigma.
 """
@@ -52,6 +55,7 @@ class DDPMScoreModel(ModelMixin, ConfigMixin):
             `beta_end`, `beta_schedule`, `trained_betas`, `rescale_betas_zero_snr`; what is missing has its default.
         prediction_type: what the U-Net predicts, `"epsilon"`, `"v_prediction"` or `"sample"`.
         null_class: whether the last of the U-Net's classes is the null class, for classifier-free guidance.
+        clip_sample: c of the clipping, > 0, in data units; `None` does not clip.
         sample_size: taken from `unet_config`, as are the next two.
         in_channels: number of colour channels; the score has as many.
         num_class_embeds: number of classes, without the null class; `None` for a model without labels.
@@ -71,6 +75,7 @@ class DDPMScoreModel(ModelMixin, ConfigMixin):
         noise_schedule: Mapping[str, Any],
         prediction_type: str = "epsilon",
         null_class: bool = False,
+        clip_sample: float | None = None,
         sample_size: int | tuple[int, int] | None = None,
         in_channels: int | None = None,
         num_class_embeds: int | None = None,
@@ -80,6 +85,8 @@ class DDPMScoreModel(ModelMixin, ConfigMixin):
         super().__init__()
         if prediction_type not in PREDICTION_TYPES:
             raise ValueError(f"prediction_type must be one of {', '.join(PREDICTION_TYPES)}; got {prediction_type!r}.")
+        if clip_sample is not None and not 0 < clip_sample < math.inf:
+            raise ValueError(f"clip_sample must be a finite number > 0, or None; got {clip_sample!r}.")
         self.unet = UNet2DModel.from_config(dict(unet_config))
         config = self.unet.config
         self._check_unet(config, null_class)
@@ -164,7 +171,11 @@ class DDPMScoreModel(ModelMixin, ConfigMixin):
             epsilon = sqrt_abar * output + per_image * sqrt_abar * x_vp
         else:
             epsilon = (x - output) / per_image
-        score = (-epsilon / per_image).to(sample.dtype)
+        score = -epsilon / per_image
+        if (c := self.config.clip_sample) is not None:
+            x_0 = x - per_image * epsilon
+            score = torch.where(x_0.abs() > c, (x_0.clamp(-c, c) - x) / per_image**2, score)
+        score = score.to(sample.dtype)
         return DDPMScoreModelOutput(sample=score) if return_dict else (score,)
 
     def _time(self, sigma: Tensor) -> Tensor:
