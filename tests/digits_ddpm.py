@@ -1,19 +1,33 @@
 """A DDPM of scikit-learn's digits by diffusers' own objective, and what samplers make of it."""
 
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, EDMDPMSolverMultistepScheduler, UNet2DModel
+from diffusers import (
+    DDIMScheduler,
+    DDPMPipeline,
+    DDPMScheduler,
+    EDMDPMSolverMultistepScheduler,
+    EDMEulerScheduler,
+    UNet2DModel,
+)
 from diffusers.training_utils import EMAModel
 from torch import Tensor
 from torch.nn import functional as F
 
-from ncsn_pipeline import ConsistentAnnealedScheduler, NCSNPipeline
+from ncsn_pipeline import (
+    AnnealedLangevinScheduler,
+    ConsistentAnnealedScheduler,
+    NCSNPipeline,
+    PredictorCorrectorScheduler,
+)
 from ncsn_pipeline.data import load_images
 from ncsn_pipeline.evaluation.features import extract_features, load_feature_network
 from ncsn_pipeline.evaluation.quality import frechet_distance
+from ncsn_pipeline.noise_levels import num_levels_for_overlap
 
 BATCH = 64
 REFERENCE = 1000
@@ -27,7 +41,8 @@ class Result:
     Args:
         loss: mean squared error of epsilon over the last hundred steps.
         train_seconds: CPU time of the training.
-        distances: Frechet distance of every sampler, of real images and of noise.
+        distances: Frechet distance of every sampler, of real images and of noise; the mean over the draws.
+        errors: its standard error over the draws, by sampler; nothing where there is one draw.
         evaluations: network evaluations an image, by sampler.
         seconds: CPU time of the sampling, by sampler.
         images: the first few of every set, `(n, 1, 8, 8)` in [0, 1].
@@ -36,6 +51,7 @@ class Result:
     loss: float
     train_seconds: float
     distances: dict[str, float]
+    errors: dict[str, float]
     evaluations: dict[str, int]
     seconds: dict[str, float]
     images: dict[str, Tensor]
@@ -78,15 +94,18 @@ def ddim(pipeline: DDPMPipeline, samples: int, steps: int, generator: torch.Gene
     return (x / 2 + 0.5).clamp(0, 1)
 
 
-def run(steps: int, samples: int, ddim_steps: int = 100, seed: int = 0, langevin: int | None = None) -> Result:
+def run(
+    steps: int, samples: int, ddim_steps: int = 50, seed: int = 0, langevin: int | None = None, draws: int = 1
+) -> Result:
     """Trains and samples.
 
     Args:
         steps: of the training, 64 images each.
-        samples: images of every sampler.
-        ddim_steps: network evaluations of DDIM and of consistent annealed sampling.
+        samples: images of a draw.
+        ddim_steps: network evaluations of every sampler but annealed Langevin dynamics.
         seed: of everything.
-        langevin: network evaluations of annealed Langevin dynamics; by default the whole noise schedule of `from_ddpm`.
+        langevin: network evaluations of annealed Langevin dynamics; by default as NCSNv2's technique 2 lays it out.
+        draws: how often every sampler draws.
     """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -97,8 +116,9 @@ def run(steps: int, samples: int, ddim_steps: int = 100, seed: int = 0, langevin
 
     ours = NCSNPipeline.from_ddpm(pipeline)
     ours.set_progress_bar_config(disable=True)
-    annealed = ours.scheduler
-    config = annealed.config
+    default, config = ours.scheduler, ours.scheduler.config
+    ends = {"sigma_min": config.sigma_min, "sigma_max": config.sigma_max}
+    levels = num_levels_for_overlap(64, config.sigma_max, config.sigma_min)
 
     def score(scheduler: object, evaluations: int | None) -> Tensor:
         ours.scheduler = scheduler
@@ -106,31 +126,38 @@ def run(steps: int, samples: int, ddim_steps: int = 100, seed: int = 0, langevin
         counts.append(ours.num_timesteps)
         return images
 
-    counts: list[int] = [ddim_steps]
+    counts: list[int] = [ddim_steps] * draws
     samplers: dict[str, Callable[[], Tensor]] = {
         "DDIM": lambda: ddim(pipeline, samples, ddim_steps, generator),
-        "annealed Langevin": lambda: score(annealed, langevin),
-        "consistent annealed": lambda: score(ConsistentAnnealedScheduler.from_config(config), ddim_steps),
-        "EDM DPM-Solver": lambda: score(EDMDPMSolverMultistepScheduler.from_config(config), 20),
+        "annealed Langevin": lambda: score(AnnealedLangevinScheduler(levels, **ends), langevin),
+        "consistent annealed": lambda: score(default, ddim_steps),
+        "consistent, ODE": lambda: score(ConsistentAnnealedScheduler(ddim_steps, **ends, eta="ode"), ddim_steps),
+        "predictor-corrector": lambda: score(PredictorCorrectorScheduler(ddim_steps // 2, **ends), ddim_steps),
+        "EDM Euler": lambda: score(EDMEulerScheduler.from_config(config), ddim_steps),
+        "EDM DPM-Solver": lambda: score(EDMDPMSolverMultistepScheduler.from_config(config), ddim_steps),
     }
     order = torch.randperm(len(data), generator=generator)
     real = data.float_images()[order]
-    sets = {"real images": real[REFERENCE:]}
-    seconds = {}
+    network = load_feature_network("classifier")
+    reference = extract_features(real[:REFERENCE], network).vectors
+
+    def distance(images: Tensor) -> float:
+        return frechet_distance(extract_features(images, network).vectors, reference)
+
+    shown, drawn, seconds = {"real images": real[REFERENCE:]}, {"real images": [distance(real[REFERENCE:])]}, {}
     for name, sampler in samplers.items():
         start = time.process_time()
-        sets[name] = sampler()
-        seconds[name] = time.process_time() - start
-    sets["noise"] = torch.rand(samples, 1, 8, 8, generator=generator)
-
-    network = load_feature_network("classifier")
-    vectors = {name: extract_features(images, network).vectors for name, images in sets.items()}
-    reference = extract_features(real[:REFERENCE], network).vectors
+        sets = [sampler() for _ in range(draws)]
+        seconds[name] = (time.process_time() - start) / draws
+        shown[name], drawn[name] = sets[0], [distance(images) for images in sets]
+    shown["noise"] = torch.rand(samples, 1, 8, 8, generator=generator)
+    drawn["noise"] = [distance(shown["noise"])]
     return Result(
         loss=loss,
         train_seconds=train_seconds,
-        distances={name: frechet_distance(each, reference) for name, each in vectors.items()},
-        evaluations=dict(zip(samplers, counts, strict=True)),
+        distances={name: statistics.mean(each) for name, each in drawn.items()},
+        errors={name: statistics.stdev(each) / len(each) ** 0.5 for name, each in drawn.items() if len(each) > 1},
+        evaluations=dict(zip(samplers, counts[::draws], strict=True)),
         seconds=seconds,
-        images={name: images[:SHOWN] for name, images in sets.items()},
+        images={name: images[:SHOWN] for name, images in shown.items()},
     )

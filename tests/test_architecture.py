@@ -23,13 +23,13 @@ from tests.source_tree import OURS, PACKAGE, ROOT, assert_noticed, complaints, f
 # A file that travels alone (EXPORTED) imports nothing of the package, so any other may take a function from it.
 # `root` is the package's own __init__: who stands outside the story may take the public names from there.
 ARROWS = {
-    "densities": "",
+    "densities": "data",
     "score_matching": "densities",
     "noise_levels": "densities score_matching data",
     "guidance": "densities",
     "networks": "densities score_matching noise_levels",
     "sampling": "densities score_matching noise_levels networks",
-    "pipelines": "densities score_matching noise_levels networks sampling",
+    "pipelines": "densities score_matching noise_levels networks sampling data",
     "data": "",
     "diagnostics": "densities score_matching noise_levels networks sampling",
     "convert": "noise_levels networks sampling pipelines",

@@ -5,15 +5,18 @@
 
 `model` is a state dict whose names begin with `module.`; the shadow is the exponential moving average of its parameters
 under the same names.  NCSNv2 keeps its noise levels beside them, as `sigmas`.  A state dict alone is taken as it is.
+Names that `torch.compile` and FSDP lengthened are shortened; epoch and step may be NumPy's numbers.
 """
 
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +24,34 @@ LAYOUTS = (
     "[model, optimizer] (NCSN), [model, optimizer, epoch, step] or [model, optimizer, epoch, step, EMA] (NCSNv2), "
     "or a state dict alone"
 )
+
+
+# What wrappers of a module put into the names of its weights, wherever they stand.
+_WRAPPED = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+
+
+class _NumberType:
+    """What stands for `numpy.dtype` while a file is read: the name of a type, and its order of bytes."""
+
+    def __init__(self, code: str, *_: Any) -> None:
+        if not re.fullmatch(r"b1|[iuf][1248]", str(code)):
+            raise ValueError(f"it holds a NumPy value of type {code}, which is no number")
+        self.code, self.order = code, "<"
+
+    def __setstate__(self, state: tuple) -> None:
+        self.order = state[1]
+
+
+def _number(kind: _NumberType, content: bytes) -> bool | int | float:
+    """What stands for the making of a NumPy number: Python's own, so that nothing of NumPy is called by a file."""
+    return np.frombuffer(content, np.dtype(kind.code).newbyteorder(kind.order)).item()
+
+
+_NUMPY_NUMBERS = [
+    (_NumberType, "numpy.dtype"),
+    (_number, "numpy.core.multiarray.scalar"),  # NumPy 1
+    (_number, "numpy._core.multiarray.scalar"),
+]
 
 
 @dataclass(frozen=True)
@@ -105,7 +136,8 @@ def _load(path: Path) -> Any:
     if zipped:
         _check_archive(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        with torch.serialization.safe_globals(_NUMPY_NUMBERS):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except Exception as error:  # a damaged pickle may raise anything
         forbidden = re.search(r"GLOBAL ([\w.]+)", str(error))
         if forbidden:
@@ -142,12 +174,17 @@ def _check_archive(path: Path) -> None:
 
 
 def _state_dict(states: Any, name: str) -> dict[str, Tensor]:
-    """Names and tensors, without the `module.` that DataParallel puts before every name."""
+    """Names and tensors, without what wrappers add: `module.` (DataParallel), `_orig_mod.` (`torch.compile`)."""
     if not isinstance(states, Mapping) or not states:
         found = "an empty one" if isinstance(states, Mapping) else f"a {type(states).__name__}"
         raise ValueError(f"{name} is no state dict: expected tensors by name, found {found}.")
     wrong = [key for key, value in states.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
     if wrong:
         raise ValueError(f"{name} is no state dict: expected tensors by name, but not so are {few(wrong)}.")
-    prefixed = all(key.startswith("module.") for key in states)
-    return {key.removeprefix("module.") if prefixed else key: value for key, value in states.items()}
+    plain = {key: _WRAPPED.sub("", key) for key in states}
+    while all(key.startswith("module.") for key in plain.values()):
+        plain = {key: short.removeprefix("module.") for key, short in plain.items()}
+    twice = [key for key, times in Counter(plain.values()).items() if times > 1]
+    if twice:
+        raise ValueError(f"{name} holds some weights twice, with and without the prefix of a wrapper: {few(twice)}.")
+    return {plain[key]: value for key, value in states.items()}

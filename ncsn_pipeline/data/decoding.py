@@ -1,5 +1,6 @@
 """One picture, from whatever its file holds to bytes of one shape; and the count of those that could not be read.
 
+Training, pipelines and the page read by :func:`to_eight_bits` and :func:`convert`: a picture is the same in each.
 A folder of real pictures holds torn downloads, text called `.png`, phone photographs on their side, palettes, CMYK and
 16-bit scans.  What has one obvious meaning is read; what has none is left out, counted, and named in one warning.
 """
@@ -56,9 +57,9 @@ def decode(
             if resolution is not None:
                 picture.draft(None, (4 * resolution, 4 * resolution))  # a JPEG is reduced while it is decoded
             picture.load()
-            picture = _to_eight_bits(_upright(picture), wide)
+            picture = to_eight_bits(picture, wide)
             channels = channels or (1 if picture.mode in _GREY_MODES else 3)
-            pixels = np.asarray(_square(_convert(picture, channels), resolution))
+            pixels = np.asarray(_square(convert(picture, channels), resolution))
     except BadImageError:
         raise
     except UnidentifiedImageError:
@@ -68,6 +69,48 @@ def decode(
     except Exception as error:  # decoders of torn files raise a dozen kinds
         raise BadImageError(f"cannot be decoded: {error}") from error
     return np.array(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1), order="C")
+
+
+def to_eight_bits(picture: Image.Image, wide: "WideValues | None" = None) -> Image.Image:
+    """A loaded picture upright (EXIF), in a mode of 8 bits per channel; the given one is turned in place.
+
+    Args:
+        picture: of any mode.
+        wide: is told the largest value of a picture with more than 8 bits.
+
+    Raises:
+        BadImageError: for pixels that have no agreed range.
+    """
+    picture = _upright(picture)
+    if picture.mode == "F":
+        raise BadImageError("has floating-point pixels, which have no agreed range; save it with 8 or 16 bits")
+    if not picture.mode.startswith("I"):
+        return picture
+    pixels = np.asarray(picture).astype(np.int64)
+    if pixels.min() < 0 or pixels.max() > 65535:
+        raise BadImageError("has 32-bit pixels outside 0 ... 65535; save it with 8 or 16 bits")
+    if wide is not None:
+        wide.add(int(pixels.max()))
+    return Image.fromarray((pixels >> 8).astype(np.uint8))
+
+
+def convert(picture: Image.Image, channels: int, ground: str = "white") -> Image.Image:
+    """A picture of 8 bits in grey (1 channel), colour (3) or colour with opacity (4).
+
+    Args:
+        picture: as :func:`to_eight_bits` makes it.
+        channels: 1, 3 or 4.
+        ground: the colour that transparency is laid on, except with 4 channels.
+    """
+    picture = picture.convert("LA") if picture.mode == "La" else picture  # Pillow knows no other way from it
+    if channels == 4:
+        return picture.convert("RGBA")
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, ground), picture)
+    if picture.mode not in ("1", "L", "RGB"):
+        picture = picture.convert("RGB")
+    return picture.convert("L" if channels == 1 else "RGB")
 
 
 def name_of(record: Mapping[str, Any] | None, number: int, folder: str = "") -> str:
@@ -184,28 +227,6 @@ def _upright(picture: Image.Image) -> Image.Image:
     except Exception:
         logger.debug("An image's EXIF data is not readable; it is taken as upright.")
     return picture
-
-
-def _to_eight_bits(picture: Image.Image, wide: WideValues | None) -> Image.Image:
-    if picture.mode == "F":
-        raise BadImageError("has floating-point pixels, which have no agreed range; save it with 8 or 16 bits")
-    if not picture.mode.startswith("I"):
-        return picture
-    pixels = np.asarray(picture).astype(np.int64)
-    if pixels.min() < 0 or pixels.max() > 65535:
-        raise BadImageError("has 32-bit pixels outside 0 ... 65535; save it with 8 or 16 bits")
-    if wide is not None:
-        wide.add(int(pixels.max()))
-    return Image.fromarray((pixels >> 8).astype(np.uint8))
-
-
-def _convert(picture: Image.Image, channels: int) -> Image.Image:
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    if picture.mode not in ("1", "L", "RGB"):
-        picture = picture.convert("RGB")
-    return picture.convert("L" if channels == 1 else "RGB")
 
 
 def _square(picture: Image.Image, resolution: int | None) -> Image.Image:

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ncsn_pipeline.data.decoding import BadImageError, convert, to_eight_bits
 from ncsn_pipeline.densities.cells import CellDensity
 from ncsn_pipeline.densities.curve import CurveDensity
 
@@ -149,7 +150,8 @@ def from_image(
     """A picture as a density: one cell a pixel, its mass the pixel's darkness or brightness.
 
     A picture with a side longer than `max_size` is shrunk first, each cell to the mean of its pixels; otherwise there
-    is no approximation beyond the 8 bits a pixel.  Colours count by their luminance, what is transparent by white.
+    is no approximation beyond the 8 bits a pixel.  Colours count by their luminance, what is transparent by white; of
+    16 bits the upper eight.
 
     Args:
         image: a PIL image, or an array of shape `(H, W)` or `(H, W, 3)`, of uint8 or of numbers in [0, 1]; its first
@@ -168,8 +170,11 @@ def from_image(
         raise ValueError(f'mass must be "dark" or "bright"; got {mass!r}.')
     if max_size < 1:
         raise ValueError(f"max_size must be at least 1; got {max_size}.")
-    picture = (image if isinstance(image, Image.Image) else _picture(np.asarray(image))).convert("RGBA")
-    picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("L")
+    picture = image.copy() if isinstance(image, Image.Image) else _picture(np.asarray(image))
+    try:
+        picture = convert(to_eight_bits(picture), 1)
+    except BadImageError as error:
+        raise ValueError(f"the image {error}, or give an array of numbers in [0, 1].") from None
     width, height = picture.size
     shrink = min(1.0, max_size / max(width, height))
     if shrink < 1:

@@ -11,6 +11,9 @@ and what the U-Net predicts there gives the score -epsilon / sigma by
     v = sqrt(a) epsilon - sqrt(1 - a) x_0:   epsilon = sqrt(a) v + sqrt(1 - a) x_VP    (Salimans & Ho 2022)
     x_0:                                     epsilon = (x - x_0) / sigma
 
+A DDPM's sampler may clip the denoised image to the range of the data (`clip_sample`), x_0 = x - sigma epsilon to
+-c ... c, and its score is then (x_0 - x) / sigma² where that changed x_0.
+
 The training times are t = 0 ... T - 1; between them ln(sigma) -> t is interpolated linearly, and the U-Net's sinusoidal
 embedding takes the fractional t.  Beyond the two ends t stays at the end while the scaling keeps to the true sigma.
 """
@@ -52,6 +55,7 @@ class DDPMScoreModel(ModelMixin, ConfigMixin):
             `beta_end`, `beta_schedule`, `trained_betas`, `rescale_betas_zero_snr`; what is missing has its default.
         prediction_type: what the U-Net predicts, `"epsilon"`, `"v_prediction"` or `"sample"`.
         null_class: whether the last of the U-Net's classes is the null class, for classifier-free guidance.
+        clip_sample: c of the clipping, > 0, in data units; `None` does not clip.
         sample_size: taken from `unet_config`, as are the next two.
         in_channels: number of colour channels; the score has as many.
         num_class_embeds: number of classes, without the null class; `None` for a model without labels.
@@ -71,6 +75,7 @@ class DDPMScoreModel(ModelMixin, ConfigMixin):
         noise_schedule: Mapping[str, Any],
         prediction_type: str = "epsilon",
         null_class: bool = False,
+        clip_sample: float | None = None,
         sample_size: int | tuple[int, int] | None = None,
         in_channels: int | None = None,
         num_class_embeds: int | None = None,
@@ -80,11 +85,14 @@ class DDPMScoreModel(ModelMixin, ConfigMixin):
         super().__init__()
         if prediction_type not in PREDICTION_TYPES:
             raise ValueError(f"prediction_type must be one of {', '.join(PREDICTION_TYPES)}; got {prediction_type!r}.")
+        if clip_sample is not None and not 0 < clip_sample < math.inf:
+            raise ValueError(f"clip_sample must be a finite number > 0, or None; got {clip_sample!r}.")
         self.unet = UNet2DModel.from_config(dict(unet_config))
         config = self.unet.config
         self._check_unet(config, null_class)
 
-        abar = DDPMScheduler(**noise_schedule).alphas_cumprod.double()
+        with torch.device("cpu"):  # numbers also where the weights are made on the meta device
+            abar = DDPMScheduler(**noise_schedule).alphas_cumprod.double()
         # A schedule with zero terminal signal ends at an infinite sigma; float32 makes it a very large one.
         abar = abar[abar > 1e-7]
         # No buffer: it would lose its precision when the network is cast to a half type.
@@ -109,7 +117,8 @@ class DDPMScoreModel(ModelMixin, ConfigMixin):
         if config.time_embedding_type == "fourier":
             raise ValueError(
                 "This U-Net has a Fourier embedding of sigma: it was not trained as DDPM, and may be a score already "
-                "(score-SDE). Load such a folder by NCSNPipeline.from_pretrained."
+                "(score-SDE). Load a ScoreSdeVePipeline by NCSNPipeline.from_pretrained, or make NCSNPipeline(unet, "
+                "scheduler) of it."
             )
         if out not in (channels, 2 * channels):
             raise ValueError(
@@ -121,6 +130,11 @@ class DDPMScoreModel(ModelMixin, ConfigMixin):
             raise ValueError("The U-Net's config has no sample_size: write the images' side in pixels into it.")
         if null_class and (config.num_class_embeds or 0) < 2:
             raise ValueError(f"null_class needs at least two classes; num_class_embeds is {config.num_class_embeds}.")
+
+    @classmethod
+    def extract_init_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> tuple:
+        """Reads a configuration; its `auto_map`, which tells `AutoModel` where the code is, is no setting."""
+        return super().extract_init_dict({k: v for k, v in config_dict.items() if k != "auto_map"}, **kwargs)
 
     def forward(
         self,
@@ -141,7 +155,7 @@ class DDPMScoreModel(ModelMixin, ConfigMixin):
         precise = torch.promote_types(sample.dtype, torch.float32)
         sigma = torch.as_tensor(timestep, dtype=precise, device=sample.device).expand(sample.shape[0])
         if class_labels is None and self.config.null_class:
-            class_labels = torch.full((len(sample),), self.config.num_class_embeds, device=sample.device)
+            class_labels = torch.full(sample.shape[:1], self.config.num_class_embeds, device=sample.device)
 
         per_image = sigma.reshape(-1, *[1] * (sample.dim() - 1))
         x = sample.to(precise)
@@ -157,7 +171,11 @@ class DDPMScoreModel(ModelMixin, ConfigMixin):
             epsilon = sqrt_abar * output + per_image * sqrt_abar * x_vp
         else:
             epsilon = (x - output) / per_image
-        score = (-epsilon / per_image).to(sample.dtype)
+        score = -epsilon / per_image
+        if (c := self.config.clip_sample) is not None:
+            x_0 = x - per_image * epsilon
+            score = torch.where(x_0.abs() > c, (x_0.clamp(-c, c) - x) / per_image**2, score)
+        score = score.to(sample.dtype)
         return DDPMScoreModelOutput(sample=score) if return_dict else (score,)
 
     def _time(self, sigma: Tensor) -> Tensor:

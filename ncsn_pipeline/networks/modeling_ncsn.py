@@ -158,8 +158,10 @@ class ConvMeanPool(nn.Conv2d):
         """`(B, C, H, W)` to `(B, C', H / 2, W / 2)`."""
         if self.kernel_size == (1, 1):
             return super().forward(F.avg_pool2d(x, 2))
-        # The mean of the kernel moved by 0 and 1 pixels, down and right.
-        kernel = F.avg_pool2d(self.weight, 2, stride=1, padding=1)
+        # The mean of the kernel moved by 0 and 1 pixels, down and right; of a copy where gradients are taken, since
+        # layerwise casting changes the weight's type before the way back, which reads what went in.
+        weight = self.weight.clone() if torch.is_grad_enabled() else self.weight
+        kernel = F.avg_pool2d(weight, 2, stride=1, padding=1)
         return F.conv2d(x, kernel, self.bias, stride=2, padding=1)
 
 
@@ -295,7 +297,8 @@ class RefineBlock(nn.Module):
 class RefineNet(ModelMixin, ConfigMixin):
     """What the two models share: the raw network f, made of stages and their refinements."""
 
-    _supports_gradient_checkpointing = False
+    _supports_gradient_checkpointing = True
+    gradient_checkpointing = False
 
     def _build(self, stages: Sequence[Stage], norm: Norm, norm_of_refinements: Norm | None) -> None:
         """Makes the layers, by the configuration's `sample_size`, `in_channels` and `base_channels`."""
@@ -332,6 +335,17 @@ class RefineNet(ModelMixin, ConfigMixin):
         network = loaded[0] if isinstance(loaded, tuple) else loaded
         network.to(memory_format=torch.channels_last)  # loading puts contiguous weights in place of the network's own
         return loaded
+
+    @classmethod
+    def extract_init_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> tuple:
+        """Reads a configuration; its `auto_map`, which tells `AutoModel` where the code is, is no setting."""
+        return super().extract_init_dict({k: v for k, v in config_dict.items() if k != "auto_map"}, **kwargs)
+
+    def enable_group_offload(self, *args: Any, **kwargs: Any) -> None:
+        """Offloads groups of layers; arguments as in `ModelMixin.enable_group_offload`."""
+        if kwargs.get("offload_to_disk_path") is not None:
+            self.to(memory_format=torch.contiguous_format)  # safetensors files hold no other
+        super().enable_group_offload(*args, **kwargs)
 
     def forward(
         self,
@@ -375,6 +389,12 @@ class RefineNet(ModelMixin, ConfigMixin):
         if sigma.shape not in ((), (1,), sample.shape[:1]):
             raise ValueError(f"timestep must be one sigma or {len(sample)}, one an image; got {tuple(sigma.shape)}.")
 
+    def _run(self, block: Callable[..., Tensor], *inputs: Any) -> Tensor:
+        """What a block makes of its inputs; under gradient checkpointing it is made again on the way back."""
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return self._gradient_checkpointing_func(block, *inputs)
+        return block(*inputs)
+
     def _raw(self, x: Tensor, levels: Tensor | None) -> Tensor:
         """The raw network f at 2x - 1, in the weights' precision; shape `(B, C, H, W)`."""
         h = (2 * x - 1).to(get_parameter_dtype(self.begin_conv), memory_format=torch.channels_last)
@@ -382,10 +402,11 @@ class RefineNet(ModelMixin, ConfigMixin):
         outputs = []
         for stage in self._stages:
             for block in getattr(self, stage.residual):
-                h = block(h, levels)
+                h = self._run(block, h, levels)
             outputs.append(h)
         for k, stage in reversed(list(enumerate(self._stages))):
-            h = getattr(self, stage.refinement)([outputs[k], h] if k + 1 < len(outputs) else [h], levels)
+            inputs = [outputs[k], h] if k + 1 < len(outputs) else [h]
+            h = self._run(getattr(self, stage.refinement), inputs, levels)
         h = self.end_conv(F.elu(self.normalizer(h, levels), inplace=True))
         return h.contiguous()
 
@@ -435,7 +456,7 @@ class NCSNModel(RefineNet):
 
     def _score(self, x: Tensor, sigma: Tensor) -> Tensor:
         """f at the levels that each sigma names."""
-        return self._raw(x, self._levels(sigma.expand(len(x))).to(get_parameter_dtype(self.begin_conv)))
+        return self._raw(x, self._levels(sigma.expand(x.shape[0])).to(get_parameter_dtype(self.begin_conv)))
 
     def _levels(self, sigma: Tensor) -> Tensor:
         """The share of every level in each sigma's parameters, `(B,)` to `(B, L)`; every row sums to 1."""

@@ -18,8 +18,10 @@ map makes a shift of every hidden layer; without `sigma_conditioned` F sees x al
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -63,7 +65,10 @@ class ScoreMLP(ModelMixin, ConfigMixin):
         ValueError: for sizes, names or moments outside these ranges.
     """
 
-    _supports_gradient_checkpointing = False
+    _supports_gradient_checkpointing = True
+    # The last layer keeps its precision: nothing averages over what it rounds.
+    _skip_layerwise_casting_patterns = ("^out$",)
+    gradient_checkpointing = False
 
     @register_to_config
     def __init__(
@@ -103,6 +108,11 @@ class ScoreMLP(ModelMixin, ConfigMixin):
             # F starts at zero: an untrained network returns the score of the noised Gaussian with the data's moments.
             nn.init.zeros_(self.out.weight)
             nn.init.zeros_(self.out.bias)
+
+    @classmethod
+    def extract_init_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> tuple:
+        """Reads a configuration; its `auto_map`, which tells `AutoModel` where the code is, is no setting."""
+        return super().extract_init_dict({k: v for k, v in config_dict.items() if k != "auto_map"}, **kwargs)
 
     def forward(
         self,
@@ -145,19 +155,25 @@ class ScoreMLP(ModelMixin, ConfigMixin):
         score = score.to(sample.dtype)
         return ScoreMLPOutput(sample=score) if return_dict else (score,)
 
+    def _run(self, block: Callable[..., Tensor], *inputs: Any) -> Tensor:
+        """What a block makes of its inputs; under gradient checkpointing it is made again on the way back."""
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return self._gradient_checkpointing_func(block, *inputs)
+        return block(*inputs)
+
     def _raw(self, x: Tensor, sigma: Tensor) -> Tensor:
         """The raw network F: x of shape `(B, D)`, sigma of shape `(1, 1)` or `(B, 1)`."""
-        dtype = get_parameter_dtype(self.out)
+        dtype = get_parameter_dtype(self.hidden)
         activation = ACTIVATIONS[self.config.activation]
         h = x.to(dtype)
         if self.shifts is None:
             for layer in self.hidden:
-                h = activation(layer(h))
+                h = self._run(lambda h, layer=layer: activation(layer(h)), h)
         else:
             shifts = self.shifts(_log_sigma_features(sigma).to(dtype)).chunk(len(self.hidden), dim=-1)
             for layer, shift in zip(self.hidden, shifts, strict=True):
-                h = activation(layer(h) + shift)
-        return self.out(h)
+                h = self._run(lambda h, shift, layer=layer: activation(layer(h) + shift), h, shift)
+        return self.out(h.to(get_parameter_dtype(self.out)))
 
 
 def _log_sigma_features(sigma: Tensor) -> Tensor:

@@ -21,7 +21,9 @@ Gaussian.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -92,7 +94,8 @@ class ScoreUNet(ModelMixin, ConfigMixin):
         ValueError: for sizes, channels or sigmas outside these ranges.
     """
 
-    _supports_gradient_checkpointing = False
+    _supports_gradient_checkpointing = True
+    gradient_checkpointing = False
 
     @register_to_config
     def __init__(
@@ -185,6 +188,11 @@ class ScoreUNet(ModelMixin, ConfigMixin):
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(self.conv_out.bias)
 
+    @classmethod
+    def extract_init_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> tuple:
+        """Reads a configuration; its `auto_map`, which tells `AutoModel` where the code is, is no setting."""
+        return super().extract_init_dict({k: v for k, v in config_dict.items() if k != "auto_map"}, **kwargs)
+
     def forward(
         self,
         sample: Tensor,
@@ -212,6 +220,12 @@ class ScoreUNet(ModelMixin, ConfigMixin):
         score = (-centred / variance + sd / (per_image * variance.sqrt()) * residual).to(sample.dtype)
         return ScoreUNetOutput(sample=score) if return_dict else (score,)
 
+    def _run(self, block: Callable[..., Tensor], *inputs: Any) -> Tensor:
+        """What a block makes of its inputs; under gradient checkpointing it is made again on the way back."""
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return self._gradient_checkpointing_func(block, *inputs)
+        return block(*inputs)
+
     def _residual(self, x: Tensor, sigma: Tensor, class_labels: Tensor | None) -> Tensor:
         """The raw network F on inputs and outputs of unit size, padded to whole blocks and cropped back."""
         if class_labels is not None and self.class_embedding is None:
@@ -228,7 +242,7 @@ class ScoreUNet(ModelMixin, ConfigMixin):
         embedding = self.sigma_embedding(self.sigma_features(sigma).to(dtype))
         if self.class_embedding is not None:
             if class_labels is None:
-                class_labels = torch.full((len(x),), self.config.num_class_embeds, device=x.device)
+                class_labels = torch.full(x.shape[:1], self.config.num_class_embeds, device=x.device)
             embedding = embedding + self.class_embedding(class_labels)
 
         layers = self.config.layers_per_block
@@ -237,12 +251,13 @@ class ScoreUNet(ModelMixin, ConfigMixin):
         for i, (block, attention) in enumerate(zip(self.down, self.down_attention, strict=True)):
             if i and i % layers == 0:
                 h = F.avg_pool2d(h, 2)
-            h = attention(block(h, embedding))
+            h = self._run(attention, self._run(block, h, embedding))
             skips.append(h)
-        h = self.middle(h, embedding)
+        h = self._run(self.middle, h, embedding)
         for i, (merge, block, attention) in enumerate(zip(self.merge, self.up, self.up_attention, strict=True)):
             if i and i % layers == 0:
                 h = upsample_2x(h)
-            h = attention(block(merge(torch.cat([h, skips.pop()], dim=1)), embedding))
+            h = merge(torch.cat([h, skips.pop()], dim=1))
+            h = self._run(attention, self._run(block, h, embedding))
         h = self.conv_out(F.silu(self.norm_out(h)))
         return h[..., pad_h // 2 : pad_h // 2 + height, pad_w // 2 : pad_w // 2 + width]

@@ -3,17 +3,19 @@
 It stands beside the pipeline's own file because that one travels to the Hub alone and cannot name the network.
 """
 
-import math
 import os
 from typing import Any
 
 import torch
 from diffusers import DDPMScheduler, DiffusionPipeline, UNet2DModel
+from diffusers.utils import logging
 
 from ncsn_pipeline.networks.modeling_ddpm_score import DDPMScoreModel
-from ncsn_pipeline.noise_levels.overlap import num_levels_for_overlap
-from ncsn_pipeline.sampling.scheduling_annealed import AnnealedLangevinScheduler
+from ncsn_pipeline.sampling.scheduling_annealed import ConsistentAnnealedScheduler
 
+logger = logging.get_logger(__name__)
+
+DEFAULT_EVALUATIONS = 50  # by what benchmarks/results/ddpm.md measured
 _SCHEDULE = (
     "num_train_timesteps",
     "beta_start",
@@ -31,8 +33,8 @@ def parts_from_ddpm(
 
     Args:
         source: a folder, a repository on the Hub, or a loaded pipeline with a `UNet2DModel` and its scheduler.
-        scheduler: what samples; by default annealed Langevin dynamics from sigma at the last training time to sigma at
-            the first, with as many levels as NCSNv2's technique 2 asks for, and not more than there are times.
+        scheduler: what samples; by default consistent annealed sampling from sigma at the last training time to sigma
+            at the first, in `DEFAULT_EVALUATIONS` evaluations, or as many as there are times.
         null_class: whether the last class is the null class of classifier-free guidance.
         **kwargs: as in `DiffusionPipeline.from_pretrained`.
 
@@ -60,18 +62,22 @@ def parts_from_ddpm(
         )
     unet = parts["unet"]
     network = DDPMScoreModel(
-        unet.config, _noise_schedule(trained), trained.config.get("prediction_type", "epsilon"), null_class
+        unet.config,
+        _noise_schedule(trained),
+        trained.config.get("prediction_type", "epsilon"),
+        null_class,
+        trained.config.get("clip_sample_range", 1.0) if trained.config.get("clip_sample") else None,
     )
+    if trained.config.get("thresholding"):
+        logger.warning(
+            f"The dynamic thresholding of this {type(trained).__name__} is not taken over: samples are not clipped by "
+            "the quantiles of their pixels."
+        )
     network.unet = unet
     network.eval()
     if scheduler is None:
-        config = network.config
-        size = config.sample_size
-        dimension = config.in_channels * (size**2 if isinstance(size, int) else math.prod(size))
-        levels = num_levels_for_overlap(dimension, config.sigma_max, config.sigma_min)
-        scheduler = AnnealedLangevinScheduler(
-            min(levels, len(trained.alphas_cumprod)), sigma_min=config.sigma_min, sigma_max=config.sigma_max
-        )
+        levels = min(DEFAULT_EVALUATIONS, len(trained.alphas_cumprod))
+        scheduler = ConsistentAnnealedScheduler(levels, network.config.sigma_min, network.config.sigma_max)
     return {"unet": network, "scheduler": scheduler, "data_min": -1.0, "data_max": 1.0}
 
 

@@ -69,7 +69,8 @@ class NCSNInpaintPipeline(NCSNPipeline):
 
         Args:
             image: one image, a batch or a list of them: PIL images, arrays `(H, W)` or `(H, W, C)`, tensors
-                `(C, H, W)`, bytes or floats in [0, 1], of the model's size.
+                `(C, H, W)`, bytes, 16-bit whole numbers (uint16) or floats in [0, 1], of the model's size.  A PIL image
+                is read as training reads its file: upright, transparency on white, of 16 bits the upper eight.
             mask_image: white (1) is painted, black (0) kept exactly; one mask for all images, or one for each, in the
                 same forms with one channel.  A soft mask counts as white from one half on.  `None` paints everything,
                 and needs `start_sigma`.

@@ -32,6 +32,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import diffusers
 import torch
 from diffusers import DiffusionPipeline, ImagePipelineOutput, UNet2DModel
 from diffusers.utils import logging
@@ -71,7 +72,13 @@ _SOLVER_SETTINGS = {
     "thresholding": False,
     "clip_sample": False,
     "use_flow_sigmas": False,
+    "use_beta_sigmas": False,
+    "use_lu_lambdas": False,
 }
+_FROM_DDPM = (
+    " A U-Net that was trained as DDPM predicts noise, not a score: open its folder by NCSNPipeline.from_ddpm, not by "
+    "from_pretrained."
+)
 # Schedulers that folders of format 1 name by files that are one by now.
 _RENAMED = dict.fromkeys(("scheduling_annealed_langevin", "scheduling_consistent_annealed"), "scheduling_annealed")
 
@@ -163,6 +170,8 @@ class SolverSteps:
         num_inference_steps: number of steps; by default as many as it has levels.
         device: where it keeps its timesteps.
 
+    One without a spacing that keeps to these levels is given one, `use_exponential_sigmas`, and says so once.
+
     Raises:
         ValueError: for a scheduler that would not follow the score to the right density, or a number below 1.
     """
@@ -218,16 +227,21 @@ class SolverSteps:
 class NCSNPipeline(DiffusionPipeline):
     """Unconditional and class-conditional image generation with a noise-conditional score network.
 
-    The scheduler holds the layout of a run, so two threads need a pipeline each; `from_pipe(pipe, scheduler=...)` makes
-    one that shares the weights.  `from_pipe` also keeps `data_min` and `data_max`, which are not in `components`.
+    A call keeps its state in the pipeline (guidance, interruption) and in its scheduler (the layout of the run, a
+    solver's last steps): two calls of one pipeline at once, in two threads, mix their samples without a word.  Each
+    thread needs a pipeline with a scheduler of its own, which share the weights:
+
+        own = NCSNPipeline.from_pipe(pipe, scheduler=type(pipe.scheduler).from_config(pipe.scheduler.config))
+
+    `from_pipe` also keeps `data_min` and `data_max`, which are not in `components`.
 
     Args:
         unet: the score network, called as `unet(sample, sigma, class_labels=..., return_dict=False)`; it returns
             `(score,)`.  Its config has `sample_size` and `in_channels`, and `num_class_embeds` where it has classes.
         scheduler: `AnnealedLangevinScheduler`, `ConsistentAnnealedScheduler` or `PredictorCorrectorScheduler`, or of
-            diffusers' solvers EDMEuler, EDMDPMSolverMultistep, and with `use_karras_sigmas=True` or
-            `use_exponential_sigmas=True` Euler, Heun, DPMSolverMultistep, DEISMultistep and UniPCMultistep, made by
-            `from_config(pipe.scheduler.config)`, which takes the ends of the noise levels over.
+            diffusers' solvers EDMEuler, EDMDPMSolverMultistep, Euler, Heun, DPMSolverMultistep, DEISMultistep and
+            UniPCMultistep, made by `from_config(pipe.scheduler.config)`, which takes the ends of the noise levels over.
+            The last five lay them out as geometric levels (`use_exponential_sigmas`), or by `use_karras_sigmas=True`.
         data_min: the value of black in the network's own range.
         data_max: the value of white, > `data_min`.
 
@@ -242,6 +256,12 @@ class NCSNPipeline(DiffusionPipeline):
         super().__init__()
         if not (math.isfinite(data_min) and math.isfinite(data_max) and data_min < data_max):
             raise ValueError(f"data_min < data_max must hold and both be finite; got {data_min} and {data_max}.")
+        network = getattr(unet, "_orig_mod", unet)
+        if isinstance(network, UNet2DModel) and network.config.time_embedding_type != "fourier":
+            logger.warning(
+                "This UNet2DModel has an embedding of numbered steps, as DDPM's have. If it predicts noise and not a "
+                "score, its pictures will be noise: make the pipeline by NCSNPipeline.from_ddpm."
+            )
         self.register_modules(unet=unet, scheduler=scheduler)
         self.register_to_config(data_min=data_min, data_max=data_max)
         self._guidance_scale: float | None = None
@@ -343,9 +363,9 @@ class NCSNPipeline(DiffusionPipeline):
 
         Args:
             source: a folder, a repository on the Hub, or a loaded pipeline with a `UNet2DModel` and its scheduler.
-            **kwargs: `scheduler`, by default annealed Langevin dynamics over the trained noise levels; `null_class`,
-                whether the last class is the null class; the rest as in `DiffusionPipeline.from_pretrained`, where
-                `revision` pins a repository.
+            **kwargs: `scheduler`, by default consistent annealed sampling from the largest to the smallest trained
+                sigma in 50 evaluations; `null_class`, whether the last class is the null class; the rest as in
+                `DiffusionPipeline.from_pretrained`, where `revision` pins a repository.
 
         Raises:
             ValueError: for a pipeline that does not turn noise into images by one such U-Net.
@@ -579,7 +599,9 @@ class NCSNPipeline(DiffusionPipeline):
             component_class = type(getattr(component, "_orig_mod", component))
             if index[name][0] != "diffusers":
                 index[name] = [_copy_code(component_class, folder / name), component_class.__name__]
-            _forget_origin(folder / name)
+            _mend_config(folder / name, index[name])
+        if index["unet"][0] != "diffusers":
+            index["auto_map"] = {"AutoModel": ".".join(index["unet"])}  # AutoModel reads it here, given a subfolder
         index_path.write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
@@ -599,6 +621,11 @@ class NCSNPipeline(DiffusionPipeline):
         if _PACKAGE_ROOT:
             name = importlib.import_module(f"{_PACKAGE_ROOT}.shipped").folder_or_shipped(name)
         return super().from_pretrained(name, **kwargs)
+
+    @classmethod
+    def extract_init_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> tuple:
+        """Reads an index; its `auto_map`, which tells `AutoModel` where the network's code is, is no setting."""
+        return super().extract_init_dict({k: v for k, v in config_dict.items() if k != "auto_map"}, **kwargs)
 
     @classmethod
     def load_config(cls, *args: Any, **kwargs: Any) -> Any:
@@ -622,7 +649,7 @@ class NCSNPipeline(DiffusionPipeline):
         """What `load_config` and the download from the Hub read, with this class in place of the folder's code.
 
         Raises:
-            ValueError: for a folder of a newer format.
+            ValueError: for a folder of a newer format, or of a pipeline of diffusers that does not hold a score.
         """
         index = super()._dict_from_json_file(json_file)
         found = index.get("_ncsn_pipeline_format", FOLDER_FORMAT)
@@ -631,31 +658,59 @@ class NCSNPipeline(DiffusionPipeline):
                 f"This folder has format {found}, written by ncsn_pipeline {index.get('_ncsn_pipeline_version')}; "
                 f"version {VERSION} knows formats up to {FOLDER_FORMAT}. Upgrade ncsn_pipeline."
             )
+        _check_kind(index)
         if _PACKAGE_ROOT and isinstance(index.get("_class_name"), list):
             index["_class_name"] = index["_class_name"][1]
         return index
+
+
+def _check_kind(index: dict[str, Any]) -> None:
+    """Refuses the folder of another pipeline: a U-Net that predicts noise would be followed to noise."""
+    kind = index.get("_class_name")
+    if not isinstance(kind, str) or kind == "ScoreSdeVePipeline" or not hasattr(diffusers, kind):
+        return
+    parts = {name for name, value in index.items() if isinstance(value, list)}
+    if parts == {"unet", "scheduler"} and index["unet"][-1] == "UNet2DModel":
+        raise ValueError(
+            f"This folder holds a {kind}, whose U-Net predicts noise, not a score. Open it by "
+            "NCSNPipeline.from_ddpm, which takes the same folder or name and makes a score of it."
+        )
+    raise ValueError(
+        f"This folder holds a {kind}, not a score network. Open it by {kind}.from_pretrained; NCSNPipeline takes what "
+        "NCSNPipeline.save_pretrained and ScoreSdeVePipeline wrote, and NCSNPipeline.from_ddpm takes DDPMPipeline and "
+        "DDIMPipeline."
+    )
 
 
 def _check_solver(scheduler: Any) -> None:
     """Refuses a scheduler of diffusers that would not follow the score to the right density."""
     name, config = type(scheduler).__name__, getattr(scheduler, "config", {})
     if name not in _SOLVERS:
+        trained = getattr(scheduler, "alphas_cumprod", None) is not None
         raise ValueError(
             f"{name} does not take scores. AnnealedLangevinScheduler, ConsistentAnnealedScheduler and "
             f"PredictorCorrectorScheduler do, and these schedulers of diffusers are adapted: {', '.join(_SOLVERS)}. "
-            "For example `pipe.scheduler = EDMEulerScheduler.from_config(pipe.scheduler.config)`."
+            "For example `pipe.scheduler = EDMEulerScheduler.from_config(pipe.scheduler.config)` of a pipeline with "
+            "one of the first." + _FROM_DDPM * trained
         )
-    option = "" if _SOLVERS[name] == "preconditioned" else ", use_karras_sigmas=True"
     low, high = config.get("sigma_min"), config.get("sigma_max")
     wrong = [f"{key} is {config[key]!r}" for key, value in _SOLVER_SETTINGS.items() if config.get(key, value) != value]
-    if option and not (config.get("use_karras_sigmas") or config.get("use_exponential_sigmas")):
-        wrong.append("its default spacing ignores sigma_min and sigma_max")
     if low is None or high is None or not 0 < low < high < math.inf:
         wrong.append(f"sigma_min and sigma_max are {low} and {high}")
     if wrong:
         raise ValueError(
             f"This {name} does not take scores: {', '.join(wrong)}. Make it from a scheduler with the model's noise "
-            f"levels, `pipe.scheduler = {name}.from_config(pipe.scheduler.config{option})`, and leave the rest as is."
+            f"levels, `pipe.scheduler = {name}.from_config(pipe.scheduler.config)`, and leave the rest as is."
+            + _FROM_DDPM
+            * (low is None)
+        )
+    spaced = config.get("use_karras_sigmas") or config.get("use_exponential_sigmas")
+    if _SOLVERS[name] != "preconditioned" and not spaced:
+        scheduler.register_to_config(use_exponential_sigmas=True)
+        logger.warning(
+            f"{name} takes geometric noise levels from {high:.4g} to {low:.4g} (use_exponential_sigmas=True), as the "
+            "model's noise schedule has them: its default spacing does not keep to sigma_min and sigma_max. "
+            "use_karras_sigmas=True is another choice that does."
         )
 
 
@@ -682,12 +737,17 @@ def _code_file(component_class: type) -> Path | None:
     return path
 
 
-def _forget_origin(folder: Path) -> None:
-    """Takes the place that a part was loaded from, a path of this machine, out of its configuration."""
+def _mend_config(folder: Path, part: list[str]) -> None:
+    """Takes the place that a part was loaded from, a path of this machine, out of its configuration.
+
+    A network's own code is named there for diffusers' `AutoModel.from_pretrained(".../unet", trust_remote_code=True)`.
+    """
     for path in folder.glob("*config.json"):
         config = json.loads(path.read_text())
-        if config.pop("_name_or_path", None) is not None:
-            path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+        config.pop("_name_or_path", None)
+        if part[0].startswith("modeling_"):
+            config["auto_map"] = {"AutoModel": ".".join(part)}
+        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 def _copy_code(component_class: type, folder: Path) -> str:

@@ -1,6 +1,9 @@
 """The model that the page shows, loaded once, and how fast it is on this machine."""
 
+import os
 import time
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,8 +52,12 @@ class SpaceModel:
     pace: Pace = field(default_factory=Pace)
 
     @classmethod
-    def load(cls, source: str) -> "SpaceModel":
+    def load(cls, source: str, name: str | None = None) -> "SpaceModel":
         """Loads a model folder or, where there is no such folder, a model of the Hub by its id.
+
+        Args:
+            source: the folder or the id.
+            name: what visitors choose it by, by default :func:`name_of` the source.
 
         Raises:
             FileNotFoundError: for something that looks like a path and is not a model folder.
@@ -67,7 +74,7 @@ class SpaceModel:
         pipeline.set_progress_bar_config(disable=True)
         one, sixteen = _seconds(pipeline, 1, 16)
         slope = max((sixteen - one) / 15, 0.0)
-        name = name_of(source)
+        name = name_of(source) if name is None else name
         return cls(pipeline, name, f"./{name}" if is_folder else name, max(one - slope, 0.0), slope)
 
     @property
@@ -99,12 +106,33 @@ class SpaceModel:
         return evaluations * (self.seconds_per_evaluation + images * self.seconds_per_image)
 
 
-def name_of(source: str) -> str:
-    """What a visitor may load a model by: its Hub id, or the last part of its folder, `pretrained/` before it."""
-    folder = Path(source)
-    if not folder.is_dir():
+def name_of(source: str, parents: int = 0) -> str:
+    """What a visitor may load a model by: its Hub id, or the last part of its folder, `pretrained/` before it.
+
+    Args:
+        source: a folder or a Hub id.
+        parents: parts of the folder's path more, which tell it from another of that name.
+    """
+    if not Path(source).is_dir():
         return source
-    return "/".join(folder.parts[-2:] if folder.parent.name == "pretrained" else folder.parts[-1:])
+    folder = Path(os.path.abspath(source))
+    shown = (2 if folder.parent.name == "pretrained" else 1) + parents
+    return "/".join(folder.parts[-shown:]) if shown < len(folder.parts) else str(folder)
+
+
+def names_of(sources: Sequence[str]) -> dict[str, str]:
+    """Each source once by a name of its own, in the order given."""
+    places = {os.path.abspath(source) if Path(source).is_dir() else source: source for source in reversed(sources)}
+    sources = [source for source in dict.fromkeys(sources) if source in places.values()]
+    parents = dict.fromkeys(sources, 0)
+    while True:
+        names = {source: name_of(source, parents[source]) for source in sources}
+        taken = Counter(names.values())
+        alike = [source for source in sources if taken[names[source]] > 1 and Path(source).is_dir()]
+        if not alike:
+            return {name: source for source, name in names.items()}
+        for source in alike:
+            parents[source] += 1
 
 
 def _seconds(pipeline: NCSNPipeline, *counts: int) -> list[float]:

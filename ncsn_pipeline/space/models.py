@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .limits import SettingsError, check_choice
-from .model import SpaceModel, name_of
+from .model import SpaceModel, names_of
 
 MOST_LOADED = 3
 TRIED_AGAIN_AFTER = 60.0  # seconds
@@ -21,7 +21,8 @@ class SpaceModels:
     """Loads the first model at once and the others when they are asked for; forgets the one unused for longest.
 
     Args:
-        sources: folders or Hub ids; the first is the default, which is never forgotten.
+        sources: folders or Hub ids; the first is the default, which is never forgotten.  Folders of one name are told
+            apart by the folders that they lie in.
 
     Raises:
         ValueError: for no source at all.
@@ -32,9 +33,9 @@ class SpaceModels:
     def __init__(self, sources: Sequence[str]) -> None:
         if not sources:
             raise ValueError("A page needs at least one model; none was given.")
-        self.sources = {name_of(source): source for source in reversed(sources)}
-        self.names = tuple(dict.fromkeys(name_of(source) for source in sources))
-        self.default = SpaceModel.load(sources[0])
+        self.sources = names_of(sources)
+        self.names = tuple(self.sources)
+        self.default = SpaceModel.load(self.sources[self.names[0]], self.names[0])
         self._loaded: OrderedDict[str, SpaceModel] = OrderedDict()
         self._failed: dict[str, float] = {}  # when
         self._lock = threading.Lock()
@@ -64,7 +65,7 @@ class SpaceModels:
                 return model
             if time.monotonic() - self._failed.get(name, -math.inf) > TRIED_AGAIN_AFTER:
                 try:
-                    model = SpaceModel.load(self.sources[name])
+                    model = SpaceModel.load(self.sources[name], name)
                 except Exception:
                     logger.exception("%s could not be loaded.", name)
                     self._failed[name] = time.monotonic()

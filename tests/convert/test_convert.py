@@ -4,6 +4,7 @@ import hashlib
 import math
 import sys
 
+import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 from ncsn_pipeline import NCSNPipeline, geometric_noise_levels
 from ncsn_pipeline.commands.convert import main
 from ncsn_pipeline.convert import convert_checkpoint
+from ncsn_pipeline.convert.checkpoint import read_checkpoint
 from ncsn_pipeline.convert.matching import noise_levels
 from tests.processes import run
 
@@ -142,6 +144,64 @@ def test_other_layouts_are_read(edit, ema, expected, checkpoints, place):
     pipe = convert_checkpoint(path, place / "out", ema=ema, **checkpoints.published["ncsnv2_28"])
     assert pipe.unet.dtype == torch.float32
     assert_same_score(pipe, load_file(checkpoints.vectors("ncsnv2_28")), expected)
+
+
+def renamed(states, rename):
+    return [{rename(name): value for name, value in part.items()} if i in (0, 4) else part
+            for i, part in enumerate(states)]  # fmt: skip
+
+
+WRAPPERS = {
+    "compiled, then parallel": lambda name: "module._orig_mod." + name.removeprefix("module."),
+    "parallel, then compiled": lambda name: "_orig_mod." + name,
+    "compiled alone": lambda name: "_orig_mod." + name.removeprefix("module."),
+    "parallel twice": lambda name: "module." + name,
+    "a stage compiled": lambda name: name.replace("module.res1.0.", "module.res1.0._orig_mod."),
+    "sharded": lambda name: "_fsdp_wrapped_module." + name.replace("res1.0.", "res1.0._checkpoint_wrapped_module."),
+}
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_names_that_wrappers_lengthened_are_read(wrapper, checkpoints):
+    expected = read_checkpoint(checkpoints.path("ncsnv2_28"))
+    edited = renamed(checkpoints.states("ncsnv2_28"), WRAPPERS[wrapper])
+    read = read_checkpoint(checkpoints.save(edited))
+    assert read.kind == expected.kind and torch.equal(read.sigmas, expected.sigmas)
+    assert read.weights.keys() == expected.weights.keys()
+    assert all(torch.equal(read.weights[name], value) for name, value in expected.weights.items())
+
+
+def test_weights_that_are_there_twice_are_refused(checkpoints):
+    states = checkpoints.states("ncsnv2_28")
+    states[0] |= {"module._orig_mod." + name.removeprefix("module."): value for name, value in states[0].items()}
+    with pytest.raises(ValueError, match="holds some weights twice"):
+        read_checkpoint(checkpoints.save(states))
+
+
+NUMBERS = [
+    np.int64(300_000), np.float64(0.5), np.float32(0.5), np.bool_(True), np.uint8(3), np.array(5, dtype=">i4")[()],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("zipped, numpy_1", [(True, False), (False, False), (False, True)])
+def test_numbers_of_numpy_are_read(zipped, numpy_1, checkpoints):
+    """A run that counted its steps with NumPy; the names of its functions changed with NumPy 2."""
+    states = checkpoints.states("ncsnv2_28")
+    states[1]["param_groups"] = [{"lr": number} for number in NUMBERS]
+    states[2:4] = NUMBERS[0], NUMBERS[0]
+    path = checkpoints.save(states, _use_new_zipfile_serialization=zipped)
+    if numpy_1:
+        path.write_bytes(path.read_bytes().replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
+    read = read_checkpoint(path)
+    assert torch.equal(read.weights["begin_conv.weight"], states[4]["module.begin_conv.weight"])
+
+
+@pytest.mark.parametrize("value", [np.array([1.0]), np.complex64(1j), np.str_("a"), np.datetime64("2020-01-01")])
+def test_other_values_of_numpy_are_not(value, checkpoints):
+    states = checkpoints.states("ncsnv2_28")
+    states[3] = value
+    with pytest.raises(ValueError, match="edited.pth (cannot be read as a checkpoint|holds a pickled object, numpy)"):
+        read_checkpoint(checkpoints.save(states))
 
 
 def test_a_bare_ema_needs_its_noise_levels(checkpoints, place):

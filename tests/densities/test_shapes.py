@@ -102,6 +102,15 @@ def test_transparent_is_white_and_colours_count_by_luminance():
     assert (weights[2] / weights[1]).item() == pytest.approx(1 - 0.114, abs=1 / 255)  # ITU-R 601: blue has 11.4 %
 
 
+def test_sixteen_bits_are_greys_and_floats_without_a_range_are_refused():
+    greys = np.array([[0, 32768, 65535, 49152]], dtype=np.uint16)
+    deep, plain = (from_image(Image.fromarray(pixels)) for pixels in (greys, (greys >> 8).astype(np.uint8)))
+
+    assert torch.equal(deep.weights, plain.weights)
+    with pytest.raises(ValueError, match="the image has floating-point pixels.*or give an array"):
+        from_image(Image.new("F", (4, 4), 0.5))
+
+
 def test_large_pictures_shrink_to_means():
     image = np.full((40, 80), 255, dtype=np.uint8)
     image[:10, 75:] = 0

@@ -189,6 +189,8 @@ def test_saved_and_loaded(tmp_path):
     [
         ({}, {"prediction_type": "score"}, "epsilon, v_prediction, sample; got 'score'"),
         ({"time_embedding_type": "fourier"}, {}, "NCSNPipeline.from_pretrained"),
+        ({}, {"clip_sample": 0.0}, "clip_sample must be a finite number > 0"),
+        ({}, {"clip_sample": math.nan}, "clip_sample must be"),
         ({"out_channels": 3}, {}, "2 input channels has 2 or 4 outputs, not 3"),
         ({"class_embed_type": "timestep"}, {}, "got 'timestep'"),
         ({"sample_size": None}, {}, "no sample_size"),

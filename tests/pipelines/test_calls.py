@@ -1,12 +1,23 @@
 """A call as users of diffusers make it: generators, callbacks, formats, what is given, pipelines of the same parts."""
 
+import contextlib
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import (
+    DDPMPipeline,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    EDMDPMSolverMultistepScheduler,
+    EDMEulerScheduler,
+    HeunDiscreteScheduler,
+    UNet2DModel,
+)
 
 from ncsn_pipeline import (
     AnnealedLangevinScheduler,
@@ -206,6 +217,48 @@ def test_pipelines_are_made_of_each_other_without_copying_or_casting(pipe, inpai
     assert NCSNPipeline.from_pipe(pipe).unet.dtype == torch.float64
     assert NCSNPipeline.from_pipe(pipe, torch_dtype=torch.bfloat16).unet.dtype == torch.bfloat16
     assert NCSNPipeline.from_pipe(pipe, dtype=torch.float32).unet.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [AnnealedLangevinScheduler, ConsistentAnnealedScheduler, EDMEulerScheduler, EDMDPMSolverMultistepScheduler,
+     DPMSolverMultistepScheduler, HeunDiscreteScheduler],
+)  # fmt: skip
+def test_threads_with_a_scheduler_each_draw_what_each_draws_alone(pipe, scheduler):
+    """They take turns step by step, over other noise levels, with other guidance, one of them interrupted."""
+    pipe.scheduler = scheduler.from_config(pipe.scheduler.config)
+    calls = [
+        {"num_inference_steps": 9, "class_labels": 1, "guidance_scale": 2.0},
+        {"num_inference_steps": 14, "class_labels": 0, "guidance_scale": 0.5},
+    ]
+
+    def draw(number, turn=lambda: None):
+        def step(pipeline, i, sigma, tensors):
+            pipeline.interrupt = number == 1 and i == 6
+            turn()
+            return {}
+
+        own = NCSNPipeline.from_pipe(pipe, scheduler=type(pipe.scheduler).from_config(pipe.scheduler.config))
+        own.set_progress_bar_config(disable=True)
+        generator = torch.Generator().manual_seed(number)
+        return own(2, generator, output_type="latent", callback_on_step_end=step, **calls[number]).images
+
+    alone = [draw(number) for number in range(2)]
+    barrier = threading.Barrier(2, timeout=20)
+
+    def turn():
+        with contextlib.suppress(threading.BrokenBarrierError):  # the other one has ended
+            barrier.wait()
+
+    def thread(number):
+        images = draw(number, turn)
+        barrier.abort()
+        return images
+
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(thread, range(2)))
+    assert all(map(torch.equal, together, alone))
+    assert not torch.equal(*alone)
 
 
 def test_a_ddpm_pipeline_is_pointed_to_the_way_it_has():

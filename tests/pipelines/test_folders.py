@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import (
+    AutoModel,
     DDPMPipeline,
     DDPMScheduler,
+    DiffusionPipeline,
     EDMEulerScheduler,
     ScoreSdeVePipeline,
     ScoreSdeVeScheduler,
@@ -139,6 +141,23 @@ def test_the_index_names_files_beside_the_weights_and_whose_they_are(written):
     assert index["_diffusers_version"]
     for name in ("pipeline_ncsn.py", "unet/modeling_score_unet.py", "scheduler/scheduling_annealed.py"):
         assert (folder / name).is_file()
+
+
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_automodel_finds_the_network_and_nothing_warns(origin, written, logged):
+    folder = written[origin] / "first"
+    pipeline = NCSNPipeline.from_pretrained(folder)
+    own_code = origin is not from_score_sde
+    network = AutoModel.from_pretrained(str(folder), subfolder="unet", trust_remote_code=own_code)
+    alone = AutoModel.from_pretrained(str(folder / "unet"), trust_remote_code=own_code)
+    assert type(network).__name__ == type(alone).__name__ == type(pipeline.unet).__name__
+    x, sigma = torch.rand(2, 1, 8, 8, generator=seeded()), torch.tensor(0.5)
+    with torch.no_grad():
+        for loaded in (network, alone):
+            assert torch.equal(loaded(x, sigma).sample, pipeline.unet(x, sigma).sample)
+    DiffusionPipeline.from_pretrained(folder, trust_remote_code=True)
+    ignored = [record.getMessage() for record in logged.records if "not expected" in record.getMessage()]
+    assert ignored == []
 
 
 def test_parts_of_diffusers_need_no_code_beside_them(written):

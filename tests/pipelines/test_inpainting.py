@@ -1,5 +1,6 @@
 """Inpainting and editing: kept pixels are kept exactly, painted ones have the right distribution."""
 
+import io
 import json
 import math
 
@@ -18,6 +19,8 @@ from ncsn_pipeline import (
     NCSNPipeline,
     ScoreUNet,
 )
+from ncsn_pipeline.data.decoding import decode
+from ncsn_pipeline.pipelines.given_images import images_as_tensor, masks_as_tensor
 from ncsn_pipeline.pipelines.inpainting import DEFAULT_RESAMPLE_STEPS
 
 SIGMA_MAX, SIGMA_MIN = 3.0, 0.003
@@ -301,6 +304,108 @@ def test_images_and_masks_in_every_form_are_the_same(pipe, image, mask):
     assert torch.equal(run(image.convert("RGBA"), mask), expected)
     batch = pipe([image, image], [mask, mask], class_labels=1).images
     assert len(batch) == 2
+
+
+def kept(image, channels=1, size=4):
+    """What the pipeline keeps of an image: its pixels as floats in [0, 1], `(C, H, W)`."""
+    return images_as_tensor("image", image, (channels, size, size))[0]
+
+
+def grey(value, dtype=np.uint8):
+    return np.full((4, 4), value, dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("picture", "value"),
+    [
+        (Image.fromarray(grey(32768, np.uint16)), 128),
+        (Image.fromarray(grey(32768, ">u2")), 128),
+        (Image.fromarray(grey(32768, np.int32)), 128),
+        (grey(32768, np.uint16), 128),
+        (grey(32768, ">u2"), 128),
+        (torch.from_numpy(grey(32768, np.uint16)), 128),
+        (Image.new("LA", (4, 4), (0, 0)), 255),  # nothing to be seen of the black
+        (Image.new("LA", (4, 4), (0, 128)), 127),
+        (Image.new("RGBA", (4, 4), (255, 0, 0, 0)), 255),
+        (Image.new("LAB", (4, 4), (255, 128, 128)), 255),
+        (Image.new("1", (4, 4), 1), 255),
+    ],
+)
+def test_a_picture_is_the_same_to_training_and_to_a_pipeline(picture, value):
+    assert torch.equal(kept(picture), torch.full((1, 4, 4), value).float() / 255)
+    if isinstance(picture, Image.Image):
+        file = io.BytesIO()
+        picture.save(file, "TIFF")
+        for channels in (1, 3):
+            trained = decode({"bytes": file.getvalue(), "path": None}, channels=channels)
+            assert torch.equal(kept(picture, channels), torch.from_numpy(trained).float() / 255)
+
+
+def test_a_photograph_on_its_side_is_turned_and_the_caller_s_own_is_left(tmp_path):
+    pixels = np.arange(0, 160, 10, dtype=np.uint8).reshape(4, 4)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "photo.png", exif=exif)
+    with Image.open(tmp_path / "photo.png") as photo:
+        assert torch.equal(kept(photo)[0], torch.from_numpy(np.rot90(pixels, -1).copy()).float() / 255)
+        assert np.array_equal(np.asarray(photo), pixels) and photo.getexif()[0x0112] == 6
+
+
+STROKES = np.zeros((4, 4), dtype=np.uint8)
+STROKES[:, 2:] = 255
+
+
+def on_nothing(color):
+    """Strokes of one colour on a transparent ground, whose hidden colour is that colour too."""
+    drawn = Image.new("RGBA", (4, 4), color)
+    drawn.putalpha(Image.fromarray(STROKES))
+    return drawn
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        on_nothing("white"),
+        on_nothing("white").convert("LA"),
+        Image.fromarray(STROKES // 255),
+        Image.fromarray((STROKES // 255).astype(np.uint16)),
+        Image.fromarray((STROKES // 255).astype(np.int32)),
+        Image.fromarray(STROKES.astype(np.uint16) * 257),
+        STROKES // 255,
+        STROKES.astype(np.int64) // 255,
+        STROKES.astype(np.uint16) * 257,
+        torch.from_numpy(STROKES // 255),
+        [STROKES // 255, STROKES],
+        np.stack([STROKES // 255, STROKES]),
+    ],
+)
+def test_a_mask_marks_what_is_drawn_in_white(mask):
+    marked = masks_as_tensor("mask_image", mask, (4, 4))
+    assert torch.equal(marked, torch.from_numpy(STROKES > 0).expand_as(marked))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (Image.new("F", (4, 4), 0.5), "image has floating-point pixels.*or give an array of floats"),
+        (Image.fromarray(grey(70_000, np.int32)), "image has 32-bit pixels outside 0 ... 65535"),
+        (grey(1j, np.complex64), "complex"),
+        (grey(200, np.int64), r"bytes \(uint8\) in 0 ... 255"),
+    ],
+)
+def test_pixels_without_an_agreed_range_are_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        kept(given)
+    with pytest.raises(ValueError, match=message.replace("image has", "mask has")):
+        masks_as_tensor("mask", given, (4, 4))
+
+
+@pytest.mark.parametrize("mask", [on_nothing("black"), STROKES // 255 * 2, Image.new("P", (4, 4))])
+def test_a_mask_without_white_says_what_counts(mask):
+    with pytest.raises(
+        ValueError, match=r"255 of bytes\) is painted.*transparent is kept; the brightest value.* [02]\."
+    ):
+        masks_as_tensor("mask", mask, (4, 4))
 
 
 def test_number_of_evaluations(pipe, image, mask):

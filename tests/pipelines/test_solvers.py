@@ -9,7 +9,13 @@ import torch
 from diffusers import ConfigMixin, DiffusionPipeline, ModelMixin
 from diffusers.configuration_utils import register_to_config
 
-from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler, NCSNPipeline, ScoreUNet
+from ncsn_pipeline import (
+    AnnealedLangevinScheduler,
+    ConsistentAnnealedScheduler,
+    NCSNPipeline,
+    PredictorCorrectorScheduler,
+    ScoreUNet,
+)
 
 SIGMA_MAX, SIGMA_MIN = 10.0, 0.01
 KARRAS, EXPONENTIAL = {"use_karras_sigmas": True}, {"use_exponential_sigmas": True}
@@ -173,9 +179,9 @@ def test_a_uniform_start_is_the_annealed_samplers_alone():
         ("KDPM2DiscreteScheduler", KARRAS, "does not take scores.*UniPCMultistepScheduler"),
         ("DDIMScheduler", {}, "does not take scores.*ConsistentAnnealedScheduler"),
         ("ScoreSdeVeScheduler", {}, "does not take scores"),
-        ("EulerDiscreteScheduler", {}, "default spacing ignores.*use_karras_sigmas=True"),
-        ("HeunDiscreteScheduler", {"use_beta_sigmas": True}, "default spacing ignores"),
-        ("UniPCMultistepScheduler", {}, "default spacing ignores"),
+        ("DDIMScheduler", {}, "NCSNPipeline.from_ddpm"),
+        ("HeunDiscreteScheduler", {"use_beta_sigmas": True}, "use_beta_sigmas is True"),
+        ("DPMSolverMultistepScheduler", {"use_lu_lambdas": True}, "use_lu_lambdas is True"),
         ("EulerDiscreteScheduler", KARRAS | {"final_sigmas_type": "sigma_min"}, "final_sigmas_type is 'sigma_min'"),
         ("HeunDiscreteScheduler", KARRAS | {"prediction_type": "v_prediction"}, "prediction_type is 'v_prediction'"),
         ("HeunDiscreteScheduler", KARRAS | {"clip_sample": True}, "clip_sample is True"),
@@ -190,6 +196,42 @@ def test_what_does_not_follow_a_score_is_refused_before_any_evaluation(name, set
     with pytest.raises(ValueError, match=message):
         pipeline(1, num_inference_steps=4)
     assert pipeline.unet.evaluations == 0
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_users_of_diffusers_write_follows_the_noise_schedule_and_says_so_once(name, logged):
+    arguments = {"num_inference_steps": 6, "output_type": "pt"}
+    asked, left = gaussian_pipeline(), gaussian_pipeline()
+    swap(asked, name, **EXPONENTIAL)
+    swap(left, name)
+    with logged.at_level("WARNING"):
+        pairs = [[pipe(2, generator=seeded(), **arguments).images for pipe in (asked, left)] for _ in range(2)]
+    assert all(torch.equal(*pair) for pair in pairs)
+    spacing = SIGMA_MAX * (SIGMA_MIN / SIGMA_MAX) ** torch.linspace(0, 1, 6)
+    torch.testing.assert_close(left.scheduler.sigmas[left.scheduler.sigmas > 0].unique().flip(0), spacing)
+    said = [record.getMessage() for record in logged.records]
+    assert len(said) == 1 and "geometric noise levels from 10 to 0.01" in said[0]
+    assert left.scheduler.config.use_exponential_sigmas
+
+
+@pytest.mark.parametrize("name", EDM + OTHERS)
+@pytest.mark.parametrize("ours", [ConsistentAnnealedScheduler, AnnealedLangevinScheduler, PredictorCorrectorScheduler])
+def test_a_swap_warns_of_settings_that_were_made_and_of_no_others(ours, name, tmp_path, logged):
+    ours(20, 0.01, 5.0).save_pretrained(tmp_path)  # a file names every setting, also those that were left alone
+    pipeline = gaussian_pipeline()
+    pipeline.scheduler = ours.from_pretrained(tmp_path)
+    with logged.at_level("WARNING"):
+        swap(pipeline, name)
+        config = pipeline.scheduler.config
+        assert (config.num_train_timesteps, config.sigma_min, config.sigma_max) == (20, 0.01, 5.0)
+        pipeline.scheduler = ours.from_config(config)
+    assert [record.getMessage() for record in logged.records] == []
+    made = {"eta": "ode"} if ours is ConsistentAnnealedScheduler else {"denoise": False}
+    pipeline.scheduler = ours(20, 0.01, 5.0, **made)
+    with logged.at_level("WARNING"):
+        swap(pipeline, name)
+    assert [str(made) in record.getMessage() for record in logged.records] == [True]
+    assert made.items() <= dict(ours.from_config(pipeline.scheduler.config).config).items()
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_who_asks_for_a_loaded_model_does_not_wait_for_another(models, monkeypat
     colour = models.get("colour")
     loading, go_on = threading.Event(), threading.Event()
 
-    def slow(source):
+    def slow(source, name):
         loading.set()
         go_on.wait(60)
         raise OSError
@@ -71,6 +71,30 @@ def test_the_one_unused_for_longest_is_forgotten(model_folder, other_model_folde
     assert models.get(folders[-1].name) is loaded[-1]
     assert models.get(folders[0].name) is not loaded[0]
     assert models.default is models.get("small")
+
+
+def test_folders_of_one_name_are_listed_each_and_told_apart(model_folder, other_model_folder, tmp_path, monkeypatch):
+    for place, target in (("a/best", model_folder), ("b/best", other_model_folder), ("c/a/best", other_model_folder)):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).symlink_to(target)
+    monkeypatch.chdir(tmp_path)
+    models = SpaceModels(["a/best", str(tmp_path / "b" / "best"), "c/a/best", "a/best/", "./a/best", str(model_folder)])
+    mine = tmp_path.name
+    assert models.names == (f"{mine}/a/best", "b/best", "c/a/best", "small")
+    assert models.default.name == f"{mine}/a/best" and models.default.num_classes == 10
+    other = models.get("b/best")
+    assert (other.name, other.address, other.num_classes) == ("b/best", "./b/best", None)
+    assert models.get("c/a/best") is not other
+    monkeypatch.chdir(tmp_path / "a" / "best")
+    assert SpaceModels(["."]).names != ("",)
+
+
+def test_a_folder_with_the_name_of_a_model_of_the_hub_keeps_its_own(model_folder, tmp_path, monkeypatch):
+    for place in ("here/user/best", "here/other/best"):
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).symlink_to(model_folder)
+    models = SpaceModels([str(tmp_path / "here/user/best"), str(tmp_path / "here/other/best"), "user/best"])
+    assert models.names == ("here/user/best", "other/best", "user/best")
 
 
 def test_a_page_without_a_model_is_refused():

@@ -12,6 +12,8 @@ import gradio as gr
 import numpy as np
 from PIL import Image, ImageOps, ImageStat
 
+from ncsn_pipeline.data.decoding import convert, to_eight_bits
+
 from ..limits import SettingsError
 
 HERE = Path(__file__)
@@ -61,10 +63,8 @@ def fitted_picture(path: Any, shape: tuple[int, int, int]) -> np.ndarray:
     channels, height, width = shape
     try:
         with Image.open(path, formats=PICTURES) as opened:
-            picture = ImageOps.exif_transpose(opened)
-            if picture.mode.startswith("I"):  # 16 bits, of which Pillow would keep all above 255 as white
-                picture = Image.fromarray((np.asarray(picture) // 257).clip(0, 255).astype(np.uint8))
-            picture = picture.convert("RGBA")
+            opened.load()
+            picture = convert(to_eight_bits(opened), 4)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise SettingsError(
             f"This picture has too many pixels; at most {Image.MAX_IMAGE_PIXELS:,}. Scale it down first."
@@ -73,8 +73,7 @@ def fitted_picture(path: Any, shape: tuple[int, int, int]) -> np.ndarray:
         raise SettingsError("This file is no picture that can be read. Choose a PNG, JPEG, GIF or WebP file.") from None
     ink = ImageStat.Stat(picture.convert("L"), mask=picture.getchannel("A"))
     light_on_dark = channels == 1 and ink.count[0] > 0 and ink.mean[0] > 127
-    ground = Image.new("RGBA", picture.size, "black" if light_on_dark else "white")
-    picture = Image.alpha_composite(ground, picture).convert("L" if channels == 1 else "RGB")
+    picture = convert(picture, channels, ground="black" if light_on_dark else "white")
     if picture.size != (width, height):
         picture = ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
     pixels = np.asarray(picture).reshape(height, width, channels)

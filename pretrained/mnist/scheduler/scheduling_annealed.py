@@ -16,6 +16,7 @@ sigma_1 > ... > sigma_L and gamma_i = sigma_{i+1} / sigma_i:
 The papers' annealed Langevin dynamics writes alpha / 2 and sqrt(alpha) for the same step: its alpha is twice this one.
 """
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from numbers import Integral
@@ -30,6 +31,8 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 Generators = torch.Generator | list[torch.Generator] | None
+
+_OF_SCORE_SDE_ALONE = ("snr", "sampling_eps", "correct_steps")
 
 
 class Row(NamedTuple):
@@ -96,9 +99,19 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
             self.register_to_config(
                 sigmas=sigmas, num_train_timesteps=len(sigmas), sigma_min=sigmas[-1], sigma_max=sigmas[0]
             )
-        # diffusers' from_config skips values recorded as defaults; another scheduler must receive them too.
-        self.register_to_config(_use_default_values=[])
+        # from_config skips values recorded as defaults and warns of others that the other class does not know: that one
+        # must receive the noise levels, and nothing of this sampler's own that was left as it is.
+        shared = ("self", "num_train_timesteps", "sigma_min", "sigma_max")
+        parameters = inspect.signature(type(self).__init__).parameters.items()
+        own = [name for name, given in parameters if name not in shared and self.config[name] == given.default]
+        self.register_to_config(_use_default_values=own)
         self.set_timesteps()
+
+    @classmethod
+    def extract_init_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> tuple:
+        """Reads a configuration; what ScoreSdeVeScheduler's corrector alone is set by is left out of it."""
+        config = {name: value for name, value in config_dict.items() if name not in _OF_SCORE_SDE_ALONE}
+        return super().extract_init_dict(config, **kwargs)
 
     @classmethod
     def _get_compatibles(cls) -> list[type[SchedulerMixin]]:
