@@ -58,6 +58,11 @@ class ClassifierFeatures(nn.Module):
         super().__init__()
         self.classifier = classifier.eval()
 
+    @property
+    def name(self) -> str:
+        """What these features are called beside numbers: they mean nothing without it."""
+        return f"a classifier of {self.classifier.config.dataset or 'unnamed pictures'}"
+
     def forward(self, images: Tensor) -> Features:
         """Features and class probabilities of `images`, `(B, C, H, W)` in [0, 1].
 
@@ -80,6 +85,8 @@ class InceptionFeatures(nn.Module):
     Raises:
         ModuleNotFoundError: without the optional packages torch-fidelity and torchvision.
     """
+
+    name = "Inception-v3"
 
     def __init__(self) -> None:
         super().__init__()

@@ -14,7 +14,10 @@ from typing import Any
 INDEX = "model_index.json"
 CARD = "README.md"
 PICTURE = "samples.png"
-FACT_FILES = ("card.json", "train_config.json", "training.json", "evaluation.json", "sweep.json")
+# `ncsn evaluate` writes into a folder `evaluation` beside the weights; older ones lie there themselves.
+EVALUATIONS = ("evaluation.json", "evaluation/evaluation.json")
+SWEEPS = ("sweep.json", "evaluation/sweep.json")
+FACT_FILES = ("card.json", "train_config.json", "training.json", *EVALUATIONS, *SWEEPS)
 COMPONENT_SUFFIXES = (".json", ".py", ".safetensors", ".txt")
 
 SPACE_FILES = ("app.py", "requirements.txt", "README.md")
@@ -109,7 +112,7 @@ def publishable(value: Any) -> Any:
 def published_bytes(path: Path) -> bytes | None:
     """The content of a JSON file as it may be read by everyone; `None` if that is the file as it is."""
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}. Repair it or take it away.") from error
     clean = publishable(value)
@@ -129,7 +132,7 @@ def _index(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{folder} is no pipeline folder: it has no {INDEX}. Give one that `save_pretrained` wrote.")
     try:
-        index = json.loads(path.read_text())
+        index = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}. Save the pipeline again.") from error
     if not isinstance(index, dict) or not _components(index):
