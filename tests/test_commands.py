@@ -1,6 +1,8 @@
 """The command `ncsn`: every command answers `--help` without loading a library, and the shipped models have names."""
 
 import json
+import os
+import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -58,3 +60,26 @@ def test_generate_draws_a_grid_and_a_folder(tmp_path, capsys):
     assert main([*words[:2], str(tmp_path / "x.png"), "--class-label", "10"]) == 2
     assert "class_labels must lie in 0 ... 9" in capsys.readouterr().err
     assert not (tmp_path / "x.png").exists()
+
+
+OLD_LOCALE = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}  # as a machine whose text is not UTF-8
+
+
+def test_files_are_utf_8_where_the_machine_is_not(tmp_path, repo_root):
+    """A folder with an umlaut, a remark with a Greek letter, and the files of the page."""
+    folder = shutil.copytree(repo_root / "pretrained" / "mnist", tmp_path / "Übung")
+    (folder / "card.json").write_text('{"summary": "Ziffern für σ = 12 × 1"}', encoding="utf-8")
+    environment = os.environ | OLD_LOCALE
+    done = run([sys.executable, "-m", "ncsn_pipeline", "hub", "card", str(folder)], cwd=repo_root, env=environment)
+    assert done.returncode == 0, done.stderr
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "# Übung" in card and "Ziffern für σ = 12 × 1" in card
+    program = "import locale, app; print(locale.getpreferredencoding(False), app.demo is not None)"
+    done = run([sys.executable, "-c", program], cwd=repo_root, env=environment)
+    assert done.stdout.split()[-1:] == ["True"] and "UTF-8" not in done.stdout, done.stderr
+
+
+def test_a_letter_that_the_terminal_lacks_is_spelled_out(repo_root):
+    program = "from ncsn_pipeline.commands import main; main(['--version']); print(chr(0x3c3))"
+    done = run([sys.executable, "-c", program], cwd=repo_root, env=os.environ | OLD_LOCALE)
+    assert done.stdout.splitlines()[1:] == ["\\u03c3"], done.stderr

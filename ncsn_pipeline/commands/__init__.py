@@ -22,6 +22,9 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command that the first word names, and returns its exit code; `None` reads `sys.argv`."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a letter that the terminal lacks is spelled out: no reason to fail
+            stream.reconfigure(errors="backslashreplace")
     words = sys.argv[1:] if arguments is None else list(arguments)
     name = words[0] if words else "--help"
     if name in ("-h", "--help"):

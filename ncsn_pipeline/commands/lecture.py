@@ -120,7 +120,7 @@ def write_json(path: Path, reports: "Sequence[Report]") -> None:
     """The numbers of every run under its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     named = {report.claim.name: {"number": report.claim.number} | report.result for report in reports}
-    path.write_text(json.dumps(named, indent=1, allow_nan=False) + "\n")
+    path.write_text(json.dumps(named, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def run_all(options: argparse.Namespace) -> "tuple[list[Report], bool]":

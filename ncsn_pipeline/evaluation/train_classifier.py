@@ -203,7 +203,7 @@ def main(arguments: list[str] | None = None) -> None:
         seconds=round(time.perf_counter() - start, 1),
     )
     model.save_pretrained(args.output_dir)
-    Path(args.output_dir, "training.json").write_text(json.dumps(asdict(record), indent=2) + "\n")
+    Path(args.output_dir, "training.json").write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
     print(f"test accuracy {100 * record.test_accuracy:.2f} % of {len(test_data)} images; saved in {args.output_dir}")
 
 

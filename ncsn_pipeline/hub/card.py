@@ -49,7 +49,8 @@ def write_card(folder: str | Path) -> Path:
     card = ModelCard(render_card(read_facts(folder)))
     beside = path.with_suffix(".partial")
     try:
-        beside.write_text(card.content, encoding="utf-8")
+        # A folder's name may hold bytes that the locale cannot read; they go into the card as they are.
+        beside.write_text(card.content, encoding="utf-8", errors="surrogateescape")
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)

@@ -570,7 +570,7 @@ class NCSNPipeline(DiffusionPipeline):
         super().save_config(save_directory, push_to_hub=False, **kwargs)
         folder = Path(save_directory)
         index_path = folder / self.config_name
-        index = json.loads(index_path.read_text())
+        index = json.loads(index_path.read_text(encoding="utf-8"))
         index.pop("_name_or_path", None)
         index |= {"_ncsn_pipeline_version": VERSION, "_ncsn_pipeline_format": FOLDER_FORMAT}
         # A subclass is another way to sample the same parts: its folder is an ordinary one.
@@ -580,7 +580,7 @@ class NCSNPipeline(DiffusionPipeline):
             if index[name][0] != "diffusers":
                 index[name] = [_copy_code(component_class, folder / name), component_class.__name__]
             _forget_origin(folder / name)
-        index_path.write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
+        index_path.write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """Writes the pipeline as a self-contained folder; arguments as in `DiffusionPipeline.save_pretrained`.
@@ -685,9 +685,9 @@ def _code_file(component_class: type) -> Path | None:
 def _forget_origin(folder: Path) -> None:
     """Takes the place that a part was loaded from, a path of this machine, out of its configuration."""
     for path in folder.glob("*config.json"):
-        config = json.loads(path.read_text())
+        config = json.loads(path.read_text(encoding="utf-8"))
         if config.pop("_name_or_path", None) is not None:
-            path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+            path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _copy_code(component_class: type, folder: Path) -> str:

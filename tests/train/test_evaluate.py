@@ -306,7 +306,7 @@ def test_the_command_measures_what_its_flags_say(saved, tmp_path, capsys):
     flags += " --step_size 1e-5 --sigma_max 3 --guidance_scale 1.5 --seed 5 --dataset_name digits --device cpu"
     output = tmp_path / "out"
     assert main(["--model", str(saved), "--output_dir", str(output), *flags.split()]) == 0
-    result = json.loads((output / "evaluation.json").read_text())
+    result = json.loads((output / "evaluation.json").read_text(encoding="utf-8"))
 
     pipe = NCSNPipeline.from_pretrained(saved)
     pipe.set_progress_bar_config(disable=True)
@@ -363,13 +363,13 @@ def test_a_scheduler_has_the_pipelines_levels_or_its_own_start(name, kind):
 
 def test_the_sweep_writes_a_row_for_each_scheduler_count_and_number_of_evaluations(command, tmp_path):
     pipe = command("--sweep", "10,3", "--samplers", "annealed_langevin,consistent", "--num_samples", "30,60")
-    rows = json.loads((tmp_path / "sweep.json").read_text())["rows"]
+    rows = json.loads((tmp_path / "sweep.json").read_text(encoding="utf-8"))["rows"]
     assert [(row["scheduler"], row["count"]) for row in rows] == [
         (name, count) for name in ("annealed_langevin", "consistent") for _ in range(2) for count in (30, 60)
     ]
     assert [options["num_inference_steps"] for _, options in pipe.calls] == [3, 10, 3, 10]
     assert all(math.isfinite(row["real_frechet"]) and row["real_frechet"] > 0 for row in rows)
-    table = (tmp_path / "sweep.md").read_text().splitlines()
+    table = (tmp_path / "sweep.md").read_text(encoding="utf-8").splitlines()
     assert len(table) == 2 + 8 and len({line.count("|") for line in table}) == 1
     assert (tmp_path / "sweep.png").exists()
     assert sweep_table([]).count("\n") == 2
