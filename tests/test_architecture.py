@@ -37,11 +37,14 @@ ARROWS = {
     "root": "densities score_matching noise_levels guidance networks sampling pipelines data diagnostics convert hub",
     "lecture": "root densities score_matching noise_levels networks sampling pipelines data diagnostics",
     "shipped": "",
+    "cache": "",
+    "finding": "shipped cache",
     "samplers": "sampling",
     "__main__": "commands",
-    "evaluation": "shipped samplers networks sampling pipelines data diagnostics",
+    "evaluation": "shipped finding cache samplers networks sampling pipelines data diagnostics",
     "training": "densities score_matching noise_levels networks sampling pipelines data diagnostics hub evaluation",
-    "commands": "root samplers sampling pipelines noise_levels data convert hub lecture training evaluation space",
+    "commands": "root shipped cache samplers sampling pipelines noise_levels data convert hub lecture training "
+    "evaluation space",
     "space": "root densities score_matching noise_levels networks sampling pipelines data diagnostics lecture",
     "train": "training commands evaluation",
 }

@@ -5,8 +5,10 @@ A command imports what it works with when it runs, so that `--help` loads neithe
 
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 COMMANDS = {
     "train": "train a score network on images; on several processes, accelerate launch -m ncsn_pipeline.training",
@@ -18,6 +20,22 @@ COMMANDS = {
     "hub": "push a model or the page to the Hub, or write a model card",
     "app": "open the page",
 }
+
+
+LONGEST = 400  # characters of an error; ours are shorter
+
+
+def user_path(text: str) -> Path:
+    """A path that a user gave, `~` written out: a shell leaves it as it is in `--output_dir=~/runs`."""
+    return Path(os.path.expanduser(text))
+
+
+def in_one_line(error: BaseException) -> str:
+    """The words of an error; of another library's many, the first, and what is to be done."""
+    words = " ".join(str(error).split())
+    if len(words) <= LONGEST:
+        return words
+    return f"{words[: LONGEST // 2].rpartition(' ')[0]} [...] {words[-LONGEST // 3 :].partition('. ')[2]}".strip()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,7 +6,11 @@ ncsn app --model runs/mine --port 7861
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
+
+from ..shipped import folder_or_shipped
+from . import in_one_line
 
 PROGRAM = "ncsn app"
 
@@ -22,6 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # Gradio reads it when it is imported
     from ..space import build_page, launch_options
 
-    page = build_page(options.model, *options.others)
+    try:
+        page = build_page(*map(folder_or_shipped, (options.model, *options.others)))
+    except (ValueError, OSError) as error:
+        print(f"{PROGRAM}: error: {in_one_line(error)}", file=sys.stderr)
+        return 2
     page.launch(server_name=options.host, server_port=options.port, **launch_options())
     return 0

@@ -8,9 +8,9 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from ..samplers import DEFAULT, SAMPLERS, sampler_name
+from . import in_one_line, user_path
 
 PROGRAM = "ncsn evaluate"
 
@@ -71,7 +71,10 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--num_threads", type=int, default=None, help="CPU threads; default: one a core")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--output_dir", default=None, help="default: `evaluation` in the model's folder, whose card shows what it holds"
+        "--output_dir",
+        type=user_path,
+        default=None,
+        help="default: `evaluation` in the model's folder, whose card shows what it holds",
     )
     args = parser.parse_args(arguments)
     for name in ("batch_size", "num_inference_steps", "steps_per_level", "step_size", "sigma_max", "num_threads"):
@@ -90,7 +93,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     if args.features == "inception" and args.classifier is not None:
         parser.error("--classifier has no effect with --features inception; give one of them.")
     if args.output_dir is None:
-        args.output_dir = str(Path(args.model, "evaluation") if Path(args.model).is_dir() else "runs/evaluation")
+        model = user_path(args.model)
+        args.output_dir = model / "evaluation" if model.is_dir() else user_path("runs/evaluation")
     return args
 
 
@@ -101,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         run(args)
-    except (ValueError, ModuleNotFoundError) as error:
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        print(f"{PROGRAM}: error: {in_one_line(error)}", file=sys.stderr)
         return 2
     return 0

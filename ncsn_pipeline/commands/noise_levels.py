@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from . import in_one_line
+
 if TYPE_CHECKING:
     from ..noise_levels import NoiseLevelSuggestion
 
@@ -49,9 +51,12 @@ def suggest(options: argparse.Namespace) -> "NoiseLevelSuggestion":
         raise ValueError(f"--data-min must be below --data-max; got {options.data_min} and {options.data_max}.")
     import torch
 
-    from ..data import load_images
+    from ..cache import check_cache
+    from ..data import DIGITS, load_images
     from ..noise_levels import suggest_noise_levels
 
+    if options.data != DIGITS:
+        check_cache()
     images = load_images(options.data, split=options.split, resolution=options.resolution)
     return suggest_noise_levels(
         images.float_images(options.data_min, options.data_max),
@@ -72,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f'{PROGRAM}: error: {error}. Reading data needs: pip install "ncsn-pipeline[train]"', file=sys.stderr)
         return 2
     except (ValueError, OSError) as error:
-        print(f"{PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{PROGRAM}: error: {in_one_line(error)}", file=sys.stderr)
         return 2
     print(json.dumps(suggestion.as_dict(), indent=2) if options.json else suggestion)
     return 0

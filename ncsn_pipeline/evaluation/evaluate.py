@@ -25,10 +25,10 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..data import load_images
+from ..cache import check_cache
+from ..data import DIGITS, load_images
 from ..samplers import sampler_for
 from .choosing import choose_features, shown_name, training_data
-from .features import refuse_missing_folder
 from .figure import evaluation_figure, sweep_figure
 from .quality import RealImages, SampleQuality, evaluate_samples
 
@@ -85,7 +85,6 @@ def load_pipeline(model: str, device: str) -> Any:
     """
     from ..pipelines import NCSNPipeline
 
-    refuse_missing_folder(model)
     try:
         pipe = NCSNPipeline.from_pretrained(model)
     except (OSError, ValueError) as error:
@@ -142,7 +141,7 @@ def evaluate_once(args: argparse.Namespace, pipe: Any, real: RealImages, options
         "closest_pairs": pairs,
         **run_description(args, real),
     }
-    output = Path(args.output_dir)
+    output = args.output_dir
     write_json(output / "evaluation.json", result)
     num_classes = getattr(pipe.unet.config, "num_class_embeds", None) or 10
     title = f"{shown_name(args.model)}: {count} samples, {sampled.nfe} network evaluations each"
@@ -243,7 +242,7 @@ def sweep_table(rows: Sequence[SweepRow]) -> str:
 
 def evaluate_sweep(args: argparse.Namespace, pipe: Any, real: RealImages, options: dict[str, Any]) -> None:
     """Samples for every scheduler and number of evaluations; writes `sweep.*` after each."""
-    output, rows = Path(args.output_dir), []
+    output, rows = args.output_dir, []
     own_scheduler = pipe.scheduler
     for name in args.samplers:
         is_langevin = name == "annealed_langevin"
@@ -279,6 +278,7 @@ def run(args: argparse.Namespace) -> None:
 
     Raises:
         ValueError: for a model or data that do not fit.
+        OSError: for a cache folder or an output folder that cannot be written.
         ModuleNotFoundError: where the features need an optional package.
     """
     if args.num_threads is not None:
@@ -294,6 +294,8 @@ def run(args: argparse.Namespace) -> None:
     network, why_not = choose_features(args.features, args.classifier, args.dataset_name, trained_on, channels)
     if why_not:
         print(why_not)
+    if args.dataset_name != DIGITS:
+        check_cache()
     train, test = (
         load_images(args.dataset_name, split=split, resolution=pipe.unet.config.sample_size, channels=channels)
         for split in ("train", "test")
@@ -301,5 +303,5 @@ def run(args: argparse.Namespace) -> None:
     real = RealImages(train, test, network, seed=args.seed)
     names = ("steps_per_level", "step_size", "guidance_scale")
     options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    Path(args.output_dir).mkdir(parents=True, exist_ok=True)
+    args.output_dir.mkdir(parents=True, exist_ok=True)
     (evaluate_once if args.sweep is None else evaluate_sweep)(args, pipe, real, options)

@@ -10,6 +10,7 @@ answer to a shape and not to its position.  AdamW, one cycle of the learning rat
 import argparse
 import json
 import math
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -136,7 +137,12 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--resolution", type=int, default=None, help="side in pixels, even; default: as they are")
     parser.add_argument("--channels", type=int, choices=(1, 3), default=None, help="default: 3 if any has colour")
     parser.add_argument("--margin", type=int, default=0, help="pixels at each side that are empty in these pictures")
-    parser.add_argument("--output_dir", required=True, help="where config.json, the weights and training.json go")
+    parser.add_argument(
+        "--output_dir",
+        required=True,
+        type=os.path.expanduser,
+        help="where config.json, the weights and training.json go",
+    )
     parser.add_argument("--num_train_epochs", type=float, default=3.5, help="passes through the training images")
     parser.add_argument("--max_train_steps", type=int, default=None, help="number of steps instead of epochs")
     parser.add_argument("--train_batch_size", type=int, default=100)
@@ -169,7 +175,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     torch.manual_seed(args.seed)
     mean, deviation = train_data.mean_and_std()
-    folder = Path(args.dataset_name)
+    folder = Path(args.dataset_name).expanduser()
     dataset = folder.resolve().name if folder.is_dir() else args.dataset_name
     model = ImageClassifier(
         len(train_data.label_names), in_channels=channels, sample_size=height, margin=args.margin,

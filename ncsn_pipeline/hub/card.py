@@ -45,7 +45,7 @@ def write_card(folder: str | Path) -> Path:
     Raises:
         ValueError: if the folder is no pipeline, or one of its JSON files is not what it should be.
     """
-    path = Path(folder) / CARD
+    path = Path(folder).expanduser() / CARD
     card = ModelCard(render_card(read_facts(folder)))
     beside = path.with_suffix(".partial")
     try:

@@ -44,7 +44,7 @@ def pipeline_files(folder: str | Path) -> dict[str, Path]:
     Raises:
         ValueError: for a folder that would not load from the Hub, saying what it lacks.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     index = _index(folder)
     files = {INDEX: folder / INDEX}
     class_name = index.get("_class_name")
@@ -64,7 +64,9 @@ def pipeline_files(folder: str | Path) -> dict[str, Path]:
 
 def component_folders(folder: str | Path) -> list[str]:
     """The names of the components that a pipeline folder holds."""
-    return [name for name, (library, _) in _components(_index(Path(folder))).items() if library is not None]
+    return [
+        name for name, (library, _) in _components(_index(Path(folder).expanduser())).items() if library is not None
+    ]
 
 
 def space_files(root: str | Path) -> dict[str, Path]:
@@ -79,7 +81,7 @@ def space_files(root: str | Path) -> dict[str, Path]:
     Raises:
         ValueError: if something of it is missing.
     """
-    root = Path(root)
+    root = Path(root).expanduser()
     missing = [name for name in (*SPACE_FILES, *SPACE_FOLDERS) if not (root / name).exists()]
     if missing:
         raise ValueError(f"{root} lacks {', '.join(missing)}. Run this in a checkout of the project, or give --root.")

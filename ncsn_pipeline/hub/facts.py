@@ -134,7 +134,7 @@ class Facts:
         if "datasets" in self.written:
             return list(self.written["datasets"])
         name = self.data_name or ""
-        is_local = bool(self.settings.get("train_data_dir")) or Path(name).exists()
+        is_local = bool(self.settings.get("train_data_dir")) or Path(name).expanduser().exists()
         return [name] if name.count("/") == 1 and all(name.split("/")) and not is_local else []
 
     @property
@@ -153,7 +153,7 @@ def read_facts(folder: str | Path) -> Facts:
     Raises:
         ValueError: if it is none, or one of its JSON files is not what it should be.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     files = pipeline_files(folder)
     index = _read(folder / "model_index.json")
     if not {"unet", "scheduler"} <= index.keys():

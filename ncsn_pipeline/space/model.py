@@ -1,5 +1,6 @@
 """The model that the page shows, loaded once, and how fast it is on this machine."""
 
+import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +57,7 @@ class SpaceModel:
             FileNotFoundError: for something that looks like a path and is not a model folder.
             OSError: for a model that the Hub does not give.
         """
+        source = os.path.expanduser(source)
         folder = Path(source)
         is_folder = (folder / "model_index.json").is_file()
         if not is_folder and (folder.exists() or folder.is_absolute() or source.count("/") != 1):
@@ -101,7 +103,7 @@ class SpaceModel:
 
 def name_of(source: str) -> str:
     """What a visitor may load a model by: its Hub id, or the last part of its folder, `pretrained/` before it."""
-    folder = Path(source)
+    folder = Path(source).expanduser()
     if not folder.is_dir():
         return source
     return "/".join(folder.parts[-2:] if folder.parent.name == "pretrained" else folder.parts[-1:])

@@ -590,14 +590,14 @@ class NCSNPipeline(DiffusionPipeline):
         """
         for part in self.components.values():
             _code_file(type(getattr(part, "_orig_mod", part)))
-        super().save_pretrained(str(save_directory), **kwargs)
+        super().save_pretrained(os.path.expanduser(save_directory), **kwargs)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> "NCSNPipeline":
         """As `DiffusionPipeline.from_pretrained`; `"mnist"` names the shipped model where no such folder is here."""
         name = str(pretrained_model_name_or_path)
         if _PACKAGE_ROOT:
-            name = importlib.import_module(f"{_PACKAGE_ROOT}.shipped").folder_or_shipped(name)
+            name = importlib.import_module(f"{_PACKAGE_ROOT}.finding").find_model(name, **kwargs)
         return super().from_pretrained(name, **kwargs)
 
     @classmethod
