@@ -38,12 +38,14 @@ ARROWS = {
     "lecture": "root densities score_matching noise_levels networks sampling pipelines data diagnostics",
     "shipped": "",
     "cache": "",
+    "errors": "",
     "finding": "shipped cache",
     "samplers": "sampling",
     "__main__": "commands",
-    "evaluation": "shipped finding cache samplers networks sampling pipelines data diagnostics",
-    "training": "densities score_matching noise_levels networks sampling pipelines data diagnostics hub evaluation",
-    "commands": "root shipped cache samplers sampling pipelines noise_levels data convert hub lecture training "
+    "evaluation": "shipped finding cache errors samplers networks sampling pipelines data diagnostics",
+    "training": "cache errors densities score_matching noise_levels networks sampling pipelines data diagnostics hub "
+    "evaluation",
+    "commands": "root shipped cache errors samplers sampling pipelines noise_levels data convert hub lecture training "
     "evaluation space",
     "space": "root densities score_matching noise_levels networks sampling pipelines data diagnostics lecture",
     "train": "training commands evaluation",

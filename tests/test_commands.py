@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from ncsn_pipeline import NCSNPipeline, write_card
-from ncsn_pipeline.commands import COMMANDS, in_one_line, main
+from ncsn_pipeline.commands import COMMANDS, main
 from ncsn_pipeline.diagnostics.plots import figure
+from ncsn_pipeline.errors import in_one_line
 from ncsn_pipeline.finding import find_model
 from ncsn_pipeline.hub.push import push_command
 from ncsn_pipeline.shipped import PLACES, folder_or_shipped, shipped_folder
@@ -191,7 +192,8 @@ def test_the_hub_is_asked_once_for_a_name_that_may_be_its_own(tmp_path, monkeypa
     assert said == [
         "ncsn generate: error: There is no folder models/mnits (did you mean models/mnist?), and the Hub " + unseen,
         "ncsn evaluate: error: Could not read a classifier from 'user/judge': There is no folder user/judge, and the "
-        "Hub " + unseen + " Train one by `python -m ncsn_pipeline.evaluation.train_classifier`; one of digits is shipped.",
+        "Hub " + unseen + " Train one by "
+        "`python -m ncsn_pipeline.evaluation.train_classifier`; one of digits is shipped.",
         "ncsn app: error: There is no folder user/model, and the Hub " + unseen,
         "ncsn generate: error: There is no folder runs/a/b.",
     ]  # fmt: skip
@@ -231,4 +233,6 @@ def test_of_another_librarys_many_words_the_first_are_said_and_what_to_do(capsys
     said = capsys.readouterr().err.split("\r")[-1].split("\n", 1)[-1]  # after a bar
     assert said.startswith("ncsn noise-levels: error: Could not read images from 'pretrained'") and len(said) < 450
     assert said.endswith("Give a folder of images or Parquet files, a data set's name on the Hub, or 'digits'.\n")
+    assert main(["train", "--train_data_dir", "pretrained"]) == 1
+    assert len(capsys.readouterr().err.splitlines()[-1]) < 450
     assert in_one_line(ValueError("short\nand  good")) == "short and good"

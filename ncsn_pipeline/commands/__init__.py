@@ -22,20 +22,9 @@ COMMANDS = {
 }
 
 
-LONGEST = 400  # characters of an error; ours are shorter
-
-
 def user_path(text: str) -> Path:
     """A path that a user gave, `~` written out: a shell leaves it as it is in `--output_dir=~/runs`."""
     return Path(os.path.expanduser(text))
-
-
-def in_one_line(error: BaseException) -> str:
-    """The words of an error; of another library's many, the first, and what is to be done."""
-    words = " ".join(str(error).split())
-    if len(words) <= LONGEST:
-        return words
-    return f"{words[: LONGEST // 2].rpartition(' ')[0]} [...] {words[-LONGEST // 3 :].partition('. ')[2]}".strip()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

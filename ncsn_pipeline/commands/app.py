@@ -9,8 +9,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from ..errors import in_one_line
 from ..shipped import folder_or_shipped
-from . import in_one_line
 
 PROGRAM = "ncsn app"
 

@@ -9,8 +9,9 @@ import math
 import sys
 from collections.abc import Sequence
 
+from ..errors import in_one_line
 from ..samplers import DEFAULT, SAMPLERS, sampler_name
-from . import in_one_line, user_path
+from . import user_path
 
 PROGRAM = "ncsn evaluate"
 

@@ -8,8 +8,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from ..errors import in_one_line
 from ..samplers import SAMPLERS, sampler_for, sampler_name
-from . import in_one_line, user_path
+from . import user_path
 
 PROGRAM = "ncsn generate"
 

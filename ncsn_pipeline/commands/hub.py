@@ -9,7 +9,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import in_one_line, user_path
+from ..errors import in_one_line
+from . import user_path
 
 PROGRAM = "ncsn hub"
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from . import in_one_line
+from ..errors import in_one_line
 
 if TYPE_CHECKING:
     from ..noise_levels import NoiseLevelSuggestion

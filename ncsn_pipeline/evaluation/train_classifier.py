@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..data import ImageData, load_train_and_held_out, to_range
+from ..errors import in_one_line
 from .classifier import ImageClassifier
 
 
@@ -170,7 +171,7 @@ def main(arguments: list[str] | None = None) -> None:
                 f"Images of {height}x{width} pixels: a classifier takes square ones of an even side. Set --resolution."
             )
     except ValueError as error:
-        raise SystemExit(f"error: {error}") from None
+        raise SystemExit(f"error: {in_one_line(error)}") from None
     steps = args.max_train_steps or max(1, round(args.num_train_epochs * len(train_data) / args.train_batch_size))
 
     torch.manual_seed(args.seed)
