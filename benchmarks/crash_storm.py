@@ -191,8 +191,8 @@ def main() -> None:
         results, seconds = storm(args.kills, args.seed, Path(folder), hub)
     args.output.mkdir(parents=True, exist_ok=True)
     content = {"seconds": seconds, "settings": SETTINGS, "kills": [asdict(kill) for kill in results]}
-    (args.output / "crash_storm.json").write_text(json.dumps(content, indent=2) + "\n")
-    (args.output / "crash_storm.md").write_text(table(results, seconds, args.seed))
+    (args.output / "crash_storm.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    (args.output / "crash_storm.md").write_text(table(results, seconds, args.seed), encoding="utf-8")
     print(table(results, seconds, args.seed))
     sys.exit(0 if all(kill.identical for kill in results) else 1)
 

@@ -67,8 +67,8 @@ def main() -> None:
     table = as_markdown(result, arguments.steps, arguments.samples, arguments.draws)
     numbers = {key: value for key, value in vars(result).items() if key != "images"}
     arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "ddpm.json").write_text(json.dumps(numbers, indent=2) + "\n")
-    (arguments.output / "ddpm.md").write_text(table)
+    (arguments.output / "ddpm.json").write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    (arguments.output / "ddpm.md").write_text(table, encoding="utf-8")
     picture(result).save(arguments.output / "ddpm.png", optimize=True)
     print(table)
 

@@ -36,7 +36,7 @@ def run(seed: int, names: list[str], jobs: int) -> dict[str, Any]:
     done = subprocess.run([*command, *files, "--only", *names], cwd=ROOT)
     if done.returncode not in (0, 1):
         raise SystemExit(f"seed {seed}: the command failed with {done.returncode}")
-    return json.loads(numbers.read_text())
+    return json.loads(numbers.read_text(encoding="utf-8"))
 
 
 def as_markdown(runs: dict[str, dict[str, Any]]) -> str:
@@ -82,18 +82,20 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=EXPERIMENTS, default=list(EXPERIMENTS), metavar="NAME")
     arguments = parser.parse_args()
     written = RESULTS / "lecture.json"
-    old = json.loads(written.read_text()) if written.exists() else {}
+    old = json.loads(written.read_text(encoding="utf-8")) if written.exists() else {}
     runs = {}
     for seed in map(str, SEEDS):
         known = old.get(seed, {}) | run(int(seed), arguments.only, arguments.jobs)
         runs[seed] = {name: known[name] for name in EXPERIMENTS if name in known}
     for name in arguments.only:
         save_picture(name)
-    written.write_text(json.dumps(runs, indent=1, allow_nan=False) + "\n")
-    (RESULTS / "lecture.md").write_text(as_markdown(runs))
-    readme = (ROOT / "README.md").read_text()
+    written.write_text(json.dumps(runs, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    (RESULTS / "lecture.md").write_text(as_markdown(runs), encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     before, rest = readme.split(START)
-    (ROOT / "README.md").write_text(f"{before}{START}\n{claims_table(runs)}\n{END}{rest.split(END)[1]}")
+    (ROOT / "README.md").write_text(
+        f"{before}{START}\n{claims_table(runs)}\n{END}{rest.split(END)[1]}", encoding="utf-8"
+    )
     print(as_markdown(runs))
 
 

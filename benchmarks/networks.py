@@ -185,8 +185,8 @@ def main() -> None:
         },
     }
     arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "networks.json").write_text(json.dumps(result, indent=2) + "\n")
-    (arguments.output / "networks.md").write_text(as_markdown(result))
+    (arguments.output / "networks.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    (arguments.output / "networks.md").write_text(as_markdown(result), encoding="utf-8")
     print(as_markdown(result))
 
 

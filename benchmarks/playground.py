@@ -47,7 +47,7 @@ def browser_seconds() -> float:
     parents, seconds = {}, {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            name, fields = (folder / "stat").read_text().rsplit(")", 1)
+            name, fields = (folder / "stat").read_text(encoding="utf-8").rsplit(")", 1)
         except OSError:  # it ended meanwhile
             continue
         pid, values = int(folder.name), fields.split()
@@ -129,8 +129,8 @@ def main() -> None:
         "densities": measured,
     }
     arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "playground.json").write_text(json.dumps(result, indent=2) + "\n")
-    (arguments.output / "playground.md").write_text(as_markdown(result))
+    (arguments.output / "playground.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    (arguments.output / "playground.md").write_text(as_markdown(result), encoding="utf-8")
     print(as_markdown(result))
 
 

@@ -171,8 +171,8 @@ def main() -> None:
         "ratio": measure_ratio(arguments.model, arguments.rounds),
     }
     arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "sampling_loop.json").write_text(json.dumps(result, indent=2) + "\n")
-    (arguments.output / "sampling_loop.md").write_text(as_markdown(result))
+    (arguments.output / "sampling_loop.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    (arguments.output / "sampling_loop.md").write_text(as_markdown(result), encoding="utf-8")
     print(as_markdown(result))
 
 

@@ -50,7 +50,7 @@ def start(model: str, threads: int, folder: Path) -> tuple[subprocess.Popen, str
     settings = {"NCSN_MODEL": str(Path(model).resolve()), "GRADIO_SERVER_NAME": "127.0.0.1"}
     settings |= {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder), "OMP_NUM_THREADS": str(threads)}
     began = time.perf_counter()
-    with (folder / "log").open("w") as log:
+    with (folder / "log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             [sys.executable, str(ROOT / "app.py")], env=os.environ | settings, stdout=log, stderr=subprocess.STDOUT
         )
@@ -61,14 +61,14 @@ def start(model: str, threads: int, folder: Path) -> tuple[subprocess.Popen, str
             return process, address, time.perf_counter() - began
         except OSError:
             if process.poll() is not None:
-                raise SystemExit((folder / "log").read_text()) from None
+                raise SystemExit((folder / "log").read_text(encoding="utf-8")) from None
             time.sleep(0.05)
 
 
 def memory(process: subprocess.Popen) -> float:
     """Resident memory of the server in MB."""
     command = ["ps", "-o", "rss=", "-p", str(process.pid)]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) / 1e3
+    return int(subprocess.run(command, capture_output=True, text=True, check=True, encoding="utf-8").stdout) / 1e3
 
 
 def visit(browser: Browser, address: str) -> dict[str, float]:
@@ -158,7 +158,7 @@ def measure(model: str, rounds: int, threads: int, repeats: int) -> dict:
                 counts.append(abuse(address))
                 time.sleep(SETTLE_SECONDS)
                 kept.append(memory(process))
-            log = (Path(folder) / "log").read_text()
+            log = (Path(folder) / "log").read_text(encoding="utf-8")
         finally:
             process.terminate()
             process.wait()
@@ -222,8 +222,8 @@ def main() -> None:
     result |= {"threads": arguments.threads, "load": [before, os.getloadavg()[0]], "cores": os.cpu_count()}
     result |= {"torch": torch_version, "machine": platform.machine()}
     arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "space.json").write_text(json.dumps(result, indent=2) + "\n")
-    (arguments.output / "space.md").write_text(as_markdown(result))
+    (arguments.output / "space.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    (arguments.output / "space.md").write_text(as_markdown(result), encoding="utf-8")
     print(as_markdown(result))
 
 

@@ -133,7 +133,7 @@ def plain_steps(config: TrainConfig, data: ImageData) -> Run:
     )  # fmt: skip
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, step / 500))
     network, optimizer, loader, schedule = accelerator.prepare(network, optimizer, loader, schedule)
-    progress = tqdm(disable=False, file=open(os.devnull, "w"))
+    progress = tqdm(disable=False, file=open(os.devnull, "w", encoding="utf-8"))
     count = 0
 
     def stream() -> Iterator[dict[str, Tensor]]:
@@ -267,7 +267,7 @@ class LaunchedRun:
         environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
             command + ["--compiled"] * compiled, env=environment, text=True, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.PIPE, encoding="utf-8"
         )  # fmt: skip
 
     def speed(self) -> float:
@@ -373,8 +373,8 @@ def main() -> None:
         result["processes"] = measure_processes(arguments.launches, 20)
     result["load"] = [load, os.getloadavg()[0]]
     arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "training.json").write_text(json.dumps(result, indent=2) + "\n")
-    (arguments.output / "training.md").write_text(as_markdown(result))
+    (arguments.output / "training.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    (arguments.output / "training.md").write_text(as_markdown(result), encoding="utf-8")
     print(as_markdown(result))
 
 

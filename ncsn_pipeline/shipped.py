@@ -1,5 +1,6 @@
 """The models that come with the package: `NCSNPipeline.from_pretrained("mnist")`, or `"pretrained/mnist"`."""
 
+import os
 from pathlib import Path
 
 # In a wheel beside the code, in a checkout beside the package's folder.
@@ -14,6 +15,7 @@ def shipped_folder(name: str) -> Path | None:
 
 
 def folder_or_shipped(name: str) -> str:
-    """`name` itself, or the folder of the shipped model of that name where there is no folder of that name here."""
+    """`name`, `~` written out, or the folder of the shipped model of that name where no folder here has it."""
+    name = os.path.expanduser(name)
     found = None if Path(name).is_dir() else shipped_folder(name)
     return name if found is None else str(found)

@@ -50,7 +50,7 @@ class Client:
         from tests.processes import started  # the process itself cannot import it where it has no package
 
         self._running.close()
-        errors = self._running.enter_context(self._log.open("a"))
+        errors = self._running.enter_context(self._log.open("a", encoding="utf-8"))
         process = started(self._command, seconds=None, stderr=errors, **self._options)
         self._process = self._running.enter_context(process)
 
@@ -71,9 +71,9 @@ class Client:
                 self._process.stdin.flush()
                 line = self._process.stdout.readline()
         except Ended as ended:
-            raise Ended(f"no answer to {requests}: {ended}\n{self._log.read_text()[-9000:]}") from None
+            raise Ended(f"no answer to {requests}: {ended}\n{self._log.read_text(encoding='utf-8')[-9000:]}") from None
         if not line:
-            raise RuntimeError(f"the client has gone:\n{self._log.read_text()[-4000:]}")
+            raise RuntimeError(f"the client has gone:\n{self._log.read_text(encoding='utf-8')[-4000:]}")
         return json.loads(line)
 
 

@@ -23,7 +23,7 @@ def files() -> dict[str, Path]:
     if (ROOT / ".git").exists() and git.returncode == 0:
         found = [ROOT / name for name in git.stdout.split("\0") if name]
     else:
-        ignored = [".git", *(line.strip("/") for line in (ROOT / ".gitignore").read_text().split())]
+        ignored = [".git", *(line.strip("/") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").split())]
         found = [
             path
             for path in ROOT.rglob("*")
@@ -35,7 +35,7 @@ def files() -> dict[str, Path]:
 @cache
 def trees() -> dict[str, ast.Module]:
     """The syntax tree of every file of Python, by name."""
-    return {name: ast.parse(path.read_text()) for name, path in files().items() if name.endswith(".py")}
+    return {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in files().items() if name.endswith(".py")}
 
 
 def starting(*starts: str) -> list[str]:

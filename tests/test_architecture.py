@@ -33,14 +33,20 @@ ARROWS = {
     "data": "",
     "diagnostics": "densities score_matching noise_levels networks sampling",
     "convert": "noise_levels networks sampling pipelines",
-    "hub": "noise_levels networks sampling pipelines",
+    "hub": "samplers noise_levels networks sampling pipelines",
     "root": "densities score_matching noise_levels guidance networks sampling pipelines data diagnostics convert hub",
     "lecture": "root densities score_matching noise_levels networks sampling pipelines data diagnostics",
     "shipped": "",
+    "cache": "",
+    "errors": "",
+    "finding": "shipped cache",
+    "samplers": "sampling",
     "__main__": "commands",
-    "evaluation": "shipped networks sampling pipelines data diagnostics",
-    "training": "densities score_matching noise_levels networks sampling pipelines data diagnostics hub evaluation",
-    "commands": "root shipped sampling pipelines noise_levels data convert hub lecture training evaluation space",
+    "evaluation": "shipped finding cache errors samplers networks sampling pipelines data diagnostics",
+    "training": "cache errors densities score_matching noise_levels networks sampling pipelines data diagnostics hub "
+    "evaluation",
+    "commands": "root shipped cache errors samplers sampling pipelines noise_levels data convert hub lecture training "
+    "evaluation space",
     "space": "root densities score_matching noise_levels networks sampling pipelines data diagnostics lecture",
     "train": "training commands evaluation data",
 }
@@ -158,7 +164,7 @@ def runs(name: str) -> bool:
     """Whether a file is a test, or a benchmark that is called by its name."""
     if name.startswith("tests/"):
         return Path(name).name.startswith("test_")
-    return 'if __name__ == "__main__"' in files()[name].read_text()
+    return 'if __name__ == "__main__"' in files()[name].read_text(encoding="utf-8")
 
 
 def test_no_test_or_benchmark_imports_another():
@@ -263,6 +269,31 @@ def unsafe(tree: ast.AST, name: str) -> list[str]:
     return found
 
 
+def in_the_locales_encoding(tree: ast.AST, name: str) -> list[str]:
+    """Text that is read or written as the machine has it, which is CP1252 on one and UTF-8 on another."""
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return [
+        f'{name}:{node.lineno}: {ast.unparse(node.func)} without encoding="utf-8"'
+        for node in calls
+        if reads_or_writes_text(node) and "encoding" not in {word.arg for word in node.keywords}
+    ]
+
+
+def reads_or_writes_text(node: ast.Call) -> bool:
+    last = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    given = {word.arg: getattr(word.value, "value", None) for word in node.keywords}
+    if last in ("read_text", "write_text"):
+        return len(node.args) < (1 if last == "read_text" else 2)
+    if given.get("text") is True:  # of a process
+        return True
+    words = [word.value for word in node.args if isinstance(word, ast.Constant) and isinstance(word.value, str)]
+    mode = given.get("mode") or next((word for word in words if word and not set(word) - set("rwaxbt+")), None)
+    if last in ("open", "fdopen") and dotted(node.func).split(".")[0] not in ("Image", "os"):
+        bare = isinstance(node.func, ast.Name) or (not node.args and not node.keywords)
+        return "b" not in mode if mode else bare
+    return False
+
+
 def unpicklers(tree: ast.AST, name: str) -> list[str]:
     return [
         f"{name}:{node.lineno}: imports {module}; files are safetensors"
@@ -294,6 +325,23 @@ def test_what_unpickles_is_noticed():
     assert_noticed(unpicklers, "import pickle", "from pickle import loads", "def f():\n    import dill as d")
 
 
+def test_text_is_utf_8_everywhere():
+    assert complaints(in_the_locales_encoding, trees()) == []
+    assert_noticed(
+        in_the_locales_encoding,
+        "Path(x).read_text()",
+        "path.write_text(words)",
+        "open(path)",
+        "open(path, 'w')",
+        "(folder / 'log').open()",
+        "path.open('a')",
+        "path.open(mode='w+')",
+        "subprocess.run(words, text=True)",
+        "path.read_text(encoding='utf-8')\npath.write_text(x, encoding='utf-8')\nopen(p, 'rb')\npath.open('wb')\n"
+        "Image.open(path)\npath.read_bytes()\nos.open(path, os.O_RDONLY)\npath.read_text()",
+    )
+
+
 def test_ruff_asks_for_docstrings_and_annotations(tmp_path):
     """Each file has one fault more than `good`, and `pyproject.toml` lets ruff see it."""
     good = '"""M."""\n\n\ndef f(x: int) -> int:\n    """F."""\n    return x\n\n\ndef _g() -> None: ...\n'
@@ -313,7 +361,7 @@ def test_ruff_asks_for_docstrings_and_annotations(tmp_path):
         "ANN201 result": good.replace(" -> int", ""),
     }
     for name, source in sources.items():
-        (tmp_path / f"{name}.py").write_text(source)
+        (tmp_path / f"{name}.py").write_text(source, encoding="utf-8")
     options = ["--no-cache", "--config", ROOT / "pyproject.toml", "--output-format", "json"]
     found = {name: [] for name in sources}
     for fault in json.loads(run([sys.executable, "-m", "ruff", "check", *options, tmp_path]).stdout):

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import shutil
 import socket
 import sys
 import time
@@ -13,9 +15,16 @@ import httpx
 import pytest
 from PIL import Image
 
-from ncsn_pipeline import NCSNPipeline
+from ncsn_pipeline import NCSNPipeline, write_card
 from ncsn_pipeline.commands import COMMANDS, main
+from ncsn_pipeline.diagnostics.plots import figure
+from ncsn_pipeline.errors import in_one_line
+from ncsn_pipeline.finding import find_model
+from ncsn_pipeline.hub.push import push_command
 from ncsn_pipeline.shipped import PLACES, folder_or_shipped, shipped_folder
+from ncsn_pipeline.space.model import name_of
+from ncsn_pipeline.training.config import TrainConfig
+from tests.hub_server import client_environment, running_hub
 from tests.processes import run, started
 
 LIBRARIES = {"torch", "diffusers", "numpy", "gradio", "transformers", "matplotlib"}
@@ -62,7 +71,8 @@ def test_generate_draws_a_grid_and_a_folder(tmp_path, capsys):
     words = ["generate", "mnist", "--num-inference-steps", "2", "--batch-size", "4"]
     assert main([*words[:2], str(tmp_path / "grid.png"), *words[2:], "--num-images", "6"]) == 0
     assert Image.open(tmp_path / "grid.png").size == (3 * 28, 2 * 28)
-    assert main([*words[:2], str(tmp_path / "all"), *words[2:], "--num-images", "5", "--class-label", "3"]) == 0
+    flags = ["--num-images", "5", "--class-label", "3", "--sampler", "edm-dpm"]
+    assert main([*words[:2], str(tmp_path / "all"), *words[2:], *flags]) == 0
     assert sorted(path.name for path in (tmp_path / "all").iterdir()) == [f"{n:05}.png" for n in range(5)]
     assert main(["generate", str(tmp_path / "nothing"), str(tmp_path / "grid.png")]) == 2
     assert main([*words[:2], str(tmp_path / "x.png"), "--class-label", "10"]) == 2
@@ -86,3 +96,172 @@ def test_the_page_opens_a_shipped_model_by_its_name_from_anywhere(tmp_path, caps
     assert 'NCSNPipeline.from_pretrained(\\"./pretrained/mnist\\")' in page
     assert main(["app", "--model", "nothing"]) == 2
     assert capsys.readouterr().err.startswith("ncsn app: error: nothing holds no model")
+
+
+OLD_LOCALE = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}  # as a machine whose text is not UTF-8
+
+
+def test_files_are_utf_8_where_the_machine_is_not(tmp_path, repo_root):
+    """A folder with an umlaut, a remark with a Greek letter, and the files of the page."""
+    folder = shutil.copytree(repo_root / "pretrained" / "mnist", tmp_path / "Übung")
+    (folder / "card.json").write_text('{"summary": "Ziffern für σ = 12 × 1"}', encoding="utf-8")
+    environment = os.environ | OLD_LOCALE
+    done = run([sys.executable, "-m", "ncsn_pipeline", "hub", "card", str(folder)], cwd=repo_root, env=environment)
+    assert done.returncode == 0, done.stderr
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "# Übung" in card and "Ziffern für σ = 12 × 1" in card
+    program = "import locale, app; print(locale.getpreferredencoding(False), app.demo is not None)"
+    done = run([sys.executable, "-c", program], cwd=repo_root, env=environment)
+    assert done.stdout.split()[-1:] == ["True"] and "UTF-8" not in done.stdout, done.stderr
+
+
+def test_a_letter_that_the_terminal_lacks_is_spelled_out(repo_root):
+    program = "from ncsn_pipeline.commands import main; main(['--version']); print(chr(0x3c3))"
+    done = run([sys.executable, "-c", program], cwd=repo_root, env=os.environ | OLD_LOCALE)
+    assert done.stdout.splitlines()[1:] == ["\\u03c3"], done.stderr
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch, repo_root):
+    """A home folder that holds a model, and another folder to work in."""
+    (tmp_path / "work").mkdir()
+    shutil.copytree(repo_root / "pretrained" / "mnist", tmp_path / "home" / "model")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "work")
+    yield tmp_path / "home"
+    assert not (tmp_path / "work" / "~").exists()
+
+
+def test_a_tilde_is_the_home_folder_in_every_command(home):
+    draw = ["--num-images", "2", "--num-inference-steps", "2"]
+    assert main(["generate", "~/model", "~/made/grid.png", *draw]) == 0 and (home / "made" / "grid.png").is_file()
+    (home / "model" / "README.md").unlink()
+    assert main(["hub", "card", "~/model"]) == 0 and (home / "model" / "README.md").is_file()
+    words = ["--num_samples", "4", "--num_inference_steps", "2", "--dataset_name", "digits"]
+    assert main(["evaluate", "--model", "~/model", *words, "--classifier=~/judge"]) == 2
+    shutil.copytree(shipped_folder("mnist_classifier"), home / "judge")
+    assert main(["evaluate", "--model", "~/model", *words, "--classifier=~/judge", "--output_dir=~/measured"]) == 0
+    assert json.loads((home / "measured" / "evaluation.json").read_text(encoding="utf-8"))["nfe"] == 2
+    flags = ["--quick", "--figures=~/pictures", "--json=~/numbers.json"]
+    assert main(["lecture", "langevin", *flags]) in (0, 1)
+    assert (home / "numbers.json").is_file() and list((home / "pictures").iterdir())
+
+
+def test_a_tilde_is_the_home_folder_in_every_function_that_takes_a_path(home):
+    pipe = NCSNPipeline.from_pretrained("~/model")
+    pipe.save_pretrained("~/again")
+    assert (home / "again" / "model_index.json").is_file()
+    assert write_card("~/again") == home / "again" / "README.md"
+    assert str(home / "again") in push_command("~/again", "user/name") and name_of("~/again") == "again"
+    from matplotlib.figure import Figure
+
+    assert figure.save(Figure(), "~/drawn/x.png") == home / "drawn" / "x.png"
+    names = ("dataset_name", "init_from", "output_dir", "resume_from_checkpoint")
+    config = TrainConfig(**{name: f"~/{name}" for name in names})
+    assert [getattr(config, name) for name in names] == [str(home / name) for name in names]
+    assert TrainConfig(train_data_dir="~").train_data_dir == str(home)
+    (home / "run.yaml").write_text("train_data_dir: ~/Bilder\noutput_dir: ~/Übung\n", encoding="utf-8")
+    config = TrainConfig.from_command_line(["--config=~/run.yaml"])
+    assert (config.train_data_dir, config.output_dir) == (str(home / "Bilder"), str(home / "Übung"))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("./nothing", r"There is no folder ./nothing\."),
+        ("models/mnits", r"There is no folder models/mnits \(did you mean models/mnist\?\), and the cache holds"),
+        ("a/b/mnist", r"There is no folder a/b/mnist\."),
+        ("runs\\mine", r"There is no folder runs.mine\."),
+        ("models/", r"The folder models/ holds no model: it has no model_index.json"),
+        ("file", r"file is a file"),
+        ("no such name", r"the Hub has no such names"),
+    ],
+)
+def test_a_folder_that_is_not_there_is_said_to_be_so(name, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models" / "mnist").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=message):
+        find_model(name, local_files_only=True)
+    with pytest.raises(OSError, match=message):
+        NCSNPipeline.from_pretrained(name, local_files_only=True)
+
+
+def complaint_of(commands, **environment):
+    """What each of several commands, all in one process, complains of in its last line; none of them works."""
+    program = (
+        "import contextlib, io, json, sys\nfrom ncsn_pipeline.commands import main\nsaid = []\n"
+        "for words in json.loads(sys.argv[1]):\n"
+        "    with contextlib.redirect_stderr(io.StringIO()) as errors:\n"
+        "        assert main(words) == 2, errors.getvalue()\n"
+        "    said.append(errors.getvalue().splitlines()[-1])\n"
+        "print(json.dumps(said))"
+    )
+    done = run([sys.executable, "-c", program, json.dumps(commands)], env=os.environ | environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_hub_is_asked_once_for_a_name_that_may_be_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models" / "mnist").mkdir(parents=True)
+    unseen = "has no model so called that you may see."
+    with running_hub() as server:
+        said = complaint_of(
+            [
+                ["generate", "models/mnits", "grid.png"],
+                ["evaluate", "--model", "mnist", "--classifier", "user/judge", "--dataset_name", "digits"],
+                ["app", "--model", "user/model"],
+                ["generate", "runs/a/b", "grid.png"],
+            ],
+            **client_environment(server.url, tmp_path / "cache"),
+        )
+        asked = [(stage, name) for stage, name, _ in server.requests]
+    assert asked == [("info", "models/mnits"), ("info", "user/judge"), ("info", "user/model")]
+    assert said == [
+        "ncsn generate: error: There is no folder models/mnits (did you mean models/mnist?), and the Hub " + unseen,
+        "ncsn evaluate: error: Could not read a classifier from 'user/judge': There is no folder user/judge, and the "
+        "Hub " + unseen + " Train one by "
+        "`python -m ncsn_pipeline.evaluation.train_classifier`; one of digits is shipped.",
+        "ncsn app: error: There is no folder user/model, and the Hub " + unseen,
+        "ncsn generate: error: There is no folder runs/a/b.",
+    ]  # fmt: skip
+    (said,) = complaint_of(
+        [["generate", "user/model", "grid.png"]], **client_environment("http://127.0.0.1:9", tmp_path / "cache")
+    )
+    assert "There is no folder user/model, and the Hub did not answer (" in said
+
+
+def test_a_cache_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    for number in range(4):
+        Image.new("L", (8, 8), 60 * number).save(tmp_path / "pictures" / f"{number}.png")
+    (tmp_path / "file").touch()
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    locked.chmod(0o500)
+    folders = {str(tmp_path / "file"): "Not a directory", "/proc/none": "No such file or directory"}
+    folders |= {str(locked): "Permission denied"} if os.geteuid() else {}
+    data = ["--dataset_name", str(tmp_path / "pictures")]
+    commands = [
+        ["noise-levels", "--data", str(tmp_path / "pictures")],
+        ["generate", "user/model", "x.png"],
+        ["evaluate", "--model", "mnist", *data, "--output_dir", str(tmp_path)],
+    ]
+    for folder, reason in folders.items():
+        for words, said in zip(commands, complaint_of(commands, HF_HOME=folder), strict=True):
+            assert said == (
+                f"ncsn {words[0]}: error: The cache folder {folder}/hub cannot be written: {reason}. Set HF_HOME to a "
+                "folder that can be."
+            )
+
+
+def test_of_another_librarys_many_words_the_first_are_said_and_what_to_do(capsys, repo_root, monkeypatch):
+    monkeypatch.chdir(repo_root)
+    assert main(["noise-levels", "--data", "pretrained"]) == 2
+    said = capsys.readouterr().err.split("\r")[-1].split("\n", 1)[-1]  # after a bar
+    assert said.startswith("ncsn noise-levels: error: Could not read images from 'pretrained'") and len(said) < 450
+    assert said.endswith("Give a folder of images or Parquet files, a data set's name on the Hub, or 'digits'.\n")
+    assert main(["train", "--train_data_dir", "pretrained"]) == 1
+    assert len(capsys.readouterr().err.splitlines()[-1]) < 450
+    assert in_one_line(ValueError("short\nand  good")) == "short and good"

@@ -49,7 +49,7 @@ def undeclared(tree: ast.AST, name: str, core: set[str], extras: dict[str, set[s
 
 
 def pyproject() -> dict:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
 def import_names(requirements: list[str]) -> set[str]:
@@ -98,7 +98,7 @@ def disagreements(declared: list[str], pinned: list[str]) -> list[str]:
 
 
 def pins(file: str) -> list[str]:
-    lines = (line.split("#")[0].strip() for line in (ROOT / file).read_text().splitlines())
+    lines = (line.split("#")[0].strip() for line in (ROOT / file).read_text(encoding="utf-8").splitlines())
     return [line for line in lines if line and not line.startswith("-")]
 
 
@@ -128,6 +128,6 @@ def test_a_pin_that_disagrees_is_noticed(declared, pinned, expected):
 
 
 def test_every_package_is_in_the_wheel():
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
     found = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / PACKAGE).rglob("__init__.py")}
     assert set(listed) == found | {f"{PACKAGE}.pretrained"} and len(listed) == len(set(listed))

@@ -36,7 +36,9 @@ def test_code_beside_the_weights_is_the_packages(folder, repo_root):
     ]
     for copy in copies:
         (source,) = (repo_root / "ncsn_pipeline").rglob(copy.name)
-        assert copy.read_text() == source.read_text(), f"save the pipeline again: {copy.name} is out of date"
+        assert copy.read_text(encoding="utf-8") == source.read_text(encoding="utf-8"), (
+            f"save the pipeline again: {copy.name} is out of date"
+        )
 
 
 def test_defaults(pipe):

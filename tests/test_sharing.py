@@ -54,8 +54,8 @@ def test_what_takes_long_starts_first_after_the_tests_of_style():
 @pytest.mark.check
 def test_tests_that_hang_end_with_their_stacks_and_the_others_run(tmp_path, repo_root):
     for name, text in {"pytest.ini": SETTINGS, "conftest.py": CONFTEST, "test_a.py": HANGING}.items():
-        (tmp_path / name).write_text(text)
-    (tmp_path / "test_b.py").write_text("def test_other():\n    pass\n")
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / "test_b.py").write_text("def test_other():\n    pass\n", encoding="utf-8")
     done = run([sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", "-v"], cwd=tmp_path)
     assert done.returncode == 1
     outcomes = {name: outcome for outcome, name in re.findall(r"(PASSED|FAILED) test_\w\.py::(\w+)", done.stdout)}

@@ -5,8 +5,10 @@ A command imports what it works with when it runs, so that `--help` loads neithe
 
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 COMMANDS = {
     "train": "train a score network on images; on several processes, accelerate launch -m ncsn_pipeline.training",
@@ -20,8 +22,16 @@ COMMANDS = {
 }
 
 
+def user_path(text: str) -> Path:
+    """A path that a user gave, `~` written out: a shell leaves it as it is in `--output_dir=~/runs`."""
+    return Path(os.path.expanduser(text))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command that the first word names, and returns its exit code; `None` reads `sys.argv`."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a letter that the terminal lacks is spelled out: no reason to fail
+            stream.reconfigure(errors="backslashreplace")
     words = sys.argv[1:] if arguments is None else list(arguments)
     name = words[0] if words else "--help"
     if name in ("-h", "--help"):

@@ -9,6 +9,9 @@ import os
 import sys
 from collections.abc import Sequence
 
+from ..errors import in_one_line
+from ..shipped import folder_or_shipped
+
 PROGRAM = "ncsn app"
 
 
@@ -21,13 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=None, help="port to serve at (default: the first free from 7860)")
     options = parser.parse_args(arguments)
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # Gradio reads it when it is imported
-    from ..shipped import folder_or_shipped
     from ..space import build_page, launch_options
 
     try:
-        page = build_page(*map(folder_or_shipped, [options.model, *options.others]))
+        page = build_page(*map(folder_or_shipped, (options.model, *options.others)))
     except (ValueError, OSError) as error:
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+        print(f"{PROGRAM}: error: {in_one_line(error)}", file=sys.stderr)
         return 2
     page.launch(server_name=options.host, server_port=options.port, **launch_options())
     return 0

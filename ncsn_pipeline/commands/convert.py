@@ -8,6 +8,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from ..errors import in_one_line
+from . import user_path
+
 PROGRAM = "ncsn convert"
 
 
@@ -16,8 +19,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(
         prog=PROGRAM, description="Convert a checkpoint of the NCSN or NCSNv2 authors' code to a pipeline folder."
     )
-    parser.add_argument("path", metavar="CKPT", help="the checkpoint, a .pth file")
-    parser.add_argument("output", metavar="OUT", help="the folder to write; it must not exist yet, or be empty")
+    parser.add_argument("path", type=user_path, metavar="CKPT", help="the checkpoint, a .pth file")
+    parser.add_argument(
+        "output", type=user_path, metavar="OUT", help="the folder to write; it must not exist yet, or be empty"
+    )
     parser.add_argument("--architecture", required=True, help="ncsn, ncsnv2, ncsnv2_deeper or ncsnv2_deepest")
     parser.add_argument("--image-size", type=int, required=True, help="side of the images in pixels")
     parser.add_argument("--channels", type=int, help="of the images, compared with the weights")
@@ -48,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         pipe = convert_checkpoint(**vars(options))
     except (ValueError, OSError) as error:
-        print(f"{PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{PROGRAM}: error: {in_one_line(error)}", file=sys.stderr)
         return 2
     config, scheduler = pipe.unet.config, pipe.scheduler
     print(

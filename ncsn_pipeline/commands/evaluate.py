@@ -1,7 +1,7 @@
 """Samples from a model, and measures them.
 
 ncsn evaluate --model mnist --num_samples 1000 --output_dir runs/evaluation
-ncsn evaluate --model mnist --sweep 10,25,50,100,200 --schedulers annealed_langevin,consistent
+ncsn evaluate --model mnist --sweep 10,25,50,100,200 --samplers annealed_langevin,consistent,heun
 """
 
 import argparse
@@ -9,10 +9,12 @@ import math
 import sys
 from collections.abc import Sequence
 
+from ..errors import in_one_line
+from ..samplers import DEFAULT, SAMPLERS, sampler_name
+from . import user_path
 from .data_flags import add_data_flags
 
 PROGRAM = "ncsn evaluate"
-SCHEDULERS = ("default", "annealed_langevin", "consistent")
 
 
 def _counts(text: str) -> list[int]:
@@ -26,12 +28,8 @@ def _counts(text: str) -> list[int]:
     return values
 
 
-def _schedulers(text: str) -> list[str]:
-    names = text.split(",")
-    unknown = [name for name in names if name not in SCHEDULERS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"unknown {', '.join(unknown)}; there are: {', '.join(SCHEDULERS)}")
-    return names
+def _samplers(text: str) -> list[str]:
+    return [sampler_name(name) for name in text.split(",")]
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -39,7 +37,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Samples from a model and measures the samples.")
     parser.add_argument("--model", required=True, help="folder or name on the Hub of a pipeline")
     parser.add_argument(
-        "--dataset_name", default="ylecun/mnist", help="name on the Hub, a folder, or 'digits': what it was trained on"
+        "--dataset_name", default=None, help="name on the Hub, a folder, or 'digits'; default: what it was trained on"
     )
     add_data_flags(parser)
     parser.add_argument(
@@ -54,7 +52,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--num_inference_steps", type=int, default=None, help="network evaluations; default: the stored noise schedule"
     )
-    parser.add_argument("--scheduler", choices=SCHEDULERS, default="default")
+    parser.add_argument(
+        "--sampler", type=sampler_name, default=DEFAULT, help=f"default: the stored one; or {', '.join(SAMPLERS)}"
+    )
     parser.add_argument("--steps_per_level", type=int, default=None, help="annealed Langevin: T")
     parser.add_argument(
         "--step_size", type=float, default=None, help="annealed Langevin: epsilon, the step at the last level"
@@ -63,22 +63,27 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         "--guidance_scale", type=float, default=None, help="classifier-free guidance, for models with classes"
     )
     parser.add_argument("--sigma_max", type=float, default=None, help="start a geometric schedule here, in data units")
-    parser.add_argument("--features", choices=("classifier", "inception"), default="classifier")
     parser.add_argument(
-        "--classifier",
-        default="mnist_classifier",
-        help="of such pictures; default: the shipped one of digits",
+        "--features", choices=("classifier", "inception"), default=None, help="default: those made for these pictures"
+    )
+    parser.add_argument(
+        "--classifier", default=None, help="a folder, of such pictures; default: the shipped one, for digits alone"
     )
     parser.add_argument(
         "--sweep", type=_counts, default=None, help="numbers of evaluations, like 10,25,50: write the table"
     )
     parser.add_argument(
-        "--schedulers", type=_schedulers, default=["annealed_langevin", "consistent"], help="of the sweep"
+        "--samplers", type=_samplers, default=["annealed_langevin", "consistent"], help="of the sweep, like --sampler"
     )
     parser.add_argument("--device", default=None, help="default: a GPU where there is one")
     parser.add_argument("--num_threads", type=int, default=None, help="CPU threads; default: one a core")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output_dir", default="runs/evaluation")
+    parser.add_argument(
+        "--output_dir",
+        type=user_path,
+        default=None,
+        help="default: `evaluation` in the model's folder, whose card shows what it holds",
+    )
     args = parser.parse_args(arguments)
     for name in ("batch_size", "num_inference_steps", "steps_per_level", "step_size", "sigma_max", "num_threads"):
         value = getattr(args, name)
@@ -93,8 +98,13 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     if args.sweep is not None and args.num_inference_steps is not None:
         parser.error("--sweep and --num_inference_steps both say how many evaluations; give one.")
     langevin_only = args.steps_per_level is not None or args.step_size is not None
-    if args.sweep is None and args.scheduler == "consistent" and langevin_only:
-        parser.error("--steps_per_level and --step_size belong to annealed Langevin, not to the consistent scheduler.")
+    if args.sweep is None and args.sampler not in (DEFAULT, "annealed_langevin") and langevin_only:
+        parser.error(f"--steps_per_level and --step_size belong to annealed_langevin, not to {args.sampler}.")
+    if args.features == "inception" and args.classifier is not None:
+        parser.error("--classifier has no effect with --features inception; give one of them.")
+    if args.output_dir is None:
+        model = user_path(args.model)
+        args.output_dir = model / "evaluation" if model.is_dir() else user_path("runs/evaluation")
     return args
 
 
@@ -105,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         run(args)
-    except (ValueError, ModuleNotFoundError) as error:
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        print(f"{PROGRAM}: error: {in_one_line(error)}", file=sys.stderr)
         return 2
     return 0

@@ -7,25 +7,25 @@ ncsn generate runs/mine pictures --num-images 1000 --class-label 3
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+
+from ..errors import in_one_line
+from ..samplers import SAMPLERS, sampler_for, sampler_name
+from . import user_path
 
 PROGRAM = "ncsn generate"
-SCHEDULERS = {
-    "langevin": "AnnealedLangevinScheduler",
-    "consistent": "ConsistentAnnealedScheduler",
-    "predictor-corrector": "PredictorCorrectorScheduler",
-}
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line; `None` reads `sys.argv`."""
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Draws images from a model.")
     parser.add_argument("model", help="a folder, a name on the Hub, or a shipped model: mnist")
-    parser.add_argument("output", type=Path, help="a picture to make a grid (grid.png), or a folder for one file each")
+    parser.add_argument(
+        "output", type=user_path, help="a picture to make a grid (grid.png), or a folder for one file each"
+    )
     parser.add_argument("--num-images", type=int, default=64, help="how many (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=64, help="how many at a time (default: %(default)s)")
     parser.add_argument("--num-inference-steps", type=int, help="network evaluations (default: the stored schedule)")
-    parser.add_argument("--scheduler", choices=SCHEDULERS, help="the sampler (default: the stored one)")
+    parser.add_argument("--sampler", type=sampler_name, help=f"(default: the stored one), or {', '.join(SAMPLERS)}")
     parser.add_argument("--class-label", type=int, help="draw this class alone (default: all classes in turn)")
     parser.add_argument("--guidance-scale", type=float, help="of classifier-free guidance (default: none)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         print(draw(options))
     except (ValueError, OSError, FloatingPointError) as error:
-        print(f"{PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{PROGRAM}: error: {in_one_line(error)}", file=sys.stderr)
         return 2
     return 0
 
@@ -58,13 +58,12 @@ def draw(options: argparse.Namespace) -> str:
     import torch
     from diffusers.utils import make_image_grid
 
-    from .. import sampling
     from ..pipelines import NCSNPipeline
 
     pipe = NCSNPipeline.from_pretrained(options.model)
     pipe.to(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if options.scheduler is not None:
-        pipe.scheduler = getattr(sampling, SCHEDULERS[options.scheduler]).from_config(pipe.scheduler.config)
+    if options.sampler is not None:
+        pipe.scheduler = sampler_for(pipe.scheduler, options.sampler)
     classes = getattr(pipe.unet.config, "num_class_embeds", None)
     if options.class_label is not None and classes is None:
         raise ValueError("--class-label needs a model with classes; this one has none.")

@@ -8,7 +8,9 @@ ncsn hub push-space user/ncsn
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+
+from ..errors import in_one_line
+from . import user_path
 
 PROGRAM = "ncsn hub"
 
@@ -25,14 +27,14 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Push a model or the page to the Hub, or write a card.")
     commands = parser.add_subparsers(dest="command", required=True)
     push = commands.add_parser("push", parents=[shared], help="push a pipeline folder and its card")
-    push.add_argument("folder", type=Path, help="as `save_pretrained` or the training script writes it")
+    push.add_argument("folder", type=user_path, help="as `save_pretrained` or the training script writes it")
     push.add_argument("repo", help="user/name")
     push.add_argument("--revision", help="a branch, made if it does not exist (default: main)")
     card = commands.add_parser("card", help="write README.md of a pipeline folder from the JSON files in it")
-    card.add_argument("folder", type=Path, help="as `save_pretrained` or the training script writes it")
+    card.add_argument("folder", type=user_path, help="as `save_pretrained` or the training script writes it")
     space = commands.add_parser("push-space", parents=[shared], help="push the page, its package and its model")
     space.add_argument("space", help="user/name")
-    space.add_argument("--root", type=Path, help="the folder that holds app.py (default: that of this package)")
+    space.add_argument("--root", type=user_path, help="the folder that holds app.py (default: that of this package)")
     return parser.parse_args(arguments)
 
 
@@ -54,6 +56,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
         return 1
     except (ValueError, OSError) as error:
-        print(f"{PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{PROGRAM}: error: {in_one_line(error)}", file=sys.stderr)
         return 2
     return 0

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, get_args, get_origin
 
+from . import user_path
+
 if TYPE_CHECKING:
     from ..lecture.running import Report
 
@@ -30,9 +32,13 @@ EXPECTED = (ValueError, OSError, ArithmeticError)
 def add_common(parser: argparse.ArgumentParser) -> None:
     """The flags that one experiment and all of them share."""
     parser.add_argument("--quick", action="store_true", help="a small version that takes seconds")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file")
+    parser.add_argument("--json", type=user_path, metavar="FILE", help="write the numbers to this file")
     parser.add_argument(
-        "--figures", type=Path, default=FIGURES, metavar="DIR", help="where pictures are saved (default: %(default)s)"
+        "--figures",
+        type=user_path,
+        default=FIGURES,
+        metavar="DIR",
+        help="where pictures are saved (default: %(default)s)",
     )
 
 
@@ -120,7 +126,7 @@ def write_json(path: Path, reports: "Sequence[Report]") -> None:
     """The numbers of every run under its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     named = {report.claim.name: {"number": report.claim.number} | report.result for report in reports}
-    path.write_text(json.dumps(named, indent=1, allow_nan=False) + "\n")
+    path.write_text(json.dumps(named, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def run_all(options: argparse.Namespace) -> "tuple[list[Report], bool]":

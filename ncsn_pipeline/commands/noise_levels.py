@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..errors import in_one_line
 from .data_flags import add_data_flags
 
 if TYPE_CHECKING:
@@ -54,9 +55,12 @@ def suggest(options: argparse.Namespace) -> "NoiseLevelSuggestion":
         raise ValueError(f"--data-min must be below --data-max; got {options.data_min} and {options.data_max}.")
     import torch
 
-    from ..data import Selection, load_images
+    from ..cache import check_cache
+    from ..data import DIGITS, Selection, load_images
     from ..noise_levels import suggest_noise_levels
 
+    if options.data != DIGITS:
+        check_cache()
     selection = Selection(options.image_column, options.label_column, options.dataset_config_name)
     images = load_images(options.data, split=options.split, resolution=options.resolution, selection=selection)
     if len(images) < 2:
@@ -82,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f'{PROGRAM}: error: {error}. Reading data needs: pip install "ncsn-pipeline[train]"', file=sys.stderr)
         return 2
     except (ValueError, OSError) as error:
-        print(f"{PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{PROGRAM}: error: {in_one_line(error)}", file=sys.stderr)
         return 2
     print(json.dumps(suggestion.as_dict(), indent=2) if options.json else suggestion)
     return 0

@@ -4,10 +4,11 @@
 
 writes `evaluation.json` (every number) and `evaluation.png` (samples, their nearest training images, classes).  With
 
-    ncsn evaluate --model pretrained/mnist --sweep 10,25,50,100,200 --schedulers annealed_langevin,consistent
+    ncsn evaluate --model pretrained/mnist --sweep 10,25,50,100,200 --samplers annealed_langevin,consistent
 
 it writes the table of distance against network evaluations: `sweep.md`, `sweep.json`, `sweep.png`.  What the numbers
-mean is said in :mod:`.quality`.  Inside a training loop: `RealImages` once, `evaluate_samples` as often as wanted.
+mean is said in :mod:`.quality` and :mod:`.measures`.  Inside a training loop: `RealImages` once, `evaluate_samples` as
+often as wanted.
 """
 
 import argparse
@@ -24,8 +25,10 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..data import Selection, load_train_and_held_out
-from .features import load_feature_network, refuse_missing_folder
+from ..cache import check_cache
+from ..data import DIGITS, Selection, load_train_and_held_out
+from ..samplers import sampler_for
+from .choosing import choose_features, shown_name, training_data
 from .figure import evaluation_figure, sweep_figure
 from .quality import RealImages, SampleQuality, evaluate_samples
 
@@ -82,7 +85,6 @@ def load_pipeline(model: str, device: str) -> Any:
     """
     from ..pipelines import NCSNPipeline
 
-    refuse_missing_folder(model)
     try:
         pipe = NCSNPipeline.from_pretrained(model)
     except (OSError, ValueError) as error:
@@ -93,32 +95,11 @@ def load_pipeline(model: str, device: str) -> Any:
     return pipe.to(device)
 
 
-def scheduler_for(pipe: Any, name: str, sigma_max: float | None = None) -> Any:
-    """A new scheduler from the configuration of the pipeline's own.
-
-    Args:
-        pipe: an `NCSNPipeline`.
-        name: `"annealed_langevin"`, `"consistent"`, or `"default"` for the pipeline's own class.
-        sigma_max: largest noise level of a geometric schedule in place of the stored one, in data units.
-    """
-    from ..sampling import AnnealedLangevinScheduler, ConsistentAnnealedScheduler
-
-    kinds = {"annealed_langevin": AnnealedLangevinScheduler, "consistent": ConsistentAnnealedScheduler}
-    changes = {} if sigma_max is None else {"sigma_max": sigma_max, "sigmas": None}
-    return kinds.get(name, type(pipe.scheduler)).from_config(pipe.scheduler.config, **changes)
-
-
-def shown_name(source: str) -> str:
-    """A Hub name as it is, a local folder without what lies above it: results are read elsewhere."""
-    path = Path(source).expanduser()
-    return path.resolve().name if path.is_dir() else source
-
-
 def run_description(args: argparse.Namespace, real: RealImages) -> dict[str, Any]:
     """What a result file says about how it came about: arguments, data, machine."""
     arguments = {name: value for name, value in vars(args).items() if name != "output_dir"}
     for name in ("model", "dataset_name", "classifier"):
-        arguments[name] = shown_name(arguments[name])
+        arguments[name] = arguments[name] and shown_name(arguments[name])
     packages = ("torch", "diffusers", "torchmetrics", "numpy")
     return {
         "arguments": arguments,
@@ -131,17 +112,17 @@ def run_description(args: argparse.Namespace, real: RealImages) -> dict[str, Any
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Indented JSON; refuses NaN, which other readers refuse."""
-    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def evaluate_once(args: argparse.Namespace, pipe: Any, real: RealImages, options: dict[str, Any]) -> None:
     """Samples once; writes `evaluation.json` and `evaluation.png`."""
     count = args.num_samples[0]
-    pipe.scheduler = scheduler_for(pipe, args.scheduler, args.sigma_max)
+    pipe.scheduler = sampler_for(pipe.scheduler, args.sampler, args.sigma_max)
     sampled = sample_images(
         pipe, count, batch_size=args.batch_size, seed=args.seed, num_inference_steps=args.num_inference_steps, **options
     )
-    quality = evaluate_samples(sampled.images, sampled.labels, real, seed=args.seed)
+    quality = evaluate_samples(sampled.images, sampled.labels, real, seed=args.seed, measures=True)
     closest = quality.sample_distances.argsort()[:10]
     pairs = [
         {"sample": i, "training_image": j, "distance": d}
@@ -160,67 +141,116 @@ def evaluate_once(args: argparse.Namespace, pipe: Any, real: RealImages, options
         "closest_pairs": pairs,
         **run_description(args, real),
     }
-    output = Path(args.output_dir)
+    output = args.output_dir
     write_json(output / "evaluation.json", result)
     num_classes = getattr(pipe.unet.config, "num_class_embeds", None) or 10
     title = f"{shown_name(args.model)}: {count} samples, {sampled.nfe} network evaluations each"
     figure = evaluation_figure(sampled.images, real.train.images, quality, title=title, num_classes=num_classes)
     figure.savefig(output / "evaluation.png")
-    print(
-        f"Frechet distance {quality.samples.frechet:.3g} (real images: {quality.real.frechet:.3g}), "
-        f"kernel distance {1e3 * quality.samples.kernel:.2f}e-3 (real: {1e3 * quality.real.kernel:.2f}e-3), "
-        f"{sampled.nfe} evaluations, {sampled.seconds_per_image:.3f} s an image"
-    )
-    if quality.agreement is not None:
-        print(f"recognised as the class asked for: {100 * quality.agreement:.1f} %")
-    print(f"nearer to a training image than 99 % of test images: {100 * quality.closer_than_test:.1f} %")
+    print(f"{sampled.nfe} evaluations, {sampled.seconds_per_image:.3f} s per image")
+    print("\n".join(lines_of(quality)))
     print(f"written: {output / 'evaluation.json'}, {output / 'evaluation.png'}")
+
+
+def lines_of(quality: SampleQuality) -> list[str]:
+    """What was measured, in words, a line each."""
+    lines = []
+    if quality.samples is not None:
+        lines += [
+            f"in the features of {quality.features}: Frechet distance {quality.samples.frechet:.3g} (real images: "
+            f"{quality.real.frechet:.3g}), kernel distance {1e3 * quality.samples.kernel:.2f}e-3 (real: "
+            f"{1e3 * quality.real.kernel:.2f}e-3)"
+        ]
+    if quality.agreement is not None:
+        lines.append(f"recognised as the class asked for: {100 * quality.agreement:.1f} %")
+    for name, measured in quality.measures.items():
+        reference = "" if measured.real is None else f" (real images: {measured.real:.3g})"
+        lines.append(f"{name.replace('_', ' ')}: {measured.samples:.3g}{reference}")
+    return [*lines, f"nearer to a training image than 99 % of test images: {100 * quality.closer_than_test:.1f} %"]
 
 
 @dataclass(frozen=True)
 class SweepRow:
-    """One scheduler, number of evaluations and number of samples; `real_*` are those of as many real images."""
+    """One sampler, number of evaluations and number of samples; `real_*` are those of as many real images.
+
+    Without features for such pictures the distance is the sliced Wasserstein distance, and `frechet` is `None`.
+    """
 
     scheduler: str
     steps_per_level: int | None
     nfe: int
     count: int
-    frechet: float
-    real_frechet: float
-    ratio: float
-    kernel: float
-    real_kernel: float
+    features: str | None
+    frechet: float | None
+    real_frechet: float | None
+    ratio: float | None
+    kernel: float | None
+    real_kernel: float | None
+    sliced_wasserstein: float | None
+    real_sliced_wasserstein: float | None
     agreement: float | None
     seconds_per_image: float
 
+    @classmethod
+    def of(cls, scheduler: str, steps: int | None, sampled: Sampled, count: int, quality: SampleQuality) -> "SweepRow":
+        """The row of one set of samples."""
+        samples, real = quality.samples, quality.real
+        distance = quality.measures.get("sliced_wasserstein")
+        return cls(
+            scheduler=scheduler,
+            steps_per_level=steps,
+            nfe=sampled.nfe,
+            count=count,
+            features=quality.features,
+            frechet=samples and samples.frechet,
+            real_frechet=real and real.frechet,
+            ratio=quality.ratio,
+            kernel=samples and samples.kernel,
+            real_kernel=real and real.kernel,
+            sliced_wasserstein=distance and distance.samples,
+            real_sliced_wasserstein=distance and distance.real,
+            agreement=quality.agreement,
+            seconds_per_image=sampled.seconds_per_image,
+        )
+
 
 def sweep_table(rows: Sequence[SweepRow]) -> str:
-    """Rows as a Markdown table."""
-    lines = [
-        "| scheduler | steps per level | evaluations | samples | Frechet distance | real images | ratio "
-        "| kernel distance x 1000 | real images | class recognised | s/image |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        agreement = "" if row.agreement is None else f"{100 * row.agreement:.1f} %"
-        lines.append(
-            f"| {row.scheduler} | {row.steps_per_level or ''} | {row.nfe} | {row.count} | {row.frechet:.3g} | "
-            f"{row.real_frechet:.3g} | {row.ratio:.2f} | {1e3 * row.kernel:.2f} | {1e3 * row.real_kernel:.2f} | "
-            f"{agreement} | {row.seconds_per_image:.3f} |"
-        )
-    return "\n".join(lines) + "\n"
+    """Rows as a Markdown table; columns that no row fills are left out."""
+
+    def shown(value: float | None, kind: str = ".3g", factor: float = 1, unit: str = "") -> str:
+        return "" if value is None else f"{factor * value:{kind}}{unit}"
+
+    columns = {
+        "scheduler": [row.scheduler for row in rows],
+        "steps per level": [str(row.steps_per_level or "") for row in rows],
+        "evaluations": [str(row.nfe) for row in rows],
+        "samples": [str(row.count) for row in rows],
+        "Frechet distance": [shown(row.frechet) for row in rows],
+        "real images": [shown(row.real_frechet) for row in rows],
+        "ratio": [shown(row.ratio, ".2f") for row in rows],
+        "kernel distance x 1000": [shown(row.kernel, ".2f", 1e3) for row in rows],
+        "of real images": [shown(row.real_kernel, ".2f", 1e3) for row in rows],
+        "sliced Wasserstein": [shown(row.sliced_wasserstein) for row in rows],
+        "that of real images": [shown(row.real_sliced_wasserstein) for row in rows],
+        "class recognised": [shown(row.agreement, ".1f", 100, " %") for row in rows],
+        "s/image": [shown(row.seconds_per_image, ".3f") for row in rows],
+    }
+    filled = {name: cells for name, cells in columns.items() if any(cells) or not rows}
+    lines = [filled, ["---"] * len(filled), *zip(*filled.values(), strict=True)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def evaluate_sweep(args: argparse.Namespace, pipe: Any, real: RealImages, options: dict[str, Any]) -> None:
     """Samples for every scheduler and number of evaluations; writes `sweep.*` after each."""
-    output, rows = Path(args.output_dir), []
+    output, rows = args.output_dir, []
     own_scheduler = pipe.scheduler
-    for name in args.schedulers:
-        langevin_only = {"steps_per_level", "step_size"} if name == "consistent" else set()
-        chosen = {key: value for key, value in options.items() if key not in langevin_only}
+    for name in args.samplers:
+        is_langevin = name == "annealed_langevin"
+        chosen = {
+            key: value for key, value in options.items() if is_langevin or key not in ("steps_per_level", "step_size")
+        }
         for nfe in args.sweep:
-            pipe.scheduler = own_scheduler
-            pipe.scheduler = scheduler_for(pipe, name, args.sigma_max)
+            pipe.scheduler = sampler_for(own_scheduler, name, args.sigma_max)
             sampled = sample_images(
                 pipe,
                 max(args.num_samples),
@@ -233,24 +263,12 @@ def evaluate_sweep(args: argparse.Namespace, pipe: Any, real: RealImages, option
             for count in args.num_samples:
                 labels = None if sampled.labels is None else sampled.labels[:count]
                 quality = evaluate_samples(sampled.images[:count], labels, real, seed=args.seed)
-                row = SweepRow(
-                    scheduler=name,
-                    steps_per_level=None if name == "consistent" else steps,
-                    nfe=sampled.nfe,
-                    count=count,
-                    frechet=quality.samples.frechet,
-                    real_frechet=quality.real.frechet,
-                    ratio=quality.ratio,
-                    kernel=quality.samples.kernel,
-                    real_kernel=quality.real.kernel,
-                    agreement=quality.agreement,
-                    seconds_per_image=sampled.seconds_per_image,
-                )
+                row = SweepRow.of(name, steps if is_langevin else None, sampled, count, quality)
                 rows.append(row)
-                print(f"{name} {nfe}, {count} samples: {row.frechet:.3g} (real images: {row.real_frechet:.3g})")
+                print(f"{name} {nfe}, {count} samples: {lines_of(quality)[0]}")
             table = [asdict(row) for row in rows]
             write_json(output / "sweep.json", {"rows": table, **run_description(args, real)})
-            (output / "sweep.md").write_text(sweep_table(rows))
+            (output / "sweep.md").write_text(sweep_table(rows), encoding="utf-8")
             sweep_figure(table, title=shown_name(args.model)).savefig(output / "sweep.png")
     print(f"written: {output / 'sweep.md'}, {output / 'sweep.json'}, {output / 'sweep.png'}")
 
@@ -260,6 +278,7 @@ def run(args: argparse.Namespace) -> None:
 
     Raises:
         ValueError: for a model or data that do not fit.
+        OSError: for a cache folder or an output folder that cannot be written.
         ModuleNotFoundError: where the features need an optional package.
     """
     if args.num_threads is not None:
@@ -269,13 +288,15 @@ def run(args: argparse.Namespace) -> None:
     channels = pipe.unet.config.in_channels
     if args.guidance_scale is not None and getattr(pipe.unet.config, "num_class_embeds", None) is None:
         raise ValueError("--guidance_scale needs a model with classes; this one has none.")
-    network = load_feature_network(args.features, args.classifier)
-    known = network.classifier.config.in_channels if args.features == "classifier" else channels
-    if channels != known:
-        raise ValueError(
-            f"This model makes images with {channels} channels, and the classifier {args.classifier} knows images with "
-            f"{known}. Give the --classifier of such images, or use --features inception."
-        )
+    trained_on = training_data(args.model)
+    args.dataset_name = args.dataset_name or trained_on
+    if args.dataset_name is None:
+        raise ValueError(f"The model {args.model!r} does not say what it was trained on. Give --dataset_name.")
+    network, why_not = choose_features(args.features, args.classifier, args.dataset_name, trained_on, channels)
+    if why_not:
+        print(why_not)
+    if args.dataset_name != DIGITS:
+        check_cache()
     train, test = load_train_and_held_out(
         args.dataset_name, resolution=pipe.unet.config.sample_size, channels=channels,
         held_out_fraction=args.held_out_fraction, seed=args.held_out_seed,
@@ -290,5 +311,5 @@ def run(args: argparse.Namespace) -> None:
     real = RealImages(train, test, network, seed=args.seed)
     names = ("steps_per_level", "step_size", "guidance_scale")
     options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    Path(args.output_dir).mkdir(parents=True, exist_ok=True)
+    args.output_dir.mkdir(parents=True, exist_ok=True)
     (evaluate_once if args.sweep is None else evaluate_sweep)(args, pipe, real, options)

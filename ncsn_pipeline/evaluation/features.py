@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..shipped import folder_or_shipped
+from ..finding import find_model
 from .classifier import ImageClassifier
 
 FEATURE_NETWORKS = ("classifier", "inception")
@@ -58,6 +58,11 @@ class ClassifierFeatures(nn.Module):
         super().__init__()
         self.classifier = classifier.eval()
 
+    @property
+    def name(self) -> str:
+        """What these features are called beside numbers: they mean nothing without it."""
+        return f"a classifier of {self.classifier.config.dataset or 'unnamed pictures'}"
+
     def forward(self, images: Tensor) -> Features:
         """Features and class probabilities of `images`, `(B, C, H, W)` in [0, 1].
 
@@ -80,6 +85,8 @@ class InceptionFeatures(nn.Module):
     Raises:
         ModuleNotFoundError: without the optional packages torch-fidelity and torchvision.
     """
+
+    name = "Inception-v3"
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,24 +121,13 @@ def load_feature_network(name: str, classifier: str | Path = DEFAULT_CLASSIFIER)
         return InceptionFeatures()
     if name != "classifier":
         raise ValueError(f"Unknown features {name!r}; there are: {', '.join(FEATURE_NETWORKS)}.")
-    refuse_missing_folder(str(classifier))
     try:
-        return ClassifierFeatures(ImageClassifier.from_pretrained(folder_or_shipped(str(classifier))))
+        return ClassifierFeatures(ImageClassifier.from_pretrained(find_model(classifier, ImageClassifier.config_name)))
     except (OSError, ValueError) as error:
         raise ValueError(
             f"Could not read a classifier from {str(classifier)!r}: {error} "
             "Train one by `python -m ncsn_pipeline.evaluation.train_classifier`; one of digits is shipped."
         ) from error
-
-
-def refuse_missing_folder(source: str) -> None:
-    """Says that there is no such folder, before a library takes the path for a name on the Hub and goes looking.
-
-    Raises:
-        ValueError: for a path that is not there and cannot be `owner/name`.
-    """
-    if (source.startswith((".", "/", "~")) or source.count("/") > 1) and not Path(source).expanduser().is_dir():
-        raise ValueError(f"There is no folder {source!r}.")
 
 
 @torch.no_grad()

@@ -71,12 +71,7 @@ def evaluation_figure(
     figure = Figure(figsize=(12.5, 7.2), dpi=120, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)
     left, right = figure.subfigures(1, 2, width_ratios=(1.0, 1.05), wspace=0.02)
-    figure.suptitle(
-        f"{title}\nFrechet distance {quality.samples.frechet:.3g}, of {quality.real.count} real images "
-        f"{quality.real.frechet:.3g}",
-        fontsize=12,
-        color=INK,
-    )
+    figure.suptitle(f"{title}\n{_headline(quality)}", fontsize=12, color=INK)
     shown = images[: rows * num_classes]
     _show(left.subplots(), tile(shown, num_classes), f"{len(shown)} of {len(images)} samples, not selected")
 
@@ -89,6 +84,17 @@ def evaluation_figure(
     if has_classes:
         _class_panel(panels[2], quality)
     return figure
+
+
+def _headline(quality: SampleQuality) -> str:
+    """The distance of the samples, and of as many real images: in features, else of patches."""
+    if quality.samples is not None:
+        return (
+            f"Frechet distance {quality.samples.frechet:.3g}, of {quality.real.count} real images "
+            f"{quality.real.frechet:.3g}; features of {quality.features}"
+        )
+    distance = quality.measures["sliced_wasserstein"]
+    return f"Sliced Wasserstein distance {distance.samples:.3g}, of real images {distance.real:.3g}; no features"
 
 
 def _neighbour_panel(axes: Axes, quality: SampleQuality) -> None:
@@ -126,27 +132,30 @@ def _class_panel(axes: Axes, quality: SampleQuality) -> None:
 
 
 def sweep_figure(rows: Sequence[dict], *, title: str) -> Figure:
-    """Frechet distance against network evaluations, one line a scheduler and count, real images dashed.
+    """Distance against network evaluations, one line a scheduler and count, real images dashed.
 
     Args:
-        rows: with the keys `scheduler`, `count`, `nfe`, `frechet` and `real_frechet`.
+        rows: with the keys `scheduler`, `count`, `nfe`, `frechet` and `real_frechet`; where `frechet` is `None`,
+            `sliced_wasserstein` and `real_sliced_wasserstein`.
         title: over the figure.
     """
     figure = Figure(figsize=(8.6, 4.6), dpi=120, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)
     axes = figure.subplots()
+    in_features = all(row["frechet"] is not None for row in rows)
+    distance, called = ("frechet", "Frechet") if in_features else ("sliced_wasserstein", "Sliced Wasserstein")
     schedulers = list(dict.fromkeys(row["scheduler"] for row in rows))
     for i, count in enumerate(sorted({row["count"] for row in rows})):
         style = ("-", "--", ":", "-.")[i % 4]
         for j, scheduler in enumerate(schedulers):
             chosen = [row for row in rows if (row["scheduler"], row["count"]) == (scheduler, count)]
             if chosen:
-                points = sorted((row["nfe"], row["frechet"]) for row in chosen)
+                points = sorted((row["nfe"], row[distance]) for row in chosen)
                 label = f"{scheduler}, {count} samples"
                 axes.plot(*zip(*points, strict=True), style, color=f"C{j}", marker="o", markersize=4, label=label)
-        reference = next(row["real_frechet"] for row in rows if row["count"] == count)
+        reference = next(row[f"real_{distance}"] for row in rows if row["count"] == count)
         axes.axhline(reference, color=FAINT, linestyle=style, linewidth=1.2, label=f"{count} real images")
-    axes.set(xscale="log", yscale="log", xlabel="network evaluations", ylabel="Frechet distance to the test images")
+    axes.set(xscale="log", yscale="log", xlabel="network evaluations", ylabel=f"{called} distance to the test images")
     nfes = sorted({row["nfe"] for row in rows})
     axes.set_xticks(nfes, [str(nfe) for nfe in nfes])
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

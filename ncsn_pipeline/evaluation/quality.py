@@ -9,6 +9,8 @@ Both are torchmetrics', in float64.  The Frechet distance of finite sets is bias
 are.  The kernel distance is unbiased for independent draws; a set with equal numbers of each class is more even than
 independent draws, which biases it downwards, to below zero.  So either means something only beside the distance of *as
 many real images, chosen the same way*, which every result here carries.
+
+Both need features made for such pictures.  Where there are none, :mod:`.measures` takes their place.
 """
 
 import warnings
@@ -22,6 +24,7 @@ from torchmetrics.image.kid import KernelInceptionDistance
 
 from ..data import ImageData
 from .features import Features, as_floats, extract_features
+from .measures import Measured, measure_pictures
 
 
 class _GivenFeatures(nn.Identity):
@@ -166,9 +169,12 @@ class SampleQuality:
     """What :func:`evaluate_samples` measured; tensors are kept for the picture and left out of the JSON.
 
     Args:
+        features: the name of the features that distances and classes are measured in; `None` for none, and then
+            `samples`, `real`, `ratio` and everything about predicted classes is `None` too.
         samples: their distance to the test images.
         real: the same for as many training images, class-balanced if the samples are; mean over draws.
         ratio: Frechet distance of the samples over that of the real images; 1 is as good as real.
+        measures: those that suit any pictures, by the names of :mod:`.measures`; empty if they were not asked for.
         num_test_images: size of the test set.
         requested_classes: how many samples of each class were asked for, `(K,)`; `None` without labels.
         predicted_classes: how many were recognised as each class, `(K,)`; `None` without a classifier.
@@ -186,9 +192,11 @@ class SampleQuality:
         predictions: predicted class of each sample, `(N,)`.
     """
 
-    samples: Distances
-    real: Distances
-    ratio: float
+    features: str | None
+    samples: Distances | None
+    real: Distances | None
+    ratio: float | None
+    measures: dict[str, Measured]
     num_test_images: int
     requested_classes: list[int] | None
     predicted_classes: list[int] | None
@@ -207,6 +215,7 @@ class SampleQuality:
     def numbers(self) -> dict[str, Any]:
         """All but the tensors, as plain values for JSON."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values["measures"] = {name: vars(value).copy() for name, value in self.measures.items()}
         return {
             name: vars(value).copy() if isinstance(value, (Distances, Neighbours)) else value
             for name, value in values.items()
@@ -220,7 +229,7 @@ class RealImages:
     Args:
         train: images that the model was trained on; the reference distance and the nearest neighbours come from them.
         test: images that it has not seen; every distance is to these.
-        network: from `load_feature_network`.
+        network: from `load_feature_network`; `None` where no features suit these pictures.
         seed: of the choice of training images.
         draws: number of sets of training images over which a reference distance is averaged.
 
@@ -228,11 +237,14 @@ class RealImages:
         ValueError: for images that the network cannot take.
     """
 
-    def __init__(self, train: ImageData, test: ImageData, network: nn.Module, *, seed: int = 0, draws: int = 3) -> None:
+    def __init__(
+        self, train: ImageData, test: ImageData, network: nn.Module | None, *, seed: int = 0, draws: int = 3
+    ) -> None:
         self.train, self.test, self.network = train, test, network
         self.seed, self.draws = seed, draws
-        self.features: Features = extract_features(test.images, network)
+        self.features: Features | None = extract_features(test.images, network) if network else None
         self._distances: dict[tuple[int, bool], Distances] = {}
+        self._measures: dict[tuple[int, bool], dict[str, float]] = {}
         self._neighbours: dict[int, Tensor] = {}
 
     def distances(self, count: int, *, balanced: bool = True) -> Distances:
@@ -246,10 +258,7 @@ class RealImages:
         if (count, balanced) not in self._distances:
             frechet, kernel = [], []
             for draw in range(self.draws):
-                generator = torch.Generator().manual_seed(self.seed + draw)
-                labels = self.train.labels if balanced else None
-                chosen = balanced_indices(labels, count, len(self.train), generator)
-                vectors = extract_features(self.train.images[chosen], self.network).vectors
+                vectors = extract_features(self._drawn(count, balanced, draw), self.network).vectors
                 frechet.append(frechet_distance(vectors, self.features.vectors))
                 kernel.append(kernel_distance(vectors, self.features.vectors, seed=self.seed)[0])
             means = [torch.tensor(values, dtype=torch.float64) for values in (frechet, kernel)]
@@ -258,6 +267,33 @@ class RealImages:
                 count, means[0].mean().item(), spread[0], means[1].mean().item(), spread[1]
             )
         return self._distances[count, balanced]
+
+    def measures(self, images: Tensor, vectors: Tensor | None, *, balanced: bool = True) -> dict[str, Measured]:
+        """The measures of :mod:`.measures` of `images`, beside those of as many training images.
+
+        Args:
+            images: `(N, C, H, W)`, bytes.
+            vectors: their features, `(N, F)`; `None` without a feature network.
+            balanced: as in :meth:`distances`.
+        """
+        order = balanced_indices(
+            self.test.labels if balanced else None, len(self.test), len(self.test),
+            torch.Generator().manual_seed(self.seed),
+        )  # fmt: skip
+        test, features = self.test.images[order], self.features and self.features.vectors[order]
+        key = (min(len(images), len(self.train)), balanced)
+        if key not in self._measures:
+            drawn = self._drawn(*key, 0)
+            known = None if features is None else extract_features(drawn, self.network).vectors
+            self._measures[key] = measure_pictures(drawn, test, known, features, seed=self.seed)
+        found = measure_pictures(images, test, vectors, features, seed=self.seed)
+        return {name: Measured(value, self._measures[key].get(name)) for name, value in found.items()}
+
+    def _drawn(self, count: int, balanced: bool, draw: int) -> Tensor:
+        """Training images in the place of samples, bytes `(count, C, H, W)`."""
+        generator = torch.Generator().manual_seed(self.seed + draw)
+        labels = self.train.labels if balanced else None
+        return self.train.images[balanced_indices(labels, count, len(self.train), generator)]
 
     def neighbour_distances(self, count: int) -> Tensor:
         """Distances of `count` class-balanced test images to their nearest training images."""
@@ -269,7 +305,9 @@ class RealImages:
         return self._neighbours[count]
 
 
-def evaluate_samples(images: Tensor, labels: Tensor | None, real: RealImages, *, seed: int = 0) -> SampleQuality:
+def evaluate_samples(
+    images: Tensor, labels: Tensor | None, real: RealImages, *, seed: int = 0, measures: bool = False
+) -> SampleQuality:
     """Measures samples against real images.
 
     Args:
@@ -277,6 +315,7 @@ def evaluate_samples(images: Tensor, labels: Tensor | None, real: RealImages, *,
         labels: the classes asked for, `(N,)` in the numbering of the data set, or `None`.
         real: the images to compare with; use one object for many evaluations.
         seed: of the subsets of the kernel distance.
+        measures: measure what suits any pictures beside the features; without features it always is.
 
     Raises:
         ValueError: for fewer than two samples, values that are not finite, a shape unlike the real images', or as many
@@ -294,16 +333,22 @@ def evaluate_samples(images: Tensor, labels: Tensor | None, real: RealImages, *,
     images = (images.detach().cpu().float() * 255).round().clamp(0, 255).byte()
     labels = None if labels is None else labels.cpu()
 
-    found = extract_features(images, real.network)
-    kernel, kernel_std = kernel_distance(found.vectors, real.features.vectors, seed=seed)
-    frechet = frechet_distance(found.vectors, real.features.vectors)
-    reference = real.distances(len(images), balanced=labels is not None)
+    found = extract_features(images, real.network) if real.network else None
+    samples = reference = None
+    if found is not None:
+        kernel, kernel_std = kernel_distance(found.vectors, real.features.vectors, seed=seed)
+        frechet = frechet_distance(found.vectors, real.features.vectors)
+        samples = Distances(len(images), frechet, None, kernel, kernel_std)
+        reference = real.distances(len(images), balanced=labels is not None)
+    measured = {}
+    if measures or found is None:
+        measured = real.measures(images, found and found.vectors, balanced=labels is not None)
     distances, indices = nearest_neighbours(images, real.train.images)
     test_distances = real.neighbour_distances(len(images))
     test_neighbours = Neighbours.of(test_distances)
 
     predictions = agreement = real_agreement = confidence = real_confidence = predicted = requested = None
-    if found.probabilities is not None:
+    if found is not None and found.probabilities is not None:
         num_classes = found.probabilities.shape[1]
         highest, predictions = found.probabilities.max(1)
         predicted = predictions.bincount(minlength=num_classes).tolist()
@@ -316,9 +361,11 @@ def evaluate_samples(images: Tensor, labels: Tensor | None, real: RealImages, *,
         requested = labels.bincount(minlength=len(predicted) if predicted else 0).tolist()
 
     return SampleQuality(
-        samples=Distances(len(images), frechet, None, kernel, kernel_std),
+        features=real.network.name if real.network else None,
+        samples=samples,
         real=reference,
-        ratio=frechet / max(reference.frechet, 1e-12),
+        ratio=samples.frechet / max(reference.frechet, 1e-12) if samples else None,
+        measures=measured,
         num_test_images=len(real.test),
         requested_classes=requested,
         predicted_classes=predicted,

@@ -10,6 +10,7 @@ answer to a shape and not to its position.  AdamW, one cycle of the learning rat
 import argparse
 import json
 import math
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
@@ -20,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..data import ImageData, Selection, load_train_and_held_out, to_range
+from ..errors import in_one_line
 from .classifier import ImageClassifier
 
 
@@ -142,7 +144,12 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--resolution", type=int, default=None, help="side in pixels, even; default: as they are")
     parser.add_argument("--channels", type=int, choices=(1, 3), default=None, help="default: 3 if any has colour")
     parser.add_argument("--margin", type=int, default=0, help="pixels at each side that are empty in these pictures")
-    parser.add_argument("--output_dir", required=True, help="where config.json, the weights and training.json go")
+    parser.add_argument(
+        "--output_dir",
+        required=True,
+        type=os.path.expanduser,
+        help="where config.json, the weights and training.json go",
+    )
     parser.add_argument("--num_train_epochs", type=float, default=3.5, help="passes through the training images")
     parser.add_argument("--max_train_steps", type=int, default=None, help="number of steps instead of epochs")
     parser.add_argument("--train_batch_size", type=int, default=100)
@@ -172,12 +179,12 @@ def main(arguments: list[str] | None = None) -> None:
                 f"Images of {height}x{width} pixels: a classifier takes square ones of an even side. Set --resolution."
             )
     except ValueError as error:
-        raise SystemExit(f"error: {error}") from None
+        raise SystemExit(f"error: {in_one_line(error)}") from None
     steps = args.max_train_steps or max(1, round(args.num_train_epochs * len(train_data) / args.train_batch_size))
 
     torch.manual_seed(args.seed)
     mean, deviation = train_data.mean_and_std()
-    folder = Path(args.dataset_name)
+    folder = Path(args.dataset_name).expanduser()
     dataset = folder.resolve().name if folder.is_dir() else args.dataset_name
     model = ImageClassifier(
         len(train_data.label_names), in_channels=channels, sample_size=height, margin=args.margin,
@@ -211,7 +218,7 @@ def main(arguments: list[str] | None = None) -> None:
         seconds=round(time.perf_counter() - start, 1),
     )
     model.save_pretrained(args.output_dir)
-    Path(args.output_dir, "training.json").write_text(json.dumps(asdict(record), indent=2) + "\n")
+    Path(args.output_dir, "training.json").write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
     print(f"test accuracy {100 * record.test_accuracy:.2f} % of {len(test_data)} images; saved in {args.output_dir}")
 
 

@@ -45,11 +45,12 @@ def write_card(folder: str | Path) -> Path:
     Raises:
         ValueError: if the folder is no pipeline, or one of its JSON files is not what it should be.
     """
-    path = Path(folder) / CARD
+    path = Path(folder).expanduser() / CARD
     card = ModelCard(render_card(read_facts(folder)))
     beside = path.with_suffix(".partial")
     try:
-        beside.write_text(card.content, encoding="utf-8")
+        # A folder's name may hold bytes that the locale cannot read; they go into the card as they are.
+        beside.write_text(card.content, encoding="utf-8", errors="surrogateescape")
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
@@ -103,11 +104,15 @@ def _eval_results(facts: Facts, result: Result) -> list[EvalResult]:
         "dataset_split": "test",
         "metric_args": {"sampler": result.sampler, "nfe": result.nfe, "num_samples": result.count},
     }
-    measured = [(METRIC, f"Frechet distance ({how})", _rounded(result.frechet))]
+    measured = []
+    if result.frechet is not None:
+        measured.append((METRIC, f"Frechet distance ({how})", _rounded(result.frechet)))
     if result.real_frechet is not None:
         measured.append((f"{METRIC}_of_real_images", f"the same of real images ({how})", _rounded(result.real_frechet)))
     if result.recognised is not None:
         measured.append(("accuracy", f"class recognised ({how})", _rounded(result.recognised)))
+    for kind, (value, _) in result.measures.items():
+        measured.append((kind, f"{kind.replace('_', ' ')} ({how})", _rounded(value)))
     return [EvalResult(metric_type=kind, metric_name=label, metric_value=v, **shared) for kind, label, v in measured]
 
 

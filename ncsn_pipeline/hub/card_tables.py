@@ -5,6 +5,13 @@ from typing import Any
 
 from .facts import Facts, Result
 
+MEASURES = {
+    "sliced_wasserstein": "sliced Wasserstein",
+    "two_sample_accuracy": "told apart",
+    "precision": "precision",
+    "recall": "recall",
+}
+
 
 def quality_table(results: Sequence[Result], default_sampler: str) -> str:
     """One row for each result; columns that no result fills are left out."""
@@ -12,13 +19,31 @@ def quality_table(results: Sequence[Result], default_sampler: str) -> str:
         ("sampler", [_sampler(result, default_sampler) for result in results]),
         ("evaluations", [f"{result.nfe:,}" for result in results]),
         ("samples", [f"{result.count:,}" if result.count else "" for result in results]),
-        ("Frechet distance", [f"{result.frechet:.3g}" for result in results]),
+        ("Frechet distance", [_number(result.frechet, ".3g") for result in results]),
         ("as many real images", [_reference(result) for result in results]),
         ("ratio", [f"{result.ratio:.2g}" if result.ratio else "" for result in results]),
         ("class recognised", [_percent(result.recognised) for result in results]),
+        *((name, [_measured(result, key) for result in results]) for key, name in MEASURES.items()),
         ("s / image", [f"{result.seconds:.2g}" if result.seconds else "" for result in results]),
     ]
-    return _table([(name, cells) for name, cells in columns if any(cells)])
+    return "\n\n".join(
+        filter(None, [_table([(name, cells) for name, cells in columns if any(cells)]), legend(results)])
+    )
+
+
+def legend(results: Sequence[Result]) -> str:
+    """What the numbers were measured in, as sentences; empty where the files do not say."""
+    names = list(dict.fromkeys(result.features for result in results if result.features))
+    text = (
+        f"Frechet distance and recognised class are measured in the features of {' or '.join(names)}." if names else ""
+    )
+    if any(result.measures for result in results):
+        text += (
+            " In brackets the same of as many real images. The sliced Wasserstein distance is that of patches over the "
+            "scales of a Laplacian pyramid, in their deviations; told apart is the accuracy of a classifier that tells "
+            "samples from real images, 50 % of which is chance; precision and recall are by nearest neighbours."
+        )
+    return text.strip()
 
 
 def sweep_table(rows: Sequence[Result]) -> str:
@@ -66,7 +91,17 @@ def _distance(row: Result | None, marks: dict[int, str]) -> str:
         return ""
     ratio = row.ratio
     shown = "" if ratio is None else f" ({ratio:.2g})" if ratio < 99.5 else f" ({ratio:.0f})"
-    return f"{row.frechet:.3g}{marks[row.count or 0]}{shown}"
+    distance = row.frechet if row.frechet is not None else row.measures["sliced_wasserstein"][0]
+    return f"{distance:.3g}{marks[row.count or 0]}{shown}"
+
+
+def _measured(result: Result, name: str) -> str:
+    value, real = result.measures.get(name, (None, None))
+    if value is None:
+        return ""
+    kind = ".3g" if name == "sliced_wasserstein" else ".1%"
+    shown = [f"{number:{kind}}".replace("%", " %") for number in (value, real) if number is not None]
+    return shown[0] + "".join(f" ({reference})" for reference in shown[1:])
 
 
 def _sampler(result: Result, default_sampler: str) -> str:
@@ -95,7 +130,9 @@ def _sweep_legend(rows: Sequence[Result], marks: dict[int, str]) -> str:
         for count, mark in marks.items()
         if count
     ]
-    text = "Frechet distance against the number of network evaluations"
+    in_features = any(row.frechet is not None for row in rows)
+    kind = "Frechet distance" if in_features else "Sliced Wasserstein distance of patches"
+    text = f"{kind} against the number of network evaluations"
     text += f", {'; '.join(counted)}" if counted else ""
     return text + (". In brackets the ratio to real images." if any(row.ratio for row in rows) else ".")
 
@@ -180,5 +217,5 @@ def _duration(seconds: float | None) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, int | float) else str(value or "")
+def _number(value: Any, kind: str = ".4g") -> str:
+    return f"{value:{kind}}" if isinstance(value, int | float) else str(value or "")

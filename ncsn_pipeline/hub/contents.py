@@ -14,7 +14,10 @@ from typing import Any
 INDEX = "model_index.json"
 CARD = "README.md"
 PICTURE = "samples.png"
-FACT_FILES = ("card.json", "train_config.json", "training.json", "evaluation.json", "sweep.json")
+# `ncsn evaluate` writes into a folder `evaluation` beside the weights; older ones lie there themselves.
+EVALUATIONS = ("evaluation.json", "evaluation/evaluation.json")
+SWEEPS = ("sweep.json", "evaluation/sweep.json")
+FACT_FILES = ("card.json", "train_config.json", "training.json", *EVALUATIONS, *SWEEPS)
 COMPONENT_SUFFIXES = (".json", ".py", ".safetensors", ".txt")
 
 SPACE_FILES = ("app.py", "requirements.txt", "README.md")
@@ -41,7 +44,7 @@ def pipeline_files(folder: str | Path) -> dict[str, Path]:
     Raises:
         ValueError: for a folder that would not load from the Hub, saying what it lacks.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     index = _index(folder)
     files = {INDEX: folder / INDEX}
     class_name = index.get("_class_name")
@@ -61,7 +64,9 @@ def pipeline_files(folder: str | Path) -> dict[str, Path]:
 
 def component_folders(folder: str | Path) -> list[str]:
     """The names of the components that a pipeline folder holds."""
-    return [name for name, (library, _) in _components(_index(Path(folder))).items() if library is not None]
+    return [
+        name for name, (library, _) in _components(_index(Path(folder).expanduser())).items() if library is not None
+    ]
 
 
 def space_files(root: str | Path) -> dict[str, Path]:
@@ -76,7 +81,7 @@ def space_files(root: str | Path) -> dict[str, Path]:
     Raises:
         ValueError: if something of it is missing.
     """
-    root = Path(root)
+    root = Path(root).expanduser()
     missing = [name for name in (*SPACE_FILES, *SPACE_FOLDERS) if not (root / name).exists()]
     if missing:
         raise ValueError(f"{root} lacks {', '.join(missing)}. Run this in a checkout of the project, or give --root.")
@@ -109,7 +114,7 @@ def publishable(value: Any) -> Any:
 def published_bytes(path: Path) -> bytes | None:
     """The content of a JSON file as it may be read by everyone; `None` if that is the file as it is."""
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}. Repair it or take it away.") from error
     clean = publishable(value)
@@ -129,7 +134,7 @@ def _index(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{folder} is no pipeline folder: it has no {INDEX}. Give one that `save_pretrained` wrote.")
     try:
-        index = json.loads(path.read_text())
+        index = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}. Save the pipeline again.") from error
     if not isinstance(index, dict) or not _components(index):

@@ -7,20 +7,21 @@
     sweep.json           distance against network evaluations, under "rows"
     card.json            what no program knows: title, licence, limits, remarks
 
+The evaluation and the sweep are read beside the weights and in the folder `evaluation` there; of both, everything.
+
 Only the first line is needed; what is not known is left out of the card.
 """
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from safetensors import safe_open
 
-from .contents import PICTURE, pipeline_files, publishable
-
-SCHEDULER_NAMES = {"annealed_langevin": "AnnealedLangevinScheduler", "consistent": "ConsistentAnnealedScheduler"}
+from ..samplers import SAMPLERS
+from .contents import EVALUATIONS, PICTURE, SWEEPS, pipeline_files, publishable
 
 
 @dataclass(frozen=True)
@@ -31,48 +32,57 @@ class Result:
         sampler: class name of the scheduler.
         nfe: network evaluations for each image.
         count: number of samples.
-        frechet: their Frechet distance to the test images.
+        frechet: their Frechet distance to the test images; `None` where no features suit them.
         real_frechet: the same of as many real images.
         real_frechet_std: its standard deviation over draws.
         recognised: part of the samples that a classifier takes for the class that was asked for, in [0, 1].
         steps_per_level: Langevin steps per level.
         seconds: wall-clock time of one image.
+        features: the name of the features of distance and recognition.
+        measures: what suits any pictures: name -> of the samples, and of as many real images or `None`.
     """
 
     sampler: str
     nfe: int
     count: int | None
-    frechet: float
+    frechet: float | None
     real_frechet: float | None = None
     real_frechet_std: float | None = None
     recognised: float | None = None
     steps_per_level: int | None = None
     seconds: float | None = None
+    features: str | None = None
+    measures: dict[str, tuple[float, float | None]] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float | None:
         """Distance over that of real images; 1 is as good as real."""
-        return self.frechet / self.real_frechet if self.real_frechet else None
+        return self.frechet / self.real_frechet if self.real_frechet and self.frechet is not None else None
 
     @classmethod
     def read(cls, values: dict[str, Any], default_sampler: str) -> Self | None:
-        """From an entry of `evaluation.json` or a row of `sweep.json`; `None` if it has no distance."""
-        samples, real = values.get("samples") or {}, values.get("real") or {}
+        """From an entry of `evaluation.json` or a row of `sweep.json`; `None` if nothing was measured."""
+        samples, real, neighbours = (values.get(name) or {} for name in ("samples", "real", "sample_neighbours"))
         sampler = _first(values, "scheduler", "sampler") or "default"
         frechet = _first(values, "frechet", "frechet_distance") or samples.get("frechet")
         reference = _first(values, "real_frechet", "reference", "reference_frechet_distance") or real.get("frechet")
-        if frechet is None or values.get("nfe") is None:
+        measures = {name: (one["samples"], one.get("real")) for name, one in (values.get("measures") or {}).items()}
+        if values.get("sliced_wasserstein") is not None:  # a row of a sweep
+            measures["sliced_wasserstein"] = (values["sliced_wasserstein"], values.get("real_sliced_wasserstein"))
+        if (frechet is None and not measures) or values.get("nfe") is None:
             return None
         return cls(
-            sampler=default_sampler if sampler == "default" else SCHEDULER_NAMES.get(sampler, sampler),
+            sampler=default_sampler if sampler == "default" else SAMPLERS.get(sampler, sampler),
             nfe=int(values["nfe"]),
-            count=_first(values, "count", "num_samples") or samples.get("count"),
+            count=_first(values, "count", "num_samples") or samples.get("count") or neighbours.get("count"),
             frechet=frechet,
             real_frechet=reference.get("frechet") if isinstance(reference, dict) else reference,
             real_frechet_std=values.get("real_frechet_std") or real.get("frechet_std"),
             recognised=_first(values, "recognised", "agreement"),
             steps_per_level=values.get("steps_per_level"),
             seconds=_first(values, "seconds_per_image", "seconds"),
+            features=values.get("features"),
+            measures=measures,
         )
 
 
@@ -124,7 +134,7 @@ class Facts:
         if "datasets" in self.written:
             return list(self.written["datasets"])
         name = self.data_name or ""
-        is_local = bool(self.settings.get("train_data_dir")) or Path(name).exists()
+        is_local = bool(self.settings.get("train_data_dir")) or Path(name).expanduser().exists()
         return [name] if name.count("/") == 1 and all(name.split("/")) and not is_local else []
 
     @property
@@ -143,17 +153,19 @@ def read_facts(folder: str | Path) -> Facts:
     Raises:
         ValueError: if it is none, or one of its JSON files is not what it should be.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     files = pipeline_files(folder)
     index = _read(folder / "model_index.json")
     if not {"unet", "scheduler"} <= index.keys():
         raise ValueError(f"{folder} holds no score network with a sampler: it needs the components unet and scheduler.")
-    evaluation = _read(folder / "evaluation.json")
-    evaluations = [entry for entry in evaluation.get("results", [evaluation]) if entry]
+    evaluations = []
+    for content in (_read(folder / name) for name in EVALUATIONS):
+        evaluations += [entry for entry in content.get("results", [content]) if entry and entry not in evaluations]
     scheduler = (index["scheduler"][1], _read(folder / "scheduler" / "scheduler_config.json"))
     weights = [path for name, path in files.items() if name.startswith("unet/") and path.suffix == ".safetensors"]
     results = [Result.read(entry, scheduler[0]) for entry in evaluations]
-    sweep = [Result.read(row, scheduler[0]) for row in _read(folder / "sweep.json").get("rows", [])]
+    rows = [row for name in SWEEPS for row in _read(folder / name).get("rows", [])]
+    sweep = [Result.read(row, scheduler[0]) for row in rows]
     return Facts(
         folder=folder,
         network=(index["unet"][1], _read(folder / "unet" / "config.json")),
@@ -173,7 +185,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}. Repair it or take it away.") from error
     if not isinstance(values, dict):

@@ -55,7 +55,7 @@ def push_folder(
         PushError: if the Hub refuses, or is not reached after all tries.
     """
     check_repo_id(repo_id)
-    contents = _pipeline_contents(Path(folder), repo_id)
+    contents = _pipeline_contents(Path(folder).expanduser(), repo_id)
     owned = (*(f"{name}/" for name in component_folders(folder)), "pipeline_", PICTURE, *FACT_FILES)
     return _push(
         contents,
@@ -103,7 +103,7 @@ def push_space(
         PushError: if the Hub refuses, or is not reached after all tries.
     """
     check_repo_id(space_id)
-    root = Path(root) if root is not None else Path(__file__).resolve().parents[2]
+    root = Path(root).expanduser() if root is not None else Path(__file__).resolve().parents[2]
     contents: dict[str, Path | bytes] = dict(space_files(root))
     words = [space_id, "--root", str(root.resolve()), *(["--private"] if private else [])]
     return _push(
@@ -124,7 +124,7 @@ def push_space(
 
 def push_command(folder: str | Path, repo_id: str, *, private: bool = False, revision: str | None = None) -> str:
     """The command that pushes a folder later, from any working directory; the token is not in it."""
-    words = [*PROGRAM.split(), "push", str(Path(folder).resolve()), repo_id]
+    words = [*PROGRAM.split(), "push", str(Path(folder).expanduser().resolve()), repo_id]
     words += ["--private"] if private else []
     words += ["--revision", revision] if revision else []
     return shlex.join(words)

@@ -590,7 +590,7 @@ class NCSNPipeline(DiffusionPipeline):
         super().save_config(save_directory, push_to_hub=False, **kwargs)
         folder = Path(save_directory)
         index_path = folder / self.config_name
-        index = json.loads(index_path.read_text())
+        index = json.loads(index_path.read_text(encoding="utf-8"))
         index.pop("_name_or_path", None)
         index |= {"_ncsn_pipeline_version": VERSION, "_ncsn_pipeline_format": FOLDER_FORMAT}
         # A subclass is another way to sample the same parts: its folder is an ordinary one.
@@ -602,7 +602,7 @@ class NCSNPipeline(DiffusionPipeline):
             _mend_config(folder / name, index[name])
         if index["unet"][0] != "diffusers":
             index["auto_map"] = {"AutoModel": ".".join(index["unet"])}  # AutoModel reads it here, given a subfolder
-        index_path.write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
+        index_path.write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """Writes the pipeline as a self-contained folder; arguments as in `DiffusionPipeline.save_pretrained`.
@@ -612,14 +612,14 @@ class NCSNPipeline(DiffusionPipeline):
         """
         for part in self.components.values():
             _code_file(type(getattr(part, "_orig_mod", part)))
-        super().save_pretrained(str(save_directory), **kwargs)
+        super().save_pretrained(os.path.expanduser(save_directory), **kwargs)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> "NCSNPipeline":
         """As `DiffusionPipeline.from_pretrained`; `"mnist"` names the shipped model where no such folder is here."""
         name = str(pretrained_model_name_or_path)
         if _PACKAGE_ROOT:
-            name = importlib.import_module(f"{_PACKAGE_ROOT}.shipped").folder_or_shipped(name)
+            name = importlib.import_module(f"{_PACKAGE_ROOT}.finding").find_model(name, **kwargs)
         return super().from_pretrained(name, **kwargs)
 
     @classmethod
@@ -743,11 +743,11 @@ def _mend_config(folder: Path, part: list[str]) -> None:
     A network's own code is named there for diffusers' `AutoModel.from_pretrained(".../unet", trust_remote_code=True)`.
     """
     for path in folder.glob("*config.json"):
-        config = json.loads(path.read_text())
+        config = json.loads(path.read_text(encoding="utf-8"))
         config.pop("_name_or_path", None)
         if part[0].startswith("modeling_"):
             config["auto_map"] = {"AutoModel": ".".join(part)}
-        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _copy_code(component_class: type, folder: Path) -> str:

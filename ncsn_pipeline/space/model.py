@@ -63,6 +63,7 @@ class SpaceModel:
             FileNotFoundError: for something that looks like a path and is not a model folder.
             OSError: for a model that the Hub does not give.
         """
+        source = os.path.expanduser(source)
         folder = Path(source)
         is_folder = (folder / "model_index.json").is_file()
         if not is_folder and (folder.exists() or folder.is_absolute() or source.count("/") != 1):
@@ -113,22 +114,25 @@ def name_of(source: str, parents: int = 0) -> str:
         source: a folder or a Hub id.
         parents: parts of the folder's path more, which tell it from another of that name.
     """
-    if not Path(source).is_dir():
+    if not Path(source).expanduser().is_dir():
         return source
-    folder = Path(os.path.abspath(source))
+    folder = Path(os.path.abspath(Path(source).expanduser()))
     shown = (2 if folder.parent.name == "pretrained" else 1) + parents
     return "/".join(folder.parts[-shown:]) if shown < len(folder.parts) else str(folder)
 
 
 def names_of(sources: Sequence[str]) -> dict[str, str]:
     """Each source once by a name of its own, in the order given."""
-    places = {os.path.abspath(source) if Path(source).is_dir() else source: source for source in reversed(sources)}
+    folders = {source: Path(source).expanduser() for source in sources}
+    places = {
+        os.path.abspath(folders[source]) if folders[source].is_dir() else source: source for source in reversed(sources)
+    }
     sources = [source for source in dict.fromkeys(sources) if source in places.values()]
     parents = dict.fromkeys(sources, 0)
     while True:
         names = {source: name_of(source, parents[source]) for source in sources}
         taken = Counter(names.values())
-        alike = [source for source in sources if taken[names[source]] > 1 and Path(source).is_dir()]
+        alike = [source for source in sources if taken[names[source]] > 1 and folders[source].is_dir()]
         if not alike:
             return {name: source for source, name in names.items()}
         for source in alike:

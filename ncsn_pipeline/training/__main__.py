@@ -25,6 +25,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "train.py") -> int:
     config = TrainConfig.from_command_line(words, prog)
     words = without_flags(words, TrainConfig.secrets())
     sys.argv[1:] = words  # trackers write it down
+    from ..cache import check_cache
+    from ..data import DIGITS
+    from ..errors import in_one_line
     from ..hub import PushError
     from .interruption import EXIT_RESUME, Interrupted
     from .train import train
@@ -32,12 +35,14 @@ def main(arguments: Sequence[str] | None = None, prog: str = "train.py") -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     logging.getLogger("accelerate").setLevel(logging.WARNING)  # it names every file of every checkpoint
     try:
+        if config.source != DIGITS:
+            check_cache()
         train(config, words)
     except Interrupted as stopped:
         print(f"{prog}: {stopped}", file=sys.stderr)
         return EXIT_RESUME
     except (ValueError, FloatingPointError, OSError, PushError) as error:
-        print(f"{prog}: {error}", file=sys.stderr)
+        print(f"{prog}: {str(error) if isinstance(error, PushError) else in_one_line(error)}", file=sys.stderr)
         return 1
     return 0
 

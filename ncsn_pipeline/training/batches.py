@@ -152,7 +152,7 @@ class Batches:
         return Path(folder, f"stream-{self.accelerator.process_index}.json")
 
     def _save(self, models: list, weights: list, folder: str) -> None:
-        self._place_file(folder).write_text(json.dumps(self.stream.state_dict()) + "\n")
+        self._place_file(folder).write_text(json.dumps(self.stream.state_dict()) + "\n", encoding="utf-8")
 
     def _load(self, models: list, folder: str) -> None:
         file = self._place_file(folder)
@@ -161,7 +161,7 @@ class Batches:
                 f"{folder} has no {file.name}: a stream goes on with as many processes as it was saved with, here "
                 f"{self.accelerator.num_processes}, and from the checkpoint of a stream."
             )
-        self.stream.load_state_dict(json.loads(file.read_text()))
+        self.stream.load_state_dict(json.loads(file.read_text(encoding="utf-8")))
 
 
 class _Gathered(Dataset):

@@ -79,7 +79,7 @@ def write_manifest(folder: Path) -> None:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         files[path.relative_to(folder).as_posix()] = {"size": path.stat().st_size, "sha256": digest}
-    (folder / MANIFEST).write_text(json.dumps({"files": files}, indent=2) + "\n")
+    (folder / MANIFEST).write_text(json.dumps({"files": files}, indent=2) + "\n", encoding="utf-8")
     for path in (folder / MANIFEST, *(path for path in folder.rglob("*") if path.is_dir()), folder):
         flush(path)
 
@@ -96,7 +96,7 @@ def flush(path: Path) -> None:
 def find_corruption(checkpoint: Path) -> str | None:
     """What is wrong with a checkpoint, in words; `None` if it is as it was written."""
     try:
-        files = json.loads((checkpoint / MANIFEST).read_text())["files"]
+        files = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))["files"]
     except (OSError, ValueError, KeyError, TypeError):
         return f"{MANIFEST} is missing or cannot be read"
     for name, wanted in files.items():
@@ -231,7 +231,7 @@ def save_pipeline(config: TrainConfig, pipeline: NCSNPipeline) -> None:
     shutil.rmtree(beside, ignore_errors=True)
     with report_write_errors("The pipeline folder", beside):
         pipeline.save_pretrained(beside)
-        (beside / "train_config.json").write_text(json.dumps(config.public(), indent=2) + "\n")
+        (beside / "train_config.json").write_text(json.dumps(config.public(), indent=2) + "\n", encoding="utf-8")
         files = [path for path in beside.rglob("*") if path.is_file()]
         for path in files:
             flush(path)

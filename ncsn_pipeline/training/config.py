@@ -1,6 +1,7 @@
 """Everything a training run can be told, in one frozen dataclass; :mod:`.settings` reads it from YAML and flags."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from .settings import check_types, flags_of, option, read_command_line
 
 RefineNet = Literal["ncsn", "ncsnv2", "ncsnv2_deeper", "ncsnv2_deepest"]
 REFINENETS = get_args(RefineNet)
+# What may be a path: a shell leaves the `~` of `--output_dir=~/runs`, and nobody else writes it out.
+PATHS = ("dataset_name", "train_data_dir", "init_from", "output_dir", "resume_from_checkpoint")
 RECIPES = Path(__file__).with_name("configs")
 
 
@@ -171,6 +174,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
+        for name in PATHS:
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, os.path.expanduser(value))
         if (self.dataset_name is None) == (self.train_data_dir is None):
             raise ValueError("Give one of dataset_name (a data set on the Hub, a folder, `digits`) and train_data_dir.")
         if self.train_split == self.test_split:

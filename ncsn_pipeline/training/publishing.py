@@ -53,7 +53,7 @@ def write_summary(output_dir: str, summary: dict[str, Any]) -> None:
     """Writes `training.json`, the newest grid of samples as `samples.png`, and the card into the pipeline folder."""
     folder = Path(output_dir)
     partial = folder / "training.json.partial"
-    partial.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    partial.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     partial.replace(folder / "training.json")
     if grids := sorted(folder.glob("samples/step-*.png")):
         with Image.open(grids[-1]) as grid:

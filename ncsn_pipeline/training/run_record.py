@@ -51,7 +51,7 @@ class RunRecord:
         """A new record, or the one of a checkpoint, resumed once more."""
         if checkpoint is None:
             return cls()
-        record = cls(**json.loads((checkpoint / "progress.json").read_text()))
+        record = cls(**json.loads((checkpoint / "progress.json").read_text(encoding="utf-8")))
         return replace(record, resumed=record.resumed + 1)
 
     def carried_on(self, config: TrainConfig) -> TrainConfig:
@@ -84,7 +84,7 @@ class RunRecord:
 
     def write(self, folder: Path) -> None:
         """Writes `progress.json` into a checkpoint."""
-        (folder / "progress.json").write_text(json.dumps(asdict(self), indent=2) + "\n")
+        (folder / "progress.json").write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
 
 def hardware(device: torch.device) -> str:
@@ -92,7 +92,7 @@ def hardware(device: torch.device) -> str:
     if device.type != "cpu":
         return torch.get_device_module(device).get_device_name(device)
     information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.is_file() else []
+    lines = information.read_text(encoding="utf-8").splitlines() if information.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     threads = torch.get_num_threads()
     return f"{names[0] if names else platform.machine()}, {threads} thread{'s' if threads > 1 else ''}"

@@ -8,6 +8,7 @@ or with dashes.
 import argparse
 import dataclasses
 import difflib
+import os
 import re
 import sys
 import types
@@ -133,7 +134,8 @@ def read_yaml(cls: type, config: str | None, recipes: Path) -> dict[str, Any]:
     """
     if config is None:
         return {}
-    path = Path(config) if Path(config).is_file() else recipes / f"{config}.yaml"
+    given = Path(os.path.expanduser(config))
+    path = given if given.is_file() else recipes / f"{config}.yaml"
     if not path.is_file():
         raise ValueError(f"There is no configuration file {config}, and no recipe of that name.")
     try:

@@ -253,14 +253,14 @@ def test_ncsn_with_noise_levels_for_other_tables(checkpoints, place):
 def test_what_is_there_already_stays(checkpoints, place):
     path = checkpoints.path("ncsnv2_28")
     (place / "full").mkdir()
-    (place / "full" / "mine.txt").write_text("mine")
+    (place / "full" / "mine.txt").write_text("mine", encoding="utf-8")
     for output, message in (("full", "exists and is not an empty folder"), ("full/mine.txt", "exists and is not")):
         with pytest.raises(FileExistsError, match=message):
             convert_checkpoint(path, place / output, **NCSNV2)
     with pytest.raises(NotADirectoryError, match="mine.txt is a file, not a folder"):
         convert_checkpoint(path, place / "full" / "mine.txt" / "out", **NCSNV2)
     assert [entry.name for entry in place.rglob("*")] == ["full", "mine.txt"]
-    assert (place / "full" / "mine.txt").read_text() == "mine"
+    assert (place / "full" / "mine.txt").read_text(encoding="utf-8") == "mine"
 
 
 @pytest.mark.parametrize("bytes_left", [0, 2_000, 100_000])

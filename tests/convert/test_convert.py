@@ -93,7 +93,7 @@ def test_the_folder_loads_as_code_and_samples_the_same(checkpoints, place):
 def test_the_card_says_what_this_is(checkpoints, place):
     name = "ncsnv2_deeper_64"
     convert_checkpoint(checkpoints.path(name), place / "out", **checkpoints.published[name])
-    card = (place / "out" / "README.md").read_text()
+    card = (place / "out" / "README.md").read_text(encoding="utf-8")
     digest = hashlib.sha256(checkpoints.path(name).read_bytes()).hexdigest()
     for words in ("license: unknown", f"`{name}.pth`, SHA-256 `{digest}`", "3x64x64", "4, from 30 to 0.05", "327,979"):
         assert words in card
@@ -106,7 +106,7 @@ def test_the_card_says_how_it_samples(checkpoints, place):
     given = known | {"architecture": "ncsnv2", "sigma_max": None, "sigma_min": None}
     asked = {"step_size": 0.004, "steps_per_level": 7, "denoise": False, "ema": False}
     convert_checkpoint(checkpoints.path("ncsnv2_28"), place / "given", **given, **asked)
-    paper, own = ((place / name / "README.md").read_text() for name in ("paper", "given"))
+    paper, own = ((place / name / "README.md").read_text(encoding="utf-8") for name in ("paper", "given"))
     assert "| 100 Langevin steps per level, without denoising: 1,000 network evaluations |" in paper
     assert "at the last level, by technique 4 of NCSNv2 (the NCSN paper: 2e-05) |" in paper
     assert "| taken | the weights as they were trained |" in own

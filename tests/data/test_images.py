@@ -115,7 +115,7 @@ def warnings_of(caplog):
 
 def test_bad_files_are_skipped_and_named_and_labels_stay_with_their_images(folder, caplog):
     (folder / "cat" / "1.png").write_bytes(b"")
-    (folder / "dog" / "0.png").write_text("a text that is called an image")
+    (folder / "dog" / "0.png").write_text("a text that is called an image", encoding="utf-8")
     whole = (folder / "dog" / "3.png").read_bytes()
     (folder / "dog" / "3.png").write_bytes(whole[: len(whole) // 2])
     data = load_images(str(folder))
@@ -155,7 +155,7 @@ def test_bad_rows_of_a_table_are_skipped_too(tmp_path, caplog):
 @pytest.mark.parametrize("good", [0, 2])
 def test_mostly_bad_data_are_refused(tmp_path, good):
     for i in range(5):
-        (tmp_path / f"{i}.jpg").write_text("not found")
+        (tmp_path / f"{i}.jpg").write_text("not found", encoding="utf-8")
     for i in range(good):
         Image.new("RGB", (8, 8)).save(tmp_path / f"good{i}.png")
     with pytest.raises(ValueError, match=rf"5 of {5 + good} images of .* cannot be used: 0.jpg is not an image .*Take"):
@@ -175,10 +175,10 @@ def test_grey_and_colour_together_are_colour_in_any_order(tmp_path):
 def test_files_beside_the_images_do_not_matter(folder):
     expected = load_images(str(folder))
     for name in ("notes.txt", "more.txt", "LICENSE", "Thumbs.db", ".DS_Store", "sizes.json", "list.csv", "README.md"):
-        (folder / name).write_text("{}")
+        (folder / name).write_text("{}", encoding="utf-8")
     for i in range(20):
-        (folder / "cat" / f"{i}.txt").write_text("the caption of a picture")
-        (folder / "cat" / f"._{i}.png").write_text("what another system left behind")
+        (folder / "cat" / f"{i}.txt").write_text("the caption of a picture", encoding="utf-8")
+        (folder / "cat" / f"._{i}.png").write_text("what another system left behind", encoding="utf-8")
     (folder / "cat" / "folder.png").mkdir()
     (folder / "dog" / "gone.png").symlink_to(folder / "nowhere.png")
     data = load_images(str(folder))
@@ -201,7 +201,7 @@ def test_labels_of_a_metadata_file(tmp_path, labels, numbers, names):
     for i, label in enumerate(labels.split(",")):
         Image.new("L", (8, 8), i).save(tmp_path / f"{i}.png")
         lines.append(f"{i}.png,{label}")
-    (tmp_path / "metadata.csv").write_text("\n".join(lines))
+    (tmp_path / "metadata.csv").write_text("\n".join(lines), encoding="utf-8")
     data = load_images(str(tmp_path))
     assert (data.labels if data.labels is None else data.labels.tolist()) == numbers
     assert data.label_names == names
@@ -209,7 +209,7 @@ def test_labels_of_a_metadata_file(tmp_path, labels, numbers, names):
 
 def test_files_that_a_metadata_file_names_in_vain_are_skipped(tmp_path, caplog):
     Image.new("L", (8, 8), 5).save(tmp_path / "here.png")
-    (tmp_path / "metadata.csv").write_text("file_name,label\ngone.png,3\nhere.png,7\n")
+    (tmp_path / "metadata.csv").write_text("file_name,label\ngone.png,3\nhere.png,7\n", encoding="utf-8")
     data = load_images(str(tmp_path))
     assert (len(data), data.labels.tolist(), data.label_names) == (1, [1], ("3", "7"))
     assert "gone.png does not exist" in warnings_of(caplog)[0]
@@ -301,7 +301,7 @@ def test_folders_that_hold_no_usable_images_are_refused(tmp_path, folder):
     (empty / "inside").mkdir(parents=True)
     with pytest.raises(ValueError, match="Could not read images .* doesn't contain any data files. Give a folder"):
         load_images(str(empty))
-    (empty / "a.txt").write_text("text")
+    (empty / "a.txt").write_text("text", encoding="utf-8")
     with pytest.raises(ValueError, match="no column of images; its columns are: text"):
         load_images(str(empty))
     Image.new("RGB", (9, 7)).save(folder / "cat" / "odd.png")
@@ -320,6 +320,6 @@ def test_folders_that_hold_no_usable_images_are_refused(tmp_path, folder):
     (table / "train.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(ValueError, match="Could not read images .*Parquet"):
         load_images(str(table))
-    (folder / "cat" / "metadata.csv").write_text("file,label\n0.png,3\n")
+    (folder / "cat" / "metadata.csv").write_text("file,label\n0.png,3\n", encoding="utf-8")
     with pytest.raises(ValueError, match="Could not read images .*file_name"):
         load_images(str(folder / "cat"))

@@ -168,7 +168,7 @@ def test_mostly_bad_streams_are_refused_before_and_while_reading(tmp_path):
     source = write_files(tmp_path / "data", 300)
     stream = stream_images(source, shuffle_buffer=0)
     for path in (tmp_path / "data").rglob("*.png"):
-        path.write_text("gone")
+        path.write_text("gone", encoding="utf-8")
     with pytest.raises(ValueError, match="64 of 64 images of .* cannot be used"):
         list(stream)
     with pytest.raises(ValueError, match="64 of 64 images of .* cannot be used"):
@@ -189,7 +189,7 @@ def test_withheld_labels_are_no_labels_and_labels_can_be_left_out(tmp_path):
         picture(i).save(tmp_path / f"{i:02d}.png")
     labels = [i % 2 if i < 10 else "" for i in range(30)]
     lines = [f"{i:02d}.png,{label}" for i, label in enumerate(labels)]
-    (tmp_path / "metadata.csv").write_text("\n".join(["file_name,label", *lines]))
+    (tmp_path / "metadata.csv").write_text("\n".join(["file_name,label", *lines]), encoding="utf-8")
     stream = stream_images(str(tmp_path))
     assert stream.label_names is None and len(list(stream)) == 30
     digits = stream_images("digits")

@@ -55,7 +55,7 @@ def saved(tmp_path_factory):
     torch.nn.init.normal_(network.conv_out.weight, std=0.05)
     NCSNPipeline(network, ConsistentAnnealedScheduler(6, sigma_max=5.0)).save_pretrained(folder)
     settings = {"dataset_name": "user/digits", "train_data_dir": None, "learning_rate": 1e-3, "max_train_steps": 20}
-    (folder / "train_config.json").write_text(json.dumps(settings))
+    (folder / "train_config.json").write_text(json.dumps(settings), encoding="utf-8")
     return folder
 
 

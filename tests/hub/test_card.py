@@ -46,7 +46,7 @@ MEASURED = {
 
 def put(folder, **files):
     for name, content in files.items():
-        (folder / f"{name}.json").write_text(json.dumps(content))
+        (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
 
 
 def body_and_data(folder):
@@ -227,8 +227,8 @@ def test_what_a_person_wrote_stays(folder):
 
 def test_written_twice_is_the_same_and_leaves_nothing_beside(folder):
     before = sorted(path.name for path in folder.iterdir())
-    first = write_card(folder).read_text()
-    assert write_card(folder).read_text() == first
+    first = write_card(folder).read_text(encoding="utf-8")
+    assert write_card(folder).read_text(encoding="utf-8") == first
     assert sorted(path.name for path in folder.iterdir()) == sorted([*before, "README.md"])
 
 
@@ -237,7 +237,10 @@ def test_the_shipped_card_is_what_the_command_writes(repo_root, tmp_path, monkey
     copy = shutil.copytree(shipped, tmp_path / "pretrained" / "mnist")
     monkeypatch.chdir(tmp_path)
     write_card(copy)
-    regenerated, there = (copy / "README.md").read_text(), (shipped / "README.md").read_text()
+    regenerated, there = (
+        (copy / "README.md").read_text(encoding="utf-8"),
+        (shipped / "README.md").read_text(encoding="utf-8"),
+    )
     assert regenerated == there, "run `ncsn hub card pretrained/mnist`"
     assert 'model = "pretrained/mnist"' in there
 
@@ -246,16 +249,19 @@ def test_the_shipped_card_is_what_the_command_writes(repo_root, tmp_path, monkey
     "break_it, words",
     [
         (lambda folder: (folder / "model_index.json").unlink(), "no pipeline folder"),
-        (lambda folder: (folder / "model_index.json").write_text("{"), "is not JSON"),
-        (lambda folder: (folder / "model_index.json").write_text("{}"), "names no components"),
-        (lambda folder: (folder / "model_index.json").write_text('{"vae": [null, null]}'), "needs the components unet"),
+        (lambda folder: (folder / "model_index.json").write_text("{", encoding="utf-8"), "is not JSON"),
+        (lambda folder: (folder / "model_index.json").write_text("{}", encoding="utf-8"), "names no components"),
+        (
+            lambda folder: (folder / "model_index.json").write_text('{"vae": [null, null]}', encoding="utf-8"),
+            "needs the components unet",
+        ),
         (lambda folder: (folder / "pipeline_ncsn.py").unlink(), "lacks pipeline_ncsn.py"),
         (lambda folder: (folder / "unet" / "modeling_score_unet.py").unlink(), "lacks unet/modeling_score_unet.py"),
         (lambda folder: (folder / "unet" / "config.json").unlink(), "lacks the configuration of unet"),
         (lambda folder: (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink(), "no safetensors weights"),
         (lambda folder: shutil.rmtree(folder / "scheduler"), "lacks the configuration of scheduler"),
-        (lambda folder: (folder / "training.json").write_text("half {"), "training.json is not JSON"),
-        (lambda folder: (folder / "training.json").write_text("[1]"), "holds a list"),
+        (lambda folder: (folder / "training.json").write_text("half {", encoding="utf-8"), "training.json is not JSON"),
+        (lambda folder: (folder / "training.json").write_text("[1]", encoding="utf-8"), "holds a list"),
     ],
 )
 def test_a_broken_folder_gets_no_card(break_it, words, folder):
@@ -266,7 +272,7 @@ def test_a_broken_folder_gets_no_card(break_it, words, folder):
 
 
 def test_a_folder_that_loads_only_with_the_package_is_refused(folder):
-    index = json.loads((folder / "model_index.json").read_text())
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
     index["unet"][0] = "ncsn_pipeline.networks.modeling_score_unet"
     put(folder, model_index=index)
     with pytest.raises(ValueError, match="exists only where that package is installed"):

@@ -83,7 +83,7 @@ def test_a_push_that_never_succeeds_changes_nothing_and_the_next_one_does(instal
 
 def test_a_later_push_that_fails_leaves_the_earlier_one(installed, hub, saved, whole, tmp_path):
     changed = shutil.copytree(saved, tmp_path / "changed")
-    (changed / "train_config.json").write_text('{"seed": 2}')
+    (changed / "train_config.json").write_text('{"seed": 2}', encoding="utf-8")
     installed.push(folder=str(saved), repo_id="user/kept")
     before = hub.repository("user/kept").head
     hub.fail("commit", "error", repo="user/kept", times=None, status=GATEWAY)

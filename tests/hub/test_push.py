@@ -35,7 +35,7 @@ def test_only_the_pipeline_goes_there_in_one_commit(installed, hub, folder):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"x")
     for name in ("README.partial", "unet/config.json.partial", "notes.json", "train.py"):
-        (folder / name).write_text("{}")
+        (folder / name).write_text("{}", encoding="utf-8")
     answer = installed.push(folder=str(folder), repo_id="user/clean")
     repository = hub.repository("user/clean")
     assert answer["value"] == f"{hub.url}/user/clean/commit/{repository.head.oid}"
@@ -56,7 +56,7 @@ def test_the_same_again_is_no_commit(installed, hub, folder):
 def test_other_files_of_the_repository_stay(installed, hub, folder):
     repository = "user/shared"
     (folder / "samples.png").write_bytes(b"\x89PNG")
-    (folder / "evaluation.json").write_text('{"results": []}')
+    (folder / "evaluation.json").write_text('{"results": []}', encoding="utf-8")
     installed.push(folder=str(folder), repo_id=repository)
     head = hub.repository(repository).head
     hub.repository(repository).commit("main", head.files | {"notes/mine.txt": head.files["README.md"]}, "by hand")
@@ -80,18 +80,18 @@ def test_private_and_public(installed, hub, folder):
 
 def test_a_card_written_by_hand_is_kept_and_names_the_repository(installed, hub, folder):
     text = '---\nlicense: mit\n---\n\nMine.\n\n```python\nmodel = "tiny"  # this folder\nother = "tiny"\n```\n'
-    (folder / "README.md").write_text(text)
+    (folder / "README.md").write_text(text, encoding="utf-8")
     installed.push(folder=str(folder), repo_id="user/by-hand")
     there = hub.files("user/by-hand")["README.md"].decode()
     assert there == text.replace('model = "tiny"  # this folder', 'model = "user/by-hand"')
-    assert (folder / "README.md").read_text() == text
+    assert (folder / "README.md").read_text(encoding="utf-8") == text
 
 
 def test_no_path_and_no_token_of_this_machine_goes_there(installed, hub, folder):
     settings = {"dataset_name": "/home/someone/data/faces", "output_dir": "~/runs/x", "hub_token": WRITER, "seed": 1}
     training = {"command": f"accelerate launch /home/someone/train.py --hub_token {WRITER} --seed 1", "steps": 20}
-    (folder / "train_config.json").write_text(json.dumps(settings))
-    (folder / "training.json").write_text(json.dumps(training))
+    (folder / "train_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    (folder / "training.json").write_text(json.dumps(training), encoding="utf-8")
     assert "value" in installed.push(folder=str(folder), repo_id="user/discreet")
     there = hub.files("user/discreet")
     everything = b"".join(there.values())
@@ -99,11 +99,11 @@ def test_no_path_and_no_token_of_this_machine_goes_there(installed, hub, folder)
     assert b"someone" not in everything
     assert json.loads(there["train_config.json"]) == {"dataset_name": "faces", "output_dir": "x", "seed": 1}
     assert json.loads(there["training.json"])["command"] == "accelerate launch train.py --hub_token *** --seed 1"
-    assert json.loads((folder / "train_config.json").read_text()) == settings
+    assert json.loads((folder / "train_config.json").read_text(encoding="utf-8")) == settings
 
 
 def test_a_token_in_the_card_is_refused(installed, hub, folder):
-    (folder / "README.md").write_text(f"---\nlicense: mit\n---\n\nexport HF_TOKEN={WRITER}\n")
+    (folder / "README.md").write_text(f"---\nlicense: mit\n---\n\nexport HF_TOKEN={WRITER}\n", encoding="utf-8")
     answer = installed.push(folder=str(folder), repo_id="user/leak")
     assert "ValueError" in answer["kinds"]
     assert "README.md holds the token" in answer["error"]

@@ -126,9 +126,9 @@ def test_a_pinned_revision_stays_what_it_was(installed, bare, hub, saved, expect
     first = hub.repository("user/pinned").head.oid
     changed = shutil.copytree(saved, tmp_path / "changed")
     code = changed / "pipeline_ncsn.py"
-    text = code.read_text()
+    text = code.read_text(encoding="utf-8")
     assert text.count(".clamp(0, 1)") == 1
-    code.write_text(text.replace(".clamp(0, 1)", ".clamp(0, 1) * 0.5"))
+    code.write_text(text.replace(".clamp(0, 1)", ".clamp(0, 1) * 0.5"), encoding="utf-8")
     value(installed.push(folder=str(changed), repo_id="user/pinned"))
     assert hub.repository("user/pinned").head.oid != first
     halved = images(bare.load(model="user/pinned", custom=True, cache_dir=str(tmp_path / "new")))

@@ -34,7 +34,7 @@ def test_it_starts_from_what_was_pushed(installed, hub, repo_root, tmp_path):
     there = set(hub.files("user/page", "space"))
     needed = ("ncsn_pipeline/", "pretrained/", "app.py", "requirements.txt", "README.md", ".gitattributes")
     others = {path for path in there if not path.startswith(needed)}
-    assert others and all(path in (repo_root / "README.md").read_text() for path in others)
+    assert others and all(path in (repo_root / "README.md").read_text(encoding="utf-8") for path in others)
     assert {"ncsn_pipeline/__init__.py", "ncsn_pipeline/space/page.css", "pretrained/mnist/model_index.json"} <= there
     assert {f"ncsn_pipeline/space/{part}" for part in PARTS} <= there
     assert not [path for path in there if "__pycache__" in path or path.endswith((".pyc", ".partial", ".log"))]
@@ -42,7 +42,7 @@ def test_it_starts_from_what_was_pushed(installed, hub, repo_root, tmp_path):
     copy = tmp_path / "copy"
     answer = installed.snapshot(repo_id="user/page", to=str(copy), repo_type="space")
     assert "value" in answer, answer
-    readme = (copy / "README.md").read_text()
+    readme = (copy / "README.md").read_text(encoding="utf-8")
     pictures = re.findall(r'(?:!\[[^]]*\]\(|src(?:set)?=")([^)"]+)', readme)
     assert len(pictures) > 16 and all(Image.open(copy / picture).width > 100 for picture in pictures)
     with socket.socket() as free:
@@ -51,7 +51,7 @@ def test_it_starts_from_what_was_pushed(installed, hub, repo_root, tmp_path):
     # Without PYTHONPATH the package that lies beside app.py comes first, as it does on the Hub.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {"GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1", "HF_HUB_OFFLINE": "1"}
-    with (tmp_path / "log").open("w+") as log:
+    with (tmp_path / "log").open("w+", encoding="utf-8") as log:
         with started([sys.executable, "app.py"], cwd=copy, env=environment, stdout=log, stderr=log) as page:
             address = f"http://127.0.0.1:{port}/"
             assert status(address, page, 200) == 200, log.seek(0) or log.read()
@@ -75,7 +75,9 @@ def status(url, process, seconds):
 def test_the_readme_is_the_card_of_a_space(repo_root):
     """The Hub refuses other values; a pinned Gradio is the one that the page was tested with."""
     data = SpaceCard.load(repo_root / "README.md").data
-    pins = dict(re.findall(r"^([\w-]+)==(\S+)$", (repo_root / "requirements.txt").read_text(), re.MULTILINE))
+    pins = dict(
+        re.findall(r"^([\w-]+)==(\S+)$", (repo_root / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    )
     assert (data.sdk, data.sdk_version) == ("gradio", pins["gradio"])
     assert (repo_root / data.app_file).is_file()
     assert re.fullmatch(r"3\.\d+", data.python_version)
@@ -91,8 +93,8 @@ def test_modules_that_are_gone_go_there_too(installed, hub, repo_root, tmp_path)
         shutil.copy(repo_root / name, root)
     shutil.copytree(repo_root / "pretrained" / "mnist", root / "pretrained" / "mnist")
     (root / "ncsn_pipeline").mkdir()
-    (root / "ncsn_pipeline" / "old.py").write_text('"""Old."""\n')
-    (root / "ncsn_pipeline" / "new.py").write_text('"""New."""\n')
+    (root / "ncsn_pipeline" / "old.py").write_text('"""Old."""\n', encoding="utf-8")
+    (root / "ncsn_pipeline" / "new.py").write_text('"""New."""\n', encoding="utf-8")
     installed.command(arguments=["push-space", "user/changing", "--root", str(root)])
     assert "ncsn_pipeline/old.py" in hub.files("user/changing", "space")
     (root / "ncsn_pipeline" / "old.py").unlink()
@@ -105,13 +107,14 @@ def test_modules_that_are_gone_go_there_too(installed, hub, repo_root, tmp_path)
 def test_links_of_the_readme_lead_to_nothing_else(tmp_path):
     for name in ("app.py", "requirements.txt", "docs/page.md", "docs/shown.webp", "docs/a.py", "docs/other.md"):
         (tmp_path / "root" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "root" / name).write_text("here")
+        (tmp_path / "root" / name).write_text("here", encoding="utf-8")
     for name in ("ncsn_pipeline", "pretrained/mnist"):
         (tmp_path / "root" / name).mkdir(parents=True)
-    (tmp_path / "secret.md").write_text("not here")
+    (tmp_path / "secret.md").write_text("not here", encoding="utf-8")
     (tmp_path / "root" / "README.md").write_text(
         '[a](docs/page.md) ![b](docs/shown.webp) <a href="docs/a.py"> [c](../secret.md) [d](https://example.org/x.md) '
-        f"[e](docs) [f](#there) [g](docs/gone.md) [h]({tmp_path}/secret.md) docs/other.md"
+        f"[e](docs) [f](#there) [g](docs/gone.md) [h]({tmp_path}/secret.md) docs/other.md",
+        encoding="utf-8",
     )
     files = set(space_files(tmp_path / "root")) - {"app.py", "requirements.txt", "README.md"}
     assert files == {"docs/page.md", "docs/shown.webp", "docs/a.py"}

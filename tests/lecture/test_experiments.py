@@ -95,8 +95,10 @@ def test_a_claim_holds_where_all_checks_do():
 
 
 def test_the_readme_shows_every_claim_as_it_was_measured(repo_root):
-    readme = (repo_root / "README.md").read_text()
-    table = claims_table(json.loads((repo_root / "benchmarks" / "results" / "lecture.json").read_text()))
+    readme = (repo_root / "README.md").read_text(encoding="utf-8")
+    table = claims_table(
+        json.loads((repo_root / "benchmarks" / "results" / "lecture.json").read_text(encoding="utf-8"))
+    )
     assert table in readme
     places = re.findall(r'(?:\]\(|src=")([^)"]+)', table)
     assert len(places) == 2 * len(NAMES) and all((repo_root / place).is_file() for place in places)
@@ -113,7 +115,7 @@ def test_the_command_runs_one_experiment(capsys, tmp_path):
     flags = ["--num-particles", "500", "--seed", "3", "--json", str(written), "--figures", str(tmp_path)]
     assert main(["mixing", "--quick", *flags]) == 0
     assert "The claim holds" in capsys.readouterr().out
-    numbers = json.loads(written.read_text())["mixing"]
+    numbers = json.loads(written.read_text(encoding="utf-8"))["mixing"]
     assert numbers["params"]["num_particles"] == 500 and numbers["params"]["seed"] == 3
     assert numbers["params"]["num_steps"] == EXPERIMENTS["mixing"].QUICK["num_steps"]
     assert Image.open(tmp_path / "mixing.png").width == 2000
@@ -126,7 +128,7 @@ def test_the_command_runs_several_at_a_time(tmp_path):
     done = run([*command, "--jobs", "2", *files])
     assert done.returncode == 0, done.stderr
     assert "2 of 2 claims hold" in done.stdout
-    numbers = json.loads((tmp_path / "all.json").read_text())
+    numbers = json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))
     assert list(numbers) == ["mixing", "langevin"] and all(run["holds"] for run in numbers.values())
     assert (tmp_path / "mixing.png").is_file() and (tmp_path / "langevin.png").is_file()
 

@@ -39,7 +39,7 @@ NAMES = ("ncsn_28", "ncsnv2_28", "ncsnv2_32", "ncsnv2_deeper_64", "ncsnv2_deepes
 
 def reference_network(name, ema=False):
     """The network of a checkpoint as the authors' code writes it; the EMA shadow holds parameters by name."""
-    about = json.loads((REFERENCE / f"{name}.json").read_text())
+    about = json.loads((REFERENCE / f"{name}.json").read_text(encoding="utf-8"))
     states = torch.load(REFERENCE / f"{name}.pth", weights_only=True)
     settings = {
         "sample_size": about["image_size"],

@@ -269,14 +269,14 @@ def test_a_ddpm_pipeline_is_pointed_to_the_way_it_has():
 def test_folders_of_the_first_format_still_load(pipe, tmp_path):
     """They name two files of schedulers that are one by now."""
     pipe.save_pretrained(tmp_path)
-    index = json.loads((tmp_path / "model_index.json").read_text())
+    index = json.loads((tmp_path / "model_index.json").read_text(encoding="utf-8"))
     names = {
         "scheduling_consistent_annealed": (ConsistentAnnealedScheduler, 6),
         "scheduling_annealed_langevin": (AnnealedLangevinScheduler, 31),
     }
     for stem, (cls, evaluations) in names.items():
         old = {"_ncsn_pipeline_format": 1, "scheduler": [stem, cls.__name__]}
-        (tmp_path / "model_index.json").write_text(json.dumps(index | old))
+        (tmp_path / "model_index.json").write_text(json.dumps(index | old), encoding="utf-8")
         loaded = NCSNPipeline.from_pretrained(tmp_path)
         assert type(loaded.scheduler) is cls
         assert len(loaded.scheduler.timesteps) == evaluations

@@ -131,7 +131,7 @@ def test_a_folder_loads_with_and_without_the_package_and_after_saving_again(orig
 
 def test_the_index_names_files_beside_the_weights_and_whose_they_are(written):
     folder = written[own] / "first"
-    index = json.loads((folder / "model_index.json").read_text())
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
     assert index["_class_name"] == ["pipeline_ncsn", "NCSNPipeline"]
     assert index["unet"] == ["modeling_score_unet", "ScoreUNet"]
     assert index["scheduler"] == ["scheduling_annealed", "ConsistentAnnealedScheduler"]
@@ -163,21 +163,21 @@ def test_automodel_finds_the_network_and_nothing_warns(origin, written, logged):
 def test_parts_of_diffusers_need_no_code_beside_them(written):
     for origin, name in ((with_a_solver, "scheduler"), (from_score_sde, "unet")):
         folder = written[origin] / "first"
-        assert json.loads((folder / "model_index.json").read_text())[name][0] == "diffusers"
+        assert json.loads((folder / "model_index.json").read_text(encoding="utf-8"))[name][0] == "diffusers"
         assert not list((folder / name).glob("*.py"))
 
 
 def test_the_version_is_the_packages():
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert ncsn_pipeline.__version__ == project["version"] == VERSION
 
 
 @pytest.mark.parametrize("found", [FOLDER_FORMAT + 1, "later"])
 def test_a_newer_format_is_refused(found, tmp_path):
     own(None).save_pretrained(tmp_path)
-    index = json.loads((tmp_path / "model_index.json").read_text())
+    index = json.loads((tmp_path / "model_index.json").read_text(encoding="utf-8"))
     changed = index | {"_ncsn_pipeline_format": found, "_ncsn_pipeline_version": "9.1"}
-    (tmp_path / "model_index.json").write_text(json.dumps(changed))
+    (tmp_path / "model_index.json").write_text(json.dumps(changed), encoding="utf-8")
     with pytest.raises(
         ValueError, match=f"format {found}, written by ncsn_pipeline 9.1.*up to {FOLDER_FORMAT}.*Upgrade"
     ):
@@ -186,9 +186,9 @@ def test_a_newer_format_is_refused(found, tmp_path):
 
 def test_a_folder_from_before_versions_were_written_loads(tmp_path):
     own(None).save_pretrained(tmp_path)
-    index = json.loads((tmp_path / "model_index.json").read_text())
+    index = json.loads((tmp_path / "model_index.json").read_text(encoding="utf-8"))
     old = {key: value for key, value in index.items() if not key.startswith("_ncsn_pipeline")}
-    (tmp_path / "model_index.json").write_text(json.dumps(old))
+    (tmp_path / "model_index.json").write_text(json.dumps(old), encoding="utf-8")
     assert isinstance(NCSNPipeline.from_pretrained(tmp_path).unet, ScoreUNet)
 
 

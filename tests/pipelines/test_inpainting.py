@@ -521,8 +521,8 @@ def test_it_shares_the_parts_and_is_saved_as_an_ordinary_folder(pipe, tmp_path):
     plain.save_pretrained(tmp_path / "plain")
     written = {path.relative_to(tmp_path / "inpaint") for path in (tmp_path / "inpaint").rglob("*")}
     assert written == {path.relative_to(tmp_path / "plain") for path in (tmp_path / "plain").rglob("*")}
-    index = json.loads((tmp_path / "inpaint" / "model_index.json").read_text())
-    assert index == json.loads((tmp_path / "plain" / "model_index.json").read_text())
+    index = json.loads((tmp_path / "inpaint" / "model_index.json").read_text(encoding="utf-8"))
+    assert index == json.loads((tmp_path / "plain" / "model_index.json").read_text(encoding="utf-8"))
     assert type(NCSNPipeline.from_pretrained(tmp_path / "inpaint")) is NCSNPipeline
     loaded = NCSNInpaintPipeline.from_pipe(NCSNPipeline.from_pretrained(tmp_path / "inpaint"))
     assert loaded.config.data_min == -1.0

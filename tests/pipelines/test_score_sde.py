@@ -27,7 +27,7 @@ def network():
 
 def load(network, scheduler, folder):
     ScoreSdeVePipeline(network, scheduler).save_pretrained(folder)
-    assert json.loads((folder / "model_index.json").read_text())["_class_name"] == "ScoreSdeVePipeline"
+    assert json.loads((folder / "model_index.json").read_text(encoding="utf-8"))["_class_name"] == "ScoreSdeVePipeline"
     pipeline = NCSNPipeline.from_pretrained(folder)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

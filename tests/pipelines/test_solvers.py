@@ -286,7 +286,10 @@ def test_a_folder_with_a_swapped_scheduler_loads_and_swaps_back(name, tmp_path):
     swap(pipeline, name, **({} if name in EDM else KARRAS))
     expected = pipeline(1, generator=seeded(), num_inference_steps=4, output_type="pt").images
     pipeline.save_pretrained(tmp_path / "folder")
-    assert json.loads((tmp_path / "folder/model_index.json").read_text())["scheduler"] == ["diffusers", name]
+    assert json.loads((tmp_path / "folder/model_index.json").read_text(encoding="utf-8"))["scheduler"] == [
+        "diffusers",
+        name,
+    ]
 
     installed = NCSNPipeline.from_pretrained(tmp_path / "folder")
     remote = DiffusionPipeline.from_pretrained(tmp_path / "folder", trust_remote_code=True)

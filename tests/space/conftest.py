@@ -83,7 +83,7 @@ def server(model_folder, other_model_folder, tmp_path_factory, repo_root):
         f"http://127.0.0.1:{port}/",
     )
     with (
-        (home / "log").open("w+") as log,
+        (home / "log").open("w+", encoding="utf-8") as log,
         started(command, seconds=None, cwd=home, env=environment, stdout=log, stderr=log) as server,
     ):
         wait_until_answered(url, server, home / "log")
@@ -91,7 +91,7 @@ def server(model_folder, other_model_folder, tmp_path_factory, repo_root):
         server.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):  # in the middle of a run
             server.wait(15)
-    assert "Traceback" not in (home / "log").read_text(), (home / "log").read_text()
+    assert "Traceback" not in (home / "log").read_text(encoding="utf-8"), (home / "log").read_text(encoding="utf-8")
 
 
 def wait_until_answered(url, server, log):
@@ -100,7 +100,7 @@ def wait_until_answered(url, server, log):
         try:
             return urllib.request.urlopen(url, timeout=5).close()
         except OSError:
-            assert server.poll() is None and time.monotonic() < deadline, log.read_text()
+            assert server.poll() is None and time.monotonic() < deadline, log.read_text(encoding="utf-8")
             time.sleep(0.1)
 
 

@@ -218,7 +218,7 @@ def test_the_endpoint_gives_the_images_of_the_snippet(address, model_folder, mon
         np.testing.assert_array_equal(np.asarray(Image.open(samples)), np.asarray(image_grid(expected, columns=5)))
         np.testing.assert_array_equal(np.asarray(Image.open(denoised)), np.asarray(Image.open(samples)))
         assert "Done" in status and statistics.count("<svg") == 2
-        assert Path(program).read_text().strip() == code
+        assert Path(program).read_text(encoding="utf-8").strip() == code
         assert Path(grid).read_bytes() == Path(samples).read_bytes()
         assert Image.open(animation).n_frames == len(trajectory["sigmas"]) == min(trajectory["of"], 60)
 

@@ -103,7 +103,7 @@ def test_the_script_learns_and_writes_a_folder_that_loads(tmp_path, repo_root, t
     command += ["--max_train_steps", "40", "--train_batch_size", "32", "--seed", "1"]
     done = run(command, cwd=repo_root)
     assert done.returncode == 0, done.stderr
-    record = json.loads((tmp_path / "training.json").read_text())
+    record = json.loads((tmp_path / "training.json").read_text(encoding="utf-8"))
     assert record["losses"][-1] < 0.5 * record["losses"][0]
     assert record["steps"] == 40 and record["dataset"] == "digits"
     model = ImageClassifier.from_pretrained(str(tmp_path))
@@ -127,7 +127,7 @@ def test_colour_pictures_in_class_folders_get_a_classifier_too(tmp_path):
             Image.fromarray(pixels).save(tmp_path / "data" / name / f"{number}.png")
     flags = ["--resolution", "16", "--max_train_steps", "15", "--train_batch_size", "16"]
     main(["--dataset_name", str(tmp_path / "data"), "--output_dir", str(tmp_path / "judge"), *flags])
-    assert json.loads((tmp_path / "judge" / "training.json").read_text())["dataset"] == "data"
+    assert json.loads((tmp_path / "judge" / "training.json").read_text(encoding="utf-8"))["dataset"] == "data"
     network = load_feature_network("classifier", tmp_path / "judge")
     blue = torch.tensor([0.1, 0.1, 0.9]).reshape(1, 3, 1, 1).expand(5, 3, 24, 24)
     found = extract_features(blue, network)
@@ -156,9 +156,9 @@ def test_an_unknown_folder_ends_with_a_message(tmp_path):
 def test_the_shipped_classifier_is_small_and_says_what_it_was_trained_on(shipped):
     files = [path for path in shipped_folder("mnist_classifier").rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 1_000_000
-    card = (shipped_folder("mnist_classifier") / "README.md").read_text()
+    card = (shipped_folder("mnist_classifier") / "README.md").read_text(encoding="utf-8")
     assert "CC BY-SA 3.0" in card and "train_classifier.py" in card
-    record = json.loads((shipped_folder("mnist_classifier") / "training.json").read_text())
+    record = json.loads((shipped_folder("mnist_classifier") / "training.json").read_text(encoding="utf-8"))
     assert record["test_accuracy"] >= 0.99 and record["test_images"] == 10_000
     assert f"{100 * record['test_accuracy']:.2f} %" in card
 

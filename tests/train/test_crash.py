@@ -95,7 +95,7 @@ def test_killed_run_goes_on_to_the_same_weights(tmp_path, whole, victims, death)
     resume(output)
     assert same_weights(whole, output)
     assert not list(output.glob("*.partial"))
-    assert json.loads((output / "training.json").read_text())["images_seen"] == 160
+    assert json.loads((output / "training.json").read_text(encoding="utf-8"))["images_seen"] == 160
 
 
 def test_run_killed_after_its_last_checkpoint_still_writes_what_is_missing(tmp_path, whole):
@@ -108,7 +108,7 @@ def test_run_killed_after_its_last_checkpoint_still_writes_what_is_missing(tmp_p
     resume(output)
     assert same_weights(whole, output)
     assert (output / "README.md").is_file()
-    summary = json.loads((output / "training.json").read_text())
+    summary = json.loads((output / "training.json").read_text(encoding="utf-8"))
     assert (summary["steps"], summary["images_seen"], summary["resumed"]) == (10, 160, 1)
     assert 0 < summary["held_out_loss"] < 1
     assert (output / "checkpoint-10" / "manifest.json").stat().st_mtime_ns == written
@@ -175,11 +175,11 @@ def test_checkpoint_written_again_never_leaves_its_place_empty(tmp_path, whole, 
 def test_seal_tells_every_file(tmp_path):
     (tmp_path / "deep").mkdir()
     for name in ("a", "deep/b"):
-        (tmp_path / name).write_text(name)
+        (tmp_path / name).write_text(name, encoding="utf-8")
     assert find_corruption(tmp_path) == "manifest.json is missing or cannot be read"
     write_manifest(tmp_path)
     assert find_corruption(tmp_path) is None
-    (tmp_path / "deep/b").write_text("deep/c")
+    (tmp_path / "deep/b").write_text("deep/c", encoding="utf-8")
     assert find_corruption(tmp_path) == "deep/b is not what was written: its SHA-256 differs"
 
 
@@ -295,7 +295,7 @@ def test_launcher_that_is_killed_stops_its_workers_in_good_order(tmp_path, whole
         process.communicate()  # until the worker closes its end of the pipe
     stopped = checkpoints(output)[-1]
     assert find_corruption(stopped) is None
-    assert json.loads((stopped / "progress.json").read_text())["step"] < 100000
+    assert json.loads((stopped / "progress.json").read_text(encoding="utf-8"))["step"] < 100000
 
 
 @pytest.mark.slow

@@ -11,7 +11,8 @@ from PIL import Image
 from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler, NCSNPipeline, ScoreUNet
 from ncsn_pipeline.commands.evaluate import main, parse_args
 from ncsn_pipeline.data import ImageData, load_images, load_train_and_held_out
-from ncsn_pipeline.evaluation.evaluate import sample_images, scheduler_for, shown_name, sweep_table
+from ncsn_pipeline.evaluation.choosing import shown_name
+from ncsn_pipeline.evaluation.evaluate import sample_images, sweep_table
 from ncsn_pipeline.evaluation.features import extract_features, load_feature_network
 from ncsn_pipeline.evaluation.figure import evaluation_figure, sweep_figure, tile
 from ncsn_pipeline.evaluation.quality import (
@@ -23,6 +24,7 @@ from ncsn_pipeline.evaluation.quality import (
     kernel_distance,
     nearest_neighbours,
 )
+from ncsn_pipeline.samplers import sampler_for
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +282,7 @@ def command(monkeypatch, tmp_path, test_digits):
     def run(*arguments: str):
         pipe = RepeatedImages(test_digits, num_classes=10)
         monkeypatch.setattr(evaluate, "load_pipeline", lambda model, device: pipe)
-        monkeypatch.setattr(evaluate, "scheduler_for", lambda pipe, name, sigma_max=None: pipe.scheduler)
+        monkeypatch.setattr(evaluate, "sampler_for", lambda scheduler, name, sigma_max=None: scheduler)
         words = ["--model", "some/model", "--dataset_name", "digits", "--output_dir", str(tmp_path)]
         assert main([*words, *arguments]) == 0
         return pipe
@@ -301,11 +303,11 @@ def saved(tmp_path_factory):
 
 def test_the_command_measures_what_its_flags_say(saved, tmp_path, capsys):
     """The same samples, drawn and measured by hand."""
-    flags = "--num_samples 40 --batch_size 16 --scheduler annealed_langevin --num_inference_steps 5 --steps_per_level 2"
+    flags = "--num_samples 40 --batch_size 16 --sampler annealed_langevin --num_inference_steps 5 --steps_per_level 2"
     flags += " --step_size 1e-5 --sigma_max 3 --guidance_scale 1.5 --seed 5 --dataset_name digits --device cpu"
     output = tmp_path / "out"
     assert main(["--model", str(saved), "--output_dir", str(output), *flags.split()]) == 0
-    result = json.loads((output / "evaluation.json").read_text())
+    result = json.loads((output / "evaluation.json").read_text(encoding="utf-8"))
 
     pipe = NCSNPipeline.from_pretrained(saved)
     pipe.set_progress_bar_config(disable=True)
@@ -373,23 +375,23 @@ def test_without_a_test_split_the_part_that_training_keeps_aside_is_measured_aga
 )
 def test_a_scheduler_has_the_pipelines_levels_or_its_own_start(name, kind):
     pipe = SimpleNamespace(scheduler=ConsistentAnnealedScheduler(sigmas=[4.0, 1.0, 0.5]))
-    scheduler = scheduler_for(pipe, name)
+    scheduler = sampler_for(pipe.scheduler, name)
     assert type(scheduler) is kind
     assert scheduler.sigmas.tolist() == [4, 1, 0.5]
-    shorter = scheduler_for(pipe, name, sigma_max=2.0)
+    shorter = sampler_for(pipe.scheduler, name, sigma_max=2.0)
     assert type(shorter) is kind
     torch.testing.assert_close(shorter.sigmas, torch.tensor([2.0, 1.0, 0.5]))
 
 
 def test_the_sweep_writes_a_row_for_each_scheduler_count_and_number_of_evaluations(command, tmp_path):
-    pipe = command("--sweep", "10,3", "--schedulers", "annealed_langevin,consistent", "--num_samples", "30,60")
-    rows = json.loads((tmp_path / "sweep.json").read_text())["rows"]
+    pipe = command("--sweep", "10,3", "--samplers", "annealed_langevin,consistent", "--num_samples", "30,60")
+    rows = json.loads((tmp_path / "sweep.json").read_text(encoding="utf-8"))["rows"]
     assert [(row["scheduler"], row["count"]) for row in rows] == [
         (name, count) for name in ("annealed_langevin", "consistent") for _ in range(2) for count in (30, 60)
     ]
     assert [options["num_inference_steps"] for _, options in pipe.calls] == [3, 10, 3, 10]
     assert all(math.isfinite(row["real_frechet"]) and row["real_frechet"] > 0 for row in rows)
-    table = (tmp_path / "sweep.md").read_text().splitlines()
+    table = (tmp_path / "sweep.md").read_text(encoding="utf-8").splitlines()
     assert len(table) == 2 + 8 and len({line.count("|") for line in table}) == 1
     assert (tmp_path / "sweep.png").exists()
     assert sweep_table([]).count("\n") == 2
@@ -404,8 +406,11 @@ def test_the_sweep_writes_a_row_for_each_scheduler_count_and_number_of_evaluatio
         (["--step_size", "nan"], "positive"),
         (["--batch_size", "0"], "positive"),
         (["--sweep", "10", "--num_inference_steps", "5"], "give one"),
-        (["--scheduler", "consistent", "--steps_per_level", "5"], "annealed Langevin"),
-        (["--schedulers", "euler"], "annealed_langevin"),
+        (["--sampler", "consistent", "--steps_per_level", "5"], "annealed_langevin"),
+        (["--sampler", "heun", "--step_size", "1e-5"], "annealed_langevin"),
+        (["--sampler", "PNDMScheduler"], "predictor_corrector, heun"),
+        (["--features", "inception", "--classifier", "mine"], "give one"),
+        (["--samplers", "eular"], "annealed_langevin"),
     ],
 )
 def test_senseless_arguments_are_refused(arguments, message, capsys):
@@ -414,13 +419,13 @@ def test_senseless_arguments_are_refused(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_colour_models_need_the_inception_features(monkeypatch, test_digits, capsys):
+def test_colour_models_get_no_features_of_grey_digits(monkeypatch, test_digits, capsys):
     from ncsn_pipeline.evaluation import evaluate
 
     pipe = RepeatedImages(test_digits, num_classes=None)
     pipe.unet.config.in_channels = 3
     monkeypatch.setattr(evaluate, "load_pipeline", lambda model, device: pipe)
-    assert main(["--model", "unused", "--dataset_name", "digits"]) == 2
+    assert main(["--model", "unused", "--dataset_name", "digits", "--features", "classifier"]) == 2
     assert "--features inception" in capsys.readouterr().err
     pipe.unet.config.in_channels = 1
     assert main(["--model", "unused", "--dataset_name", "digits", "--guidance_scale", "2"]) == 2

@@ -194,9 +194,9 @@ def test_summary_is_written_with_card_and_picture(tmp_path):
     network = ScoreUNet(sample_size=8, block_out_channels=(8, 16), sigma_max=5.0)
     NCSNPipeline(network, ConsistentAnnealedScheduler(6, sigma_max=5.0)).save_pretrained(tmp_path)
     write_summary(str(tmp_path), {"command": "python train/train.py --dataset_name digits", "steps": 7})
-    assert "python train/train.py --dataset_name digits" in (tmp_path / "README.md").read_text()
+    assert "python train/train.py --dataset_name digits" in (tmp_path / "README.md").read_text(encoding="utf-8")
     assert not (tmp_path / "samples.png").exists()
-    assert json.loads((tmp_path / "training.json").read_text())["steps"] == 7
+    assert json.loads((tmp_path / "training.json").read_text(encoding="utf-8"))["steps"] == 7
 
 
 def test_picture_is_the_newest_grid_enlarged_without_smoothing(tmp_path):

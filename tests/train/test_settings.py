@@ -39,7 +39,7 @@ WRONG = [
 @pytest.mark.parametrize(("name", "value", "words"), WRONG, ids=[f"{name}={value}" for name, value, _ in WRONG])
 def test_a_wrong_value_is_refused_by_flag_and_by_file(capsys, tmp_path, name, value, words):
     by_flag = refusal(capsys, [*DIGITS, f"--{name}={value}"])
-    (tmp_path / "run.yaml").write_text(f"dataset_name: digits\n{name}: {value}\n")
+    (tmp_path / "run.yaml").write_text(f"dataset_name: digits\n{name}: {value}\n", encoding="utf-8")
     by_file = refusal(capsys, ["--config", str(tmp_path / "run.yaml")])
     for sentence in (by_flag, by_file):
         assert sentence.startswith(f"train.py: error: {name} is ") and words in sentence
@@ -60,7 +60,9 @@ def test_a_wrong_value_is_refused_by_flag_and_by_file(capsys, tmp_path, name, va
     ],
 )
 def test_a_wrong_file_is_refused(capsys, tmp_path, line, words):
-    (tmp_path / "run.yaml").write_text(("" if line.startswith("-") else "dataset_name: digits\n") + line + "\n")
+    (tmp_path / "run.yaml").write_text(
+        ("" if line.startswith("-") else "dataset_name: digits\n") + line + "\n", encoding="utf-8"
+    )
     assert words in refusal(capsys, ["--config", str(tmp_path / "run.yaml")])
 
 
@@ -72,13 +74,14 @@ def test_a_misspelt_flag_is_told_the_nearest(capsys):
 
 
 def test_a_token_is_never_shown(capsys, tmp_path):
-    (tmp_path / "run.yaml").write_text("dataset_name: digits\nhub_token: [secret-word]\n")
+    (tmp_path / "run.yaml").write_text("dataset_name: digits\nhub_token: [secret-word]\n", encoding="utf-8")
     assert "secret-word" not in refusal(capsys, ["--config", str(tmp_path / "run.yaml")])
 
 
 def test_text_becomes_the_type_of_its_setting(tmp_path):
     (tmp_path / "run.yaml").write_text(
-        "dataset_name: digits\nmixed_precision: no\nlearning_rate: 1e-3\nseed: '8'\nblock_out_channels: [8, 16]\n"
+        "dataset_name: digits\nmixed_precision: no\nlearning_rate: 1e-3\nseed: '8'\nblock_out_channels: [8, 16]\n",
+        encoding="utf-8",
     )
     config = TrainConfig.from_command_line(["--config", str(tmp_path / "run.yaml"), "--sigma-max", "3", "--no-use_ema"])
     assert (config.mixed_precision, config.learning_rate, config.seed) == ("no", 1e-3, 8)

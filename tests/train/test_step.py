@@ -208,7 +208,7 @@ def test_logged_losses_and_rates_are_those_of_the_steps(both):
 
 def test_held_out_loss_is_that_of_the_saved_network_on_the_test_images(both):
     """With noise of its own, labels kept, nothing mirrored; in every band of noise levels."""
-    summary = json.loads((both.output / "training.json").read_text())
+    summary = json.loads((both.output / "training.json").read_text(encoding="utf-8"))
     assert summary["held_out_loss"] == pytest.approx(np.mean(both.expected.held_out), rel=1e-3)
     log = EventAccumulator(str(both.output / "logs" / "ncsn")).Reload()
     bands = [tag for tag in log.Tags()["scalars"] if tag.startswith("held_out/sigma")]

@@ -68,7 +68,7 @@ def test_tensorboard_has_losses_bands_quality_grids_and_settings(tracked):
     distances = [event.value for event in log.Scalars("quality/pixel distance")]
     real = [event.value for event in log.Scalars("quality/pixel distance of real images")]
     assert real[0] == real[-1] < min(distances)
-    settings = next((tracked / "logs").rglob("hparams.yml")).read_text()
+    settings = next((tracked / "logs").rglob("hparams.yml")).read_text(encoding="utf-8")
     assert "learning_rate: 0.0015" in settings
 
 
@@ -80,7 +80,7 @@ def test_token_is_nowhere(tracked):
     files = [path for path in tracked.rglob("*") if path.is_file()]
     assert len(files) > 20
     assert not [path for path in files if b"hf_secret" in path.read_bytes()]
-    settings = json.loads((tracked / "train_config.json").read_text())
+    settings = json.loads((tracked / "train_config.json").read_text(encoding="utf-8"))
     assert settings["sigma_max"] == 5
     assert "hub_token" not in settings
     assert "hf_secret" not in repr(TrainConfig(**SMALL, hub_token="hf_secret"))
@@ -124,7 +124,7 @@ def test_trackers_are_named_and_checked_before_anything_else(tmp_path, monkeypat
 
 def test_trackers_from_a_file_and_from_flags(tmp_path):
     path = tmp_path / "settings.yaml"
-    path.write_text("dataset_name: digits\nreport_to: [tensorboard, trackio]\n")
+    path.write_text("dataset_name: digits\nreport_to: [tensorboard, trackio]\n", encoding="utf-8")
     config = TrainConfig.from_command_line(["--config", str(path)])
     assert config.report_to == ("tensorboard", "trackio")
     assert TrainConfig.from_command_line(config.flags()).report_to == "tensorboard,trackio"

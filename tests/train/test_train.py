@@ -76,7 +76,7 @@ def test_launched_run_learns_and_its_folder_samples(tmp_path, repo_root, victims
     assert events.Tags()["images"]
     assert sorted(path.name for path in (output / "samples").iterdir()) == ["step-0000060.png", "step-0000120.png"]
     assert {path.name for path in output.glob("checkpoint-*")} == {"checkpoint-60", "checkpoint-120"}
-    assert json.loads((output / "train_config.json").read_text())["max_train_steps"] == 120
+    assert json.loads((output / "train_config.json").read_text(encoding="utf-8"))["max_train_steps"] == 120
 
     pipeline = NCSNPipeline.from_pretrained(output)
     pipeline.set_progress_bar_config(disable=True)
@@ -200,7 +200,7 @@ def test_committed_configurations_are_valid(name):
 )
 def test_bad_settings_are_refused(tmp_path, capsys, text, message):
     path = tmp_path / "bad.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(SystemExit) as stopped:
         TrainConfig.from_command_line(["--config", str(path)])
     assert stopped.value.code == 2

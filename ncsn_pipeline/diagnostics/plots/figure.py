@@ -123,7 +123,7 @@ def line(
 
 def save(figure: Figure, path: str | Path) -> Path:
     """Writes the figure at 200 dots an inch (8 inches are 1,600 pixels), by the ending of `path`; makes its folder."""
-    path = Path(path)
+    path = Path(path).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI, metadata={"Software": None} if path.suffix == ".png" else None)
     return path

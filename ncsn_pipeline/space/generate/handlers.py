@@ -157,7 +157,7 @@ class GenerateHandlers(SessionRuns):
         animation, program = save_animation(run.recording, columns, grid.with_suffix(".gif")), None
         if last.evaluation == last.evaluations:
             program = str(grid.with_suffix(".py"))
-            Path(program).write_text(snippet)
+            Path(program).write_text(snippet, encoding="utf-8")
         trajectory = trajectory_value(run.recording, columns, grid.parent, last.evaluations)
         return trajectory, report.run_plots(run.recording), str(grid), str(animation), program
 

@@ -19,8 +19,8 @@ def trajectory_player(elem_id: str = "trajectory") -> gr.HTML:
     """The component; its value is what `trajectory_value` makes, or None before the first run."""
     return gr.HTML(
         None,
-        html_template=HERE.with_suffix(".html").read_text(),
-        js_on_load=HERE.with_suffix(".js").read_text(),
+        html_template=HERE.with_suffix(".html").read_text(encoding="utf-8"),
+        js_on_load=HERE.with_suffix(".js").read_text(encoding="utf-8"),
         label="Trajectory: a file with all kept steps, its layout, and sigma of each",
         elem_id=elem_id,
     )

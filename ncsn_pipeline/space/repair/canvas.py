@@ -25,9 +25,9 @@ def pixel_canvas(value: str) -> gr.HTML:
     """The component; its value is what `canvas_value` makes, and what `check_canvas` reads."""
     return gr.HTML(
         value,
-        html_template=HERE.with_suffix(".html").read_text(),
-        css_template=HERE.with_suffix(".css").read_text(),
-        js_on_load=HERE.with_suffix(".js").read_text(),
+        html_template=HERE.with_suffix(".html").read_text(encoding="utf-8"),
+        css_template=HERE.with_suffix(".css").read_text(encoding="utf-8"),
+        js_on_load=HERE.with_suffix(".js").read_text(encoding="utf-8"),
         apply_default_css=False,
         label='Canvas: JSON {"image": rows, "mask": rows} in the pixels of the model; image bytes, mask 0 or 1',
         elem_id="repair-canvas",

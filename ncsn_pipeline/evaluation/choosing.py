@@ -1,0 +1,89 @@
+"""Which features suit a model's pictures: those made for them, and no others.
+
+A classifier of digits gives clothes features too, and says of each which digit it is.  So features apply where somebody
+chose them, where the data set they are of is the one compared with, or where the model was trained on it.
+"""
+
+import json
+from pathlib import Path
+
+from torch import nn
+
+from ..shipped import folder_or_shipped
+from .features import DEFAULT_CLASSIFIER, ClassifierFeatures, load_feature_network
+
+# Other names of data sets of the same kind of picture.
+ALIASES = {"ylecun/mnist": {"mnist", "digits"}}
+
+
+def shown_name(source: str) -> str:
+    """A Hub name as it is, a local folder without what lies above it: results are read elsewhere."""
+    path = Path(source).expanduser()
+    return path.resolve().name if path.is_dir() else source
+
+
+def training_data(model: str) -> str | None:
+    """What a model was trained on, as its folder tells: a name on the Hub, a folder, `"digits"`; `None` if it does not.
+
+    Args:
+        model: a folder or a shipped model; of a name on the Hub, nothing is known here.
+
+    Raises:
+        ValueError: for a file of facts that is not JSON.
+    """
+    folder, facts = Path(folder_or_shipped(model)), {}
+    for name in ("training.json", "train_config.json"):
+        path = folder / name
+        try:
+            facts |= json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path} is no JSON dictionary: {error}. Repair it or take it away.") from error
+    known = facts.get("dataset")
+    told = known.get("name") if isinstance(known, dict) else known
+    return facts.get("train_data_dir") or facts.get("dataset_name") or told
+
+
+def knows(network: ClassifierFeatures, *sources: str | None) -> bool:
+    """Whether a classifier was trained on a data set of one of these names."""
+    own = network.classifier.config.dataset
+    return own is not None and bool({own, *ALIASES.get(own, ())} & {shown_name(source) for source in sources if source})
+
+
+def choose_features(
+    features: str | None, classifier: str | None, source: str, trained_on: str | None, channels: int
+) -> tuple[nn.Module | None, str]:
+    """The feature network for a model's pictures, or `None` and one sentence why.
+
+    Args:
+        features: `"classifier"` or `"inception"` where somebody chose; `None` for those that suit, if any.
+        classifier: the folder or name of one that somebody chose.
+        source: the data set that is compared with.
+        trained_on: what the model was trained on, as :func:`training_data` has it.  It decides where `source` is a
+            folder, whose name says little.
+        channels: of the model's pictures.
+
+    Raises:
+        ValueError: for features that were chosen and do not suit.
+        ModuleNotFoundError: where Inception's optional packages are missing.
+    """
+    if features == "inception":
+        return load_feature_network("inception"), ""
+    network = load_feature_network("classifier", classifier or DEFAULT_CLASSIFIER)
+    config, called = network.classifier.config, shown_name(classifier or DEFAULT_CLASSIFIER)
+    names = (source, trained_on) if Path(source).expanduser().is_dir() else (source,)
+    wrong = ""
+    if config.in_channels != channels:
+        wrong = (
+            f"This model makes images with {channels} channels, and the classifier {called} knows images with "
+            f"{config.in_channels}."
+        )
+    elif classifier is None and not knows(network, *names):
+        wrong = f"The shipped classifier knows {config.dataset} alone, and these pictures are {shown_name(source)}."
+    if not wrong:
+        return network, ""
+    if features or classifier:
+        raise ValueError(f"{wrong} Give the --classifier of such images, or use --features inception.")
+    return (
+        None,
+        f"{wrong} So nothing is measured in its features; --classifier FOLDER or --features inception gives others.",
+    )
