@@ -37,10 +37,11 @@ ARROWS = {
     "root": "densities score_matching noise_levels guidance networks sampling pipelines data diagnostics convert hub",
     "lecture": "root densities score_matching noise_levels networks sampling pipelines data diagnostics",
     "shipped": "",
+    "data_flags": "",
     "__main__": "commands",
-    "evaluation": "shipped networks sampling pipelines data diagnostics",
+    "evaluation": "shipped data_flags networks sampling pipelines data diagnostics",
     "training": "densities score_matching noise_levels networks sampling pipelines data diagnostics hub evaluation",
-    "commands": "root sampling pipelines noise_levels data convert hub lecture training evaluation space",
+    "commands": "root data_flags sampling pipelines noise_levels data convert hub lecture training evaluation space",
     "space": "root densities score_matching noise_levels networks sampling pipelines data diagnostics lecture",
     "train": "training commands evaluation",
 }

@@ -9,7 +9,7 @@ import math
 import sys
 from collections.abc import Sequence
 
-from .data_flags import add_data_flags
+from ..data_flags import add_data_flags
 
 PROGRAM = "ncsn evaluate"
 SCHEDULERS = ("default", "annealed_langevin", "consistent")
