@@ -38,15 +38,16 @@ ARROWS = {
     "lecture": "root densities score_matching noise_levels networks sampling pipelines data diagnostics",
     "shipped": "",
     "cache": "",
+    "data_flags": "",
     "errors": "",
     "finding": "shipped cache",
     "samplers": "sampling",
     "__main__": "commands",
-    "evaluation": "shipped finding cache errors samplers networks sampling pipelines data diagnostics",
+    "evaluation": "shipped finding cache data_flags errors samplers networks sampling pipelines data diagnostics",
     "training": "cache errors densities score_matching noise_levels networks sampling pipelines data diagnostics hub "
     "evaluation",
-    "commands": "root shipped cache errors samplers sampling pipelines noise_levels data convert hub lecture training "
-    "evaluation space",
+    "commands": "root shipped cache data_flags errors samplers sampling pipelines noise_levels data convert hub lecture "
+    "training evaluation space",
     "space": "root densities score_matching noise_levels networks sampling pipelines data diagnostics lecture",
     "train": "training commands evaluation data",
 }

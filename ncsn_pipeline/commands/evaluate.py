@@ -9,10 +9,10 @@ import math
 import sys
 from collections.abc import Sequence
 
+from ..data_flags import add_data_flags
 from ..errors import in_one_line
 from ..samplers import DEFAULT, SAMPLERS, sampler_name
 from . import user_path
-from .data_flags import add_data_flags
 
 PROGRAM = "ncsn evaluate"
 

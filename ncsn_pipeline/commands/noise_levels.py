@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..data_flags import add_data_flags
 from ..errors import in_one_line
-from .data_flags import add_data_flags
 
 if TYPE_CHECKING:
     from ..noise_levels import NoiseLevelSuggestion

@@ -152,7 +152,7 @@ def held_out_split(parts: Iterable[str], selection: Selection) -> str | None:
     return next((name for name in HELD_OUT_NAMES if name in parts and name != selection.train_split), None)
 
 
-def describe(source: ImageSource, data: ImageData, splits: Iterable[str], counts: str) -> str:
+def describe(source: ImageSource, data: ImageData, splits: Iterable[str], counts: str, whole: bool = True) -> str:
     """What is used of a data set and what is not, in sentences.
 
     Args:
@@ -160,8 +160,13 @@ def describe(source: ImageSource, data: ImageData, splits: Iterable[str], counts
         data: what is used of it, or a sample.
         splits: the names of the splits that are used.
         counts: how many images.
+        whole: whether `data` is all of what is used.
     """
     names, doubts = data.label_names, contrast(data.images)
+    if whole and names is not None:
+        absent = set(range(len(names))) - set(data.labels.unique().tolist())
+        without = tuple(names[number] for number in sorted(absent))
+        doubts = " ".join(filter(None, (doubts, f"No image is of {names_and_more(without)}." if without else "")))
     classes = "no classes" if names is None else f"{len(names)} classes ({names_and_more(names)})"
     unused = [name for name in source.parts if name not in splits]
     others = f"Not used: the split(s) {', '.join(unused)}." if unused else ""

@@ -54,7 +54,11 @@ def list_folder(folder: str | Path) -> Listing:
     found = Listing(Path(folder).expanduser().absolute())
     os.listdir(found.root)  # which `os.walk` would pass over
     seen = {os.path.realpath(found.root)}
-    for place, folders, files in os.walk(found.root, followlinks=True):
+
+    def unreadable(error: OSError) -> None:
+        found.left_out.add("folder(s) that cannot be read", shown(os.path.relpath(error.filename, found.root)))
+
+    for place, folders, files in os.walk(found.root, followlinks=True, onerror=unreadable):
         folder = Path(place).relative_to(found.root).as_posix()
         below = "" if folder == "." else f"{folder}/"
 

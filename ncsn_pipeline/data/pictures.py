@@ -36,6 +36,8 @@ def open_pictures(listing: Listing) -> dict[str, Any]:
         number = {name: i for i, name in enumerate(names)}
         columns["label"] = [number.get(name) for name in classes]
         declared["label"] = ClassLabel(names=list(names))
+    for name in columns.keys() - declared.keys():
+        columns[name] = _of_one_kind(columns[name])
     for name in pictures:
         columns[name] = [value and str(listing.root / value) for value in columns[name]]
     parts = {}
@@ -71,9 +73,19 @@ def _columns(listing: Listing) -> tuple[dict[str, list[Any]], list[str]]:
     return columns, pictures
 
 
+def _of_one_kind(values: list[Any]) -> list[Any]:
+    """Numbers as they are; words, and what is neither in every metadata file, as words."""
+    if all(value is None or isinstance(value, int | float) for value in values):
+        return values
+    return [None if value is None else str(value) for value in values]
+
+
 def _read_metadata(listing: Listing, name: str) -> tuple[dict[str, list[Any]], list[str]]:
     """The columns of a metadata file, its pictures by their paths below the whole folder, and which those are."""
-    table: Mapping[str, Any] = open_tables(listing.root, {"train": [name]})["train"][:]
+    try:
+        table: Mapping[str, Any] = open_tables(listing.root, {"train": [name]})["train"][:]
+    except Exception as error:  # of many kinds
+        raise ValueError(f"{name} lists no pictures or cannot be read: {error}") from error
     columns, pictures = {}, []
     for column, values in table.items():
         if column != _FILE_NAME and not column.endswith(f"_{_FILE_NAME}"):

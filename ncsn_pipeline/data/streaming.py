@@ -329,7 +329,7 @@ def stream_train_and_held_out(
         test = ImageStream(opened, name, resolution=resolution, channels=train.shape[0], seed=seed)
         held_out, whose = test.first(num_held_out), f"of {name!r}"
     counts = f"a stream of images to train on, {len(held_out):,} {whose} to measure on"
-    train.about = describe(opened, train.sample, (selection.train_split, name or ""), counts)
+    train.about = describe(opened, train.sample, (selection.train_split, name or ""), counts, whole=False)
     return train, held_out
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..data import ImageData, Selection, load_train_and_held_out, to_range
+from ..data_flags import add_data_flags
 from ..errors import in_one_line
 from .classifier import ImageClassifier
 
@@ -139,8 +140,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         description="Trains a classifier of labelled pictures, in whose features samples are measured."
     )
     parser.add_argument("--dataset_name", default="ylecun/mnist", help="name on the Hub, a folder, or 'digits'")
-    for field in fields(Selection):
-        parser.add_argument(f"--{field.name}", default=field.default, help="of the data set, as in training")
+    add_data_flags(parser)
     parser.add_argument("--resolution", type=int, default=None, help="side in pixels, even; default: as they are")
     parser.add_argument("--channels", type=int, choices=(1, 3), default=None, help="default: 3 if any has colour")
     parser.add_argument("--margin", type=int, default=0, help="pixels at each side that are empty in these pictures")

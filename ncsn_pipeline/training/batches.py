@@ -20,7 +20,15 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ..data import ImageData, ImageStream, Selection, StreamBatches, load_train_and_held_out, stream_train_and_held_out
+from ..data import (
+    DIGITS,
+    ImageData,
+    ImageStream,
+    Selection,
+    StreamBatches,
+    load_train_and_held_out,
+    stream_train_and_held_out,
+)
 from .config import TrainConfig
 from .draws import Purpose, generator_for
 
@@ -34,15 +42,20 @@ def load_data(config: TrainConfig, accelerator: Accelerator) -> tuple[ImageData 
     Raises:
         ValueError: for data that cannot be read.
     """
+    source = config.source
+    if config.train_data_dir is not None:
+        if not Path(source).expanduser().is_dir():
+            raise ValueError(f"There is no folder {source!r}. Give train_data_dir a folder, or dataset_name a name.")
+        source = f"./{source}" if source == DIGITS else source  # the user's, whatever lies in it
     selection = Selection(**{field.name: getattr(config, field.name) for field in fields(Selection)})
     options = {"resolution": config.resolution, "channels": config.channels, "seed": config.seed}
     options |= {"selection": selection}
     if not config.streaming:
-        data, held_out = load_train_and_held_out(config.source, **options, held_out_fraction=config.held_out_fraction)
+        data, held_out = load_train_and_held_out(source, **options, held_out_fraction=config.held_out_fraction)
         accelerator.print(f"Data: {data.about}")
         return data, data, held_out
     stream, held_out = stream_train_and_held_out(
-        config.source, **options, num_held_out=config.num_validation_images, shuffle_buffer=config.shuffle_buffer,
+        source, **options, num_held_out=config.num_validation_images, shuffle_buffer=config.shuffle_buffer,
         rank=accelerator.process_index, world_size=accelerator.num_processes,
     )  # fmt: skip
     accelerator.print(f"Data: {stream.about}")

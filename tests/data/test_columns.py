@@ -145,6 +145,11 @@ def test_flags_of_training_and_of_the_classifier_reach_the_data(tmp_path):
     args = parse_args(["--output_dir", "out", *words.split()])
     for name in ("image_column", "label_column", "train_split", "test_split", "dataset_config_name"):
         assert getattr(config, name) == getattr(args, name) == words.split()[words.split().index(f"--{name}") + 1]
+    defaults = parse_args(["--output_dir", "out"])
+    assert all(
+        getattr(defaults, name) == value == getattr(TrainConfig("digits"), name)
+        for name, value in vars(Selection()).items()
+    )
     with pytest.raises(ValueError, match="train_split and test_split are both train"):
         TrainConfig(dataset_name="digits", test_split="train")
     source = table(tmp_path, ["front", "back"], ["smiling", "young"])

@@ -120,6 +120,26 @@ def test_parts_of_tables_are_words_of_their_names(case):
     ) == TABLES[case]
 
 
+def test_a_class_without_a_picture_is_named(tmp_path):
+    for i, name in enumerate(("cat", "dog", "owl")):
+        write(tmp_path / "train" / name, 10 * i, 3)
+        write(tmp_path / "test" / name, 50 + 10 * i, 3)
+    write(tmp_path / "test" / "bee", 90, 1)
+    for path in (tmp_path / "train" / "owl").iterdir():
+        path.write_text("torn")
+    about = load_train_and_held_out(str(tmp_path))[0].about
+    assert "4 classes (bee, cat, dog, owl). No image is of bee, owl." in about
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is forbidden here")
+def test_a_folder_that_cannot_be_read_is_named(tmp_path):
+    write(tmp_path / "closed", 0, 2)
+    write(tmp_path, 10, 2)
+    (tmp_path / "closed").chmod(0)
+    assert "1 folder(s) that cannot be read (closed)" in load_images(str(tmp_path)).about
+    (tmp_path / "closed").chmod(0o700)
+
+
 def test_a_few_pictures_beside_class_folders_are_named_and_many_cost_the_classes(tmp_path, caplog):
     for i, name in enumerate(("cat", "dog")):
         write(tmp_path / name, 10 * i, 4)
@@ -163,6 +183,23 @@ def test_metadata_above_the_parts_is_of_all_of_them(tmp_path):
     (tmp_path / "metadata.csv").write_text("\n".join(["file_name,label", *lines]))
     train, test = load_train_and_held_out(str(tmp_path))
     assert (train.labels.tolist(), test.labels.tolist(), test.label_names) == ([0, 1, 2], [0, 1], ("0", "1", "2"))
+
+
+def test_metadata_files_of_several_kinds_go_together(tmp_path):
+    write(tmp_path, 0, 3)
+    (tmp_path / "metadata.csv").write_text("file_name,label\n000.png,1\n001.png,3\n")
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "002.png", "label": "b", "box": [1, 2]}\n')
+    data = load_images(str(tmp_path))
+    assert data.label_names == ("1", "3", "b") and data.labels.tolist() == [0, 1, 2]
+    assert "1 other column(s) (box)" in data.about
+
+
+@pytest.mark.parametrize("text", ["file_name,label\n", "", '"'])
+def test_a_metadata_file_that_lists_nothing_is_named(tmp_path, text):
+    write(tmp_path, 0, 3)
+    (tmp_path / "metadata.csv").write_text(text)
+    with pytest.raises(ValueError, match=r"metadata.csv lists no pictures or cannot be read"):
+        load_images(str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["../out.png", "/etc/out.png", "file://out.png", "a/../../out.png"])

@@ -75,6 +75,17 @@ def test_data_without_differences_are_refused_by_what_is_wrong_with_them(tmp_pat
     assert "got 0.0" not in str(refused.value)
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_the_folder_of_train_data_dir_is_a_folder_even_if_it_is_called_digits(tmp_path, monkeypatch, streaming):
+    monkeypatch.chdir(tmp_path)
+    for name in ("digits", "mnist"):
+        with pytest.raises(ValueError, match=f"There is no folder '{name}'. Give train_data_dir a folder"):
+            run(tmp_path, name, streaming=streaming)
+    (tmp_path / "digits").mkdir()
+    with pytest.raises(ValueError, match="Could not read images from './digits'"):
+        run(tmp_path, "digits", streaming=streaming)
+
+
 def test_of_large_images_as_many_are_measured_as_take_seconds(tmp_path, caplog):
     """With a thousandth of the pixels and of the products of 256x256 colour images."""
     from ncsn_pipeline.data import load_images
