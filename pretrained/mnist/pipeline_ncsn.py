@@ -363,9 +363,9 @@ class NCSNPipeline(DiffusionPipeline):
 
         Args:
             source: a folder, a repository on the Hub, or a loaded pipeline with a `UNet2DModel` and its scheduler.
-            **kwargs: `scheduler`, by default annealed Langevin dynamics over the trained noise levels; `null_class`,
-                whether the last class is the null class; the rest as in `DiffusionPipeline.from_pretrained`, where
-                `revision` pins a repository.
+            **kwargs: `scheduler`, by default consistent annealed sampling from the largest to the smallest trained
+                sigma in 50 evaluations; `null_class`, whether the last class is the null class; the rest as in
+                `DiffusionPipeline.from_pretrained`, where `revision` pins a repository.
 
         Raises:
             ValueError: for a pipeline that does not turn noise into images by one such U-Net.
