@@ -15,7 +15,7 @@ from ncsn_pipeline.sampling.scheduling_annealed import ConsistentAnnealedSchedul
 
 logger = logging.get_logger(__name__)
 
-DEFAULT_EVALUATIONS = 50  # by what benchmarks/results/ddpm.md measured
+DEFAULT_EVALUATIONS = 50  # benchmarks/ddpm.py compares it with the other samplers
 _SCHEDULE = (
     "num_train_timesteps",
     "beta_start",
