@@ -46,8 +46,8 @@ ARROWS = {
     "evaluation": "shipped finding cache data_flags errors samplers networks sampling pipelines data diagnostics",
     "training": "cache errors densities score_matching noise_levels networks sampling pipelines data diagnostics hub "
     "evaluation",
-    "commands": "root shipped cache data_flags errors samplers sampling pipelines noise_levels data convert hub lecture "
-    "training evaluation space",
+    "commands": "root shipped cache data_flags errors samplers sampling pipelines noise_levels data convert hub "
+    "lecture training evaluation space",
     "space": "root densities score_matching noise_levels networks sampling pipelines data diagnostics lecture",
     "train": "training commands evaluation data",
 }

@@ -105,7 +105,9 @@ def test_columns_of_a_metadata_file(tmp_path):
         picture(i).save(tmp_path / f"{i}.png")
         picture(100 + i).save(tmp_path / f"mask-{i}.png")
     lines = [f"mask-{i}.png,{i}.png,{'ab'[i % 2]}" for i in range(4)]
-    (tmp_path / "metadata.csv").write_text("\n".join(["mask_file_name,image_file_name,breed", *lines]))
+    (tmp_path / "metadata.csv").write_text(
+        "\n".join(["mask_file_name,image_file_name,breed", *lines]), encoding="utf-8"
+    )
     data = load_images(str(tmp_path))
     assert numbers_of([{"image": data.images}]) == [0, 1, 2, 3] and data.labels is None
     assert "2 other column(s) (mask, breed)" in data.about
@@ -118,7 +120,7 @@ def test_configurations_that_a_readme_declares(tmp_path, streaming):
     for i, name in enumerate(("small", "large")):
         write_parquet(tmp_path / name, 10 * (i + 1))
     lines = [f"- config_name: {name}\n  data_files: {name}/*.parquet" for name in ("small", "large")]
-    (tmp_path / "README.md").write_text("\n".join(["---", "configs:", *lines, "---", "# Pictures"]))
+    (tmp_path / "README.md").write_text("\n".join(["---", "configs:", *lines, "---", "# Pictures"]), encoding="utf-8")
     load = stream_train_and_held_out if streaming else load_train_and_held_out
     with pytest.raises(ValueError, match=r"(?s)small.*large.* Choose one by dataset_config_name"):
         load(str(tmp_path))

@@ -126,7 +126,7 @@ def test_a_class_without_a_picture_is_named(tmp_path):
         write(tmp_path / "test" / name, 50 + 10 * i, 3)
     write(tmp_path / "test" / "bee", 90, 1)
     for path in (tmp_path / "train" / "owl").iterdir():
-        path.write_text("torn")
+        path.write_text("torn", encoding="utf-8")
     about = load_train_and_held_out(str(tmp_path))[0].about
     assert "4 classes (bee, cat, dog, owl). No image is of bee, owl." in about
 
@@ -156,7 +156,8 @@ def test_a_few_pictures_beside_class_folders_are_named_and_many_cost_the_classes
 def test_pictures_that_a_metadata_file_does_not_list_are_counted_and_named(tmp_path):
     write(tmp_path, 0, 10)
     (tmp_path / "metadata.jsonl").write_text(
-        "\n".join(f'{{"file_name": "{i:03d}.png", "text": "t", "label": {i % 2}}}' for i in (4, 3, 2, 1, 0))
+        "\n".join(f'{{"file_name": "{i:03d}.png", "text": "t", "label": {i % 2}}}' for i in (4, 3, 2, 1, 0)),
+        encoding="utf-8",
     )
     data = load_images(str(tmp_path))
     assert numbers_of([{"image": data.images}]) == [4, 3, 2, 1, 0] and data.labels.tolist() == [0, 1, 0, 1, 0]
@@ -172,7 +173,7 @@ def test_captions_in_metadata_files_leave_the_classes(tmp_path, where):
     for folder in files:
         paths = sorted((tmp_path / folder).rglob("*.png"))
         lines = [f"{path.relative_to(tmp_path / folder).as_posix()},a picture" for path in paths]
-        (tmp_path / folder / "metadata.csv").write_text("\n".join(["file_name,text", *lines]))
+        (tmp_path / folder / "metadata.csv").write_text("\n".join(["file_name,text", *lines]), encoding="utf-8")
     assert by_class(load_images(str(tmp_path))) == {"cat": [0, 1, 2], "dog": [10, 11, 12]}
 
 
@@ -180,15 +181,17 @@ def test_metadata_above_the_parts_is_of_all_of_them(tmp_path):
     write(tmp_path / "train", 0, 3)
     write(tmp_path / "test", 10, 2)
     lines = [f"train/{i:03d}.png,{i}" for i in range(3)] + [f"test/{i:03d}.png,{i - 10}" for i in (10, 11)]
-    (tmp_path / "metadata.csv").write_text("\n".join(["file_name,label", *lines]))
+    (tmp_path / "metadata.csv").write_text("\n".join(["file_name,label", *lines]), encoding="utf-8")
     train, test = load_train_and_held_out(str(tmp_path))
     assert (train.labels.tolist(), test.labels.tolist(), test.label_names) == ([0, 1, 2], [0, 1], ("0", "1", "2"))
 
 
 def test_metadata_files_of_several_kinds_go_together(tmp_path):
     write(tmp_path, 0, 3)
-    (tmp_path / "metadata.csv").write_text("file_name,label\n000.png,1\n001.png,3\n")
-    (tmp_path / "metadata.jsonl").write_text('{"file_name": "002.png", "label": "b", "box": [1, 2]}\n')
+    (tmp_path / "metadata.csv").write_text("file_name,label\n000.png,1\n001.png,3\n", encoding="utf-8")
+    (tmp_path / "metadata.jsonl").write_text(
+        '{"file_name": "002.png", "label": "b", "box": [1, 2]}\n', encoding="utf-8"
+    )
     data = load_images(str(tmp_path))
     assert data.label_names == ("1", "3", "b") and data.labels.tolist() == [0, 1, 2]
     assert "1 other column(s) (box)" in data.about
@@ -197,7 +200,7 @@ def test_metadata_files_of_several_kinds_go_together(tmp_path):
 @pytest.mark.parametrize("text", ["file_name,label\n", "", '"'])
 def test_a_metadata_file_that_lists_nothing_is_named(tmp_path, text):
     write(tmp_path, 0, 3)
-    (tmp_path / "metadata.csv").write_text(text)
+    (tmp_path / "metadata.csv").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=r"metadata.csv lists no pictures or cannot be read"):
         load_images(str(tmp_path))
 
@@ -205,7 +208,7 @@ def test_a_metadata_file_that_lists_nothing_is_named(tmp_path, text):
 @pytest.mark.parametrize("name", ["../out.png", "/etc/out.png", "file://out.png", "a/../../out.png"])
 def test_metadata_leads_nowhere_else(tmp_path, name):
     write(tmp_path / "data", 0, 2)
-    (tmp_path / "data" / "metadata.csv").write_text(f"file_name,label\n{name},1\n")
+    (tmp_path / "data" / "metadata.csv").write_text(f"file_name,label\n{name},1\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"metadata.csv names '.*out.png'; it must be a path below"):
         load_images(str(tmp_path / "data"))
 

@@ -38,7 +38,7 @@ def noise(count, seed=0):
 def test_the_first_line_says_what_is_read_and_what_is_not(tmp_path, capsys, caplog, streaming):
     for i, name in enumerate(("train", "bus", "car")):
         write(tmp_path / "data" / name, noise(10, i))
-    (tmp_path / "data" / "notes.txt").write_text("notes")
+    (tmp_path / "data" / "notes.txt").write_text("notes", encoding="utf-8")
     with caplog.at_level(logging.INFO):
         run(tmp_path, str(tmp_path / "data"), streaming=streaming)
     count = "a stream of images to train on, 3 kept aside"

@@ -352,8 +352,9 @@ def test_without_a_test_split_the_part_that_training_keeps_aside_is_measured_aga
         Image.fromarray(digits.images[i, 0].numpy()).save(folder / f"{i}.png")
     words = ["--model", str(saved), "--dataset_name", str(tmp_path / "data"), "--device", "cpu"]
     words += "--num_samples 10 --num_inference_steps 2 --held_out_fraction 0.2 --held_out_seed 7".split()
+    words += ["--classifier", "mnist_classifier"]
     assert main([*words, "--output_dir", str(tmp_path / "out")]) == 0
-    result = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    result = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
     assert (result["num_train_images"], result["num_test_images"]) == (160, 40)
     assert "160 images to train on, 40 kept aside at random to measure on" in capsys.readouterr().out
     train, test = load_train_and_held_out(str(tmp_path / "data"), held_out_fraction=0.2, seed=7)
