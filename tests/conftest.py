@@ -44,6 +44,12 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """One more than there are cores: browsers, servers and processes are waited for as often as computed with."""
+    return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """`--dist loadgroup` is ours."""
     return GroupScheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
