@@ -77,6 +77,8 @@ def test_generate_draws_a_grid_and_a_folder(tmp_path, capsys):
     assert main(["generate", str(tmp_path / "nothing"), str(tmp_path / "grid.png")]) == 2
     assert main([*words[:2], str(tmp_path / "x.png"), "--class-label", "10"]) == 2
     assert "class_labels must lie in 0 ... 9" in capsys.readouterr().err
+    assert main([*words[:2], str(tmp_path / "x.png"), "--class-label", "seven"]) == 2
+    assert "There is no class 'seven'" in capsys.readouterr().err
     assert not (tmp_path / "x.png").exists()
 
 

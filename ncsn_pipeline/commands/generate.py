@@ -26,7 +26,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--batch-size", type=int, default=64, help="how many at a time (default: %(default)s)")
     parser.add_argument("--num-inference-steps", type=int, help="network evaluations (default: the stored schedule)")
     parser.add_argument("--sampler", type=sampler_name, help=f"(default: the stored one), or {', '.join(SAMPLERS)}")
-    parser.add_argument("--class-label", type=int, help="draw this class alone (default: all classes in turn)")
+    parser.add_argument("--class-label", help="draw this class alone, by number or name (default: all in turn)")
     parser.add_argument("--guidance-scale", type=float, help="of classifier-free guidance (default: none)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     parser.add_argument("--device", help="(default: a GPU where there is one)")
@@ -73,7 +73,8 @@ def draw(options: argparse.Namespace) -> str:
         numbers = torch.arange(len(images), min(options.num_images, len(images) + options.batch_size))
         labels = None if classes is None else numbers % classes
         if options.class_label is not None:
-            labels = options.class_label
+            named = options.class_label in (getattr(pipe.unet.config, "id2label", None) or {}).values()
+            labels = options.class_label if named or not options.class_label.isdigit() else int(options.class_label)
         images += pipe(
             len(numbers), generator, options.num_inference_steps, class_labels=labels,
             guidance_scale=options.guidance_scale,

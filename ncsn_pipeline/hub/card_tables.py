@@ -68,6 +68,7 @@ def training_rows(facts: Facts) -> dict[str, str]:
     rows = {
         "data": _data(facts),
         "began from": f"the weights of {training['init_from']}" if training.get("init_from") else "",
+        "classes": ", ".join((facts.network[1].get("id2label") or {}).values()),
         "noise levels": _noise_levels(facts),
         "noise schedule": _noise_schedule(facts.scheduler[1]),
         "optimiser": _optimiser(settings),

@@ -57,7 +57,7 @@ class NCSNInpaintPipeline(NCSNPipeline):
         steps_per_level: int | None = None,
         step_size: float | None = None,
         latents: Tensor | None = None,
-        class_labels: int | Sequence[int] | Tensor | str | None = None,
+        class_labels: int | str | Sequence[int | str] | Tensor | None = None,
         guidance_scale: float | None = None,
         given: Given | Sequence[Given] | None = None,
         output_type: str = "pil",
@@ -182,7 +182,7 @@ class NCSNInpaintPipeline(NCSNPipeline):
         """Labels given for each image, for each of its results; none given, the null class."""
         if class_labels is None or isinstance(class_labels, str):
             return class_labels
-        labels = torch.as_tensor(class_labels)
+        labels = torch.as_tensor(self._numbers(class_labels))
         return labels.repeat_interleave(copies) if labels.dim() == 1 and len(labels) * copies == count else labels
 
 

@@ -84,6 +84,12 @@ class SpaceModel:
         return getattr(self.pipeline.unet.config, "num_class_embeds", None)
 
     @property
+    def class_names(self) -> list[str]:
+        """What each class is called: its name, or its number; empty for a model without classes."""
+        names = getattr(self.pipeline.unet.config, "id2label", None) or {}
+        return [names.get(str(number), names.get(number, str(number))) for number in range(self.num_classes or 0)]
+
+    @property
     def trained_range(self) -> tuple[float, float]:
         """The smallest and the largest sigma that the network was trained on, in data units."""
         parts = (self.pipeline.unet.config, self.pipeline.scheduler.config)

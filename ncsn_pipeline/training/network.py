@@ -26,6 +26,7 @@ SETTINGS = {
     "in_channels": "channels",
     "num_class_embeds": "the number of classes (use_labels)",
     "architecture": "network",
+    "id2label": "the names of the classes",
 }
 
 
@@ -121,6 +122,8 @@ def build_network(
         ranges = {"data_min": config.data_min, "data_max": config.data_max}
         _check_same(config, there, wanted | ranges, f"the model of {config.init_from}")
         trained.unet.register_to_config(sigma_min=config.sigma_min, sigma_max=config.sigma_max)
+        if "id2label" in wanted:
+            trained.unet.register_to_config(id2label=wanted["id2label"])
         return trained.unet.train()
     if known:
         _check_same(config, known, wanted, "the checkpoint")
@@ -186,6 +189,7 @@ def _wanted(config: TrainConfig, data: ImageData) -> dict[str, Any]:
             "num_class_embeds": len(data.label_names) if config.use_labels and data.label_names else None,
             "sigma_data": config.sigma_data,
             "data_mean": config.data_mean,
+            "id2label": dict(enumerate(data.label_names)) if config.use_labels and data.label_names else None,
         }
     wanted["base_channels"] = config.base_channels or DEFAULT_BASE_CHANNELS
     if config.network == "ncsn":
@@ -204,7 +208,8 @@ def _check_same(config: TrainConfig, there: dict[str, Any], wanted: dict[str, An
     defaults = {field.name: field.default for field in dataclasses.fields(config) if field.name in SIZES}
     for name, value in json.loads(json.dumps(wanted)).items():
         left_out = config.init_from and name in defaults and getattr(config, name) == defaults[name]
-        if name not in free and not left_out and there.get(name) != value:
+        unknown = name == "id2label" and (config.init_from or there.get(name) is None)
+        if name not in free and not left_out and not unknown and there.get(name) != value:
             raise ValueError(
                 f"{SETTINGS.get(name, name)} is {value}, and {whose} was trained with {there.get(name)}. Set it to "
                 "that, or train from other weights."

@@ -278,7 +278,7 @@ class NCSNPipeline(DiffusionPipeline):
         steps_per_level: int | None = None,
         step_size: float | None = None,
         latents: Tensor | None = None,
-        class_labels: int | Sequence[int] | Tensor | str | None = None,
+        class_labels: int | str | Sequence[int | str] | Tensor | None = None,
         guidance_scale: float | None = None,
         given: Given | Sequence[Given] | None = None,
         output_type: str = "pil",
@@ -298,7 +298,8 @@ class NCSNPipeline(DiffusionPipeline):
             steps_per_level: Langevin steps per level, for this call.
             step_size: epsilon, the Langevin step at the last level, for this call, in (0, 2 sigma_L²).
             latents: the start as unit normal noise, shape `(batch_size, C, H, W)`; scaled by sigma_1.
-            class_labels: one class for all images, one for each, or `"random"` to draw them uniformly with `generator`.
+            class_labels: one class for all images or one for each, by number or by its name in the network's
+                `id2label`, or `"random"` to draw them uniformly with `generator`.
                 `None` and `"none"` are the null class.
             guidance_scale: w of classifier-free guidance, s_null + w (s_class - s_null), finite and >= 0; 1 and `None`
                 use the class's score alone.  Both scores come from one evaluation of twice the batch.
@@ -530,21 +531,16 @@ class NCSNPipeline(DiffusionPipeline):
     def _num_classes(self) -> int | None:
         return getattr(self.unet.config, "num_class_embeds", None)
 
-    def _labels(self, class_labels: int | Sequence[int] | Tensor | str | None, count: int) -> Tensor | str | None:
+    def _labels(self, class_labels: int | str | Sequence[int | str] | Tensor | None, count: int) -> Tensor | str | None:
         """One class per network input, shape `(B,)`, or `"random"`; `None` for a model without classes."""
         classes = self._num_classes
         if class_labels is None or (isinstance(class_labels, str) and class_labels == "none"):
             return None if classes is None else torch.full((count,), self._null_class("class_labels=None"))
         if classes is None:
             raise ValueError("class_labels were given, but this model has no classes. Leave them out.")
-        if isinstance(class_labels, str):
-            if class_labels != "random":
-                raise ValueError(
-                    "class_labels may be numbers, 'random' (drawn), or None or 'none' (the null class); got "
-                    f"{class_labels!r}."
-                )
+        if isinstance(class_labels, str) and class_labels == "random":
             return class_labels
-        labels = torch.as_tensor(class_labels)
+        labels = torch.as_tensor(self._numbers(class_labels))
         if labels.dtype.is_floating_point or labels.dtype == torch.bool or labels.dim() > 1:
             raise ValueError(f"class_labels must be whole numbers, one or one for each image; got {class_labels}.")
         labels = labels.long()
@@ -554,6 +550,21 @@ class NCSNPipeline(DiffusionPipeline):
         if labels.min() < 0 or labels.max() >= classes:
             raise ValueError(f"class_labels must lie in 0 ... {classes - 1}; got {labels.unique().tolist()}.")
         return labels
+
+    def _numbers(self, class_labels: Any) -> Any:
+        """Labels with the number of each class in place of its name."""
+        names = {name: int(number) for number, name in (getattr(self.unet.config, "id2label", None) or {}).items()}
+        if isinstance(class_labels, str):
+            if class_labels not in names:
+                raise ValueError(
+                    f"There is no class {class_labels!r}. class_labels may be numbers, "
+                    + (f"names ({', '.join(names)}), " if names else "")
+                    + "'random' (drawn), or None or 'none' (the null class)."
+                )
+            return names[class_labels]
+        if isinstance(class_labels, list | tuple):
+            return [self._numbers(label) if isinstance(label, str) else label for label in class_labels]
+        return class_labels
 
     def _drawn(self, count: int, generator: Generators) -> Tensor:
         """Classes drawn uniformly, shape `(B,)`."""

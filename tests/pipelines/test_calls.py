@@ -288,3 +288,29 @@ def test_the_predictor_corrector_draws_images(pipe, predictor):
     images = pipe(2, seeded(), class_labels=[0, 1], num_inference_steps=12, output_type="pt").images
     assert images.isfinite().all() and pipe.num_timesteps == 12
     assert images.std() > 0.05
+
+
+def test_a_class_is_asked_for_by_its_name(pipe):
+    pipe.unet.register_to_config(id2label={"0": "boot", "1": "bag", "2": "sandal"})  # as JSON holds it
+    make = lambda labels: pipe(2, seeded(), class_labels=labels, output_type="pt").images  # noqa: E731
+    assert torch.equal(make("sandal"), make(2))
+    assert torch.equal(make(["boot", 1]), make([0, 1]))
+    inpaint = NCSNInpaintPipeline.from_pipe(pipe)
+    inpaint.set_progress_bar_config(disable=True)
+    both = [
+        inpaint(IMAGE, MASK, class_labels=label, generator=seeded(), output_type="pt").images for label in ("bag", 1)
+    ]
+    assert torch.equal(*both)
+    with pytest.raises(ValueError, match=r"no class 'shoe'\. class_labels may be numbers, names \(boot, bag, sandal\)"):
+        make(["bag", "shoe"])
+
+
+def test_names_of_classes_are_whole_and_mean_nothing_else():
+    sizes = {"sample_size": 8, "block_out_channels": (8,), "num_class_embeds": 2}
+    assert ScoreUNet(**sizes, id2label={0: "a", 1: "b"}).config.id2label == {0: "a", 1: "b"}
+    for wrong in ({0: "a"}, {0: "a", 1: "a"}, {1: "a", 2: "b"}):
+        with pytest.raises(ValueError, match="id2label must name each of 2 classes by its number, once"):
+            ScoreUNet(**sizes, id2label=wrong)
+    for word in ("random", "none"):
+        with pytest.raises(ValueError, match=f"A class is called '{word}', .* Rename it"):
+            ScoreUNet(**sizes, id2label={0: "a", 1: word})

@@ -153,6 +153,25 @@ def test_another_class_among_the_pictures_is_refused(tmp_path, two_steps):
         run(folder / "run", **in_folder(folder), max_train_steps=3, resume_from_checkpoint="latest")
 
 
+def test_the_names_of_the_classes_are_kept_and_other_ones_are_refused(tmp_path, two_steps):
+    pipe = NCSNPipeline.from_pretrained(two_steps / "run")
+    assert pipe.unet.config.id2label == {"0": "cat", "1": "dog"}
+    assert "| classes | cat, dog |" in (two_steps / "run" / "README.md").read_text(encoding="utf-8")
+    pipe.set_progress_bar_config(disable=True)
+    make = lambda label: pipe(1, torch.Generator().manual_seed(0), 2, class_labels=label, output_type="pt").images  # noqa: E731
+    assert torch.equal(make("dog"), make(1)) and not torch.equal(make("dog"), make("cat"))
+    folder = Path(shutil.copytree(two_steps, tmp_path / "renamed"))
+    (folder / "data" / "dog").rename(folder / "data" / "wolf")
+    with pytest.raises(ValueError, match="names of the classes is {.*wolf.*}, and the checkpoint .*dog"):
+        run(folder / "run", **in_folder(folder), max_train_steps=3, resume_from_checkpoint="latest")
+    fresh = in_folder(folder) | {"init_from": str(two_steps / "run")}
+    run(tmp_path / "fresh", **fresh, max_train_steps=1)
+    assert NCSNPipeline.from_pretrained(tmp_path / "fresh").unet.config.id2label == {"0": "cat", "1": "wolf"}
+    (folder / "data" / "wolf").rename(folder / "data" / "none")
+    with pytest.raises(ValueError, match="A class is called 'none'"):
+        run(tmp_path / "none", **in_folder(folder), max_train_steps=1)
+
+
 def test_a_second_run_in_the_same_directory_is_refused_while_the_first_lives(tmp_path, victims):
     digits = {"dataset_name": "digits", "sigma_max": 5.0}
     endless = TrainConfig(

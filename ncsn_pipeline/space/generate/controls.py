@@ -41,7 +41,7 @@ def _within(value: float, ends: tuple[float, float]) -> float:
 def class_choices(model: SpaceModel) -> list[tuple[str, str]]:
     """Names and values of what can be asked of a model with these classes."""
     classes = model.num_classes
-    labels = [(f"{label}", f"{label}") for label in range(classes or 0)]
+    labels = [(name, f"{number}") for number, name in enumerate(model.class_names)]
     one_of_each = [("One of each, in turn", "each")] if classes else []
     return [("Drawn at random", "drawn"), *one_of_each, *labels, ("None (no class given)", "none")]
 

@@ -40,7 +40,7 @@ def task_control() -> gr.Radio:
 def result_controls(model: SpaceModel) -> dict[str, Component]:
     """What to paint: class, guidance, number of results and seed."""
     classes = model.num_classes
-    labels = [(f"{label}", f"{label}") for label in range(classes or 0)]
+    labels = [(name, f"{number}") for number, name in enumerate(model.class_names)]
     return {
         "start_sigma": gr.Slider(
             *limits.START_SIGMA,

@@ -89,6 +89,7 @@ class ScoreUNet(ModelMixin, ConfigMixin):
         data_mean: mean of the data's pixels.
         sigma_min: smallest sigma the network was trained on (kept for the pipeline's warnings).
         sigma_max: largest sigma the network was trained on.
+        id2label: the name of each class by its number, which `class_labels` of a pipeline takes too.
 
     Raises:
         ValueError: for sizes, channels or sigmas outside these ranges.
@@ -112,8 +113,19 @@ class ScoreUNet(ModelMixin, ConfigMixin):
         data_mean: float = 0.0,
         sigma_min: float = 0.01,
         sigma_max: float = 50.0,
+        id2label: dict[int, str] | None = None,
     ) -> None:
         super().__init__()
+        if id2label is not None:
+            names = set(id2label.values())
+            if {*map(str, id2label)} != {*map(str, range(num_class_embeds or 0))} or len(names) < len(id2label):
+                raise ValueError(
+                    f"id2label must name each of {num_class_embeds} classes by its number, once; got {id2label}."
+                )
+            if taken := names & {"random", "none"}:
+                raise ValueError(
+                    f"A class is called {taken.pop()!r}, which as class_labels means a drawn class or none. Rename it."
+                )
         if not 8 <= sample_size <= 256:
             raise ValueError(f"sample_size is {sample_size}; this network is made for images of 8 to 256 pixels.")
         if in_channels < 1 or layers_per_block < 1 or not block_out_channels:
