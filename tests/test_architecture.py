@@ -43,7 +43,8 @@ ARROWS = {
     "finding": "shipped cache",
     "samplers": "sampling",
     "__main__": "commands",
-    "evaluation": "shipped finding cache data_flags errors samplers networks sampling pipelines data diagnostics",
+    "evaluation": "shipped finding cache data_flags errors samplers noise_levels networks sampling pipelines data "
+    "diagnostics",
     "training": "cache errors densities score_matching noise_levels networks sampling pipelines data diagnostics hub "
     "evaluation",
     "commands": "root shipped cache data_flags errors samplers sampling pipelines noise_levels data convert hub "

@@ -70,7 +70,7 @@ def test_a_shipped_model_has_a_name_unless_a_folder_here_has_it(tmp_path, monkey
 def test_generate_draws_a_grid_and_a_folder(tmp_path, capsys):
     words = ["generate", "mnist", "--num-inference-steps", "2", "--batch-size", "4"]
     assert main([*words[:2], str(tmp_path / "grid.png"), *words[2:], "--num-images", "6"]) == 0
-    assert Image.open(tmp_path / "grid.png").size == (3 * 28, 2 * 28)
+    assert Image.open(tmp_path / "grid.png").size == (3 * 58 - 2, 2 * 58 - 2)
     flags = ["--num-images", "5", "--class-label", "3", "--sampler", "edm-dpm"]
     assert main([*words[:2], str(tmp_path / "all"), *words[2:], *flags]) == 0
     assert sorted(path.name for path in (tmp_path / "all").iterdir()) == [f"{n:05}.png" for n in range(5)]
@@ -266,6 +266,6 @@ def test_of_another_librarys_many_words_the_first_are_said_and_what_to_do(capsys
     assert said.startswith("ncsn noise-levels: error: Could not read images from") and len(said) < 600
     assert main(["train", "--train_data_dir", str(tmp_path / "data"), "--output_dir", str(tmp_path / "run")]) == 1
     assert len(capsys.readouterr().err.splitlines()[-1]) < 600
-    long = in_one_line(ValueError(f"It is wrong: {100 * 'because of this. '} Give another."))
+    long = in_one_line(ValueError(f"It is wrong: {100 * 'because of this, '}and so on. Give another."))
     assert long.startswith("It is wrong: because") and long.endswith("[...] Give another.") and len(long) < 450
     assert in_one_line(ValueError("short\nand  good")) == "short and good"

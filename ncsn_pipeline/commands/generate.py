@@ -56,9 +56,9 @@ def draw(options: argparse.Namespace) -> str:
         OSError: for a model that cannot be read, or a file that cannot be written.
     """
     import torch
-    from diffusers.utils import make_image_grid
 
     from ..pipelines import NCSNPipeline
+    from ..pipelines.grid import picture_grid
 
     pipe = NCSNPipeline.from_pretrained(options.model)
     pipe.to(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -82,7 +82,7 @@ def draw(options: argparse.Namespace) -> str:
     if options.output.suffix:
         columns = next(n for n in range(int(len(images) ** 0.5), 0, -1) if len(images) % n == 0)
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        make_image_grid(images, rows=columns, cols=len(images) // columns).save(options.output)
+        picture_grid(images, len(images) // columns).save(options.output)
         return f"{options.output}: {len(images)} images"
     options.output.mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(images):

@@ -5,6 +5,7 @@ quality             Frechet and kernel distance, recognised classes, nearest tra
 choosing            which features suit a model's pictures
 features            the networks in whose features images are compared
 measures            what suits any pictures: `pyramid`, `two_sample`, `precision_recall`
+held_out            the network's own loss on images that it has not seen
 figure              what is drawn of it
 classifier, train_classifier           a classifier of labelled pictures, and its training
 """

@@ -30,6 +30,7 @@ from ..data import DIGITS, Selection, load_train_and_held_out
 from ..samplers import sampler_for
 from .choosing import choose_features, shown_name, training_data
 from .figure import evaluation_figure, sweep_figure
+from .held_out import denoising_losses
 from .quality import RealImages, SampleQuality, evaluate_samples
 
 __all__ = ["RealImages", "SampleQuality", "Sampled", "evaluate_samples", "run", "sample_images", "sweep_table"]
@@ -123,6 +124,7 @@ def evaluate_once(args: argparse.Namespace, pipe: Any, real: RealImages, options
         pipe, count, batch_size=args.batch_size, seed=args.seed, num_inference_steps=args.num_inference_steps, **options
     )
     quality = evaluate_samples(sampled.images, sampled.labels, real, seed=args.seed, measures=True)
+    losses = held_out_losses(pipe, real, args.batch_size)
     closest = quality.sample_distances.argsort()[:10]
     pairs = [
         {"sample": i, "training_image": j, "distance": d}
@@ -138,6 +140,7 @@ def evaluate_once(args: argparse.Namespace, pipe: Any, real: RealImages, options
         "nfe": sampled.nfe,
         "seconds_per_image": sampled.seconds_per_image,
         **quality.numbers(),
+        "denoising_loss": losses,
         "closest_pairs": pairs,
         **run_description(args, real),
     }
@@ -149,7 +152,21 @@ def evaluate_once(args: argparse.Namespace, pipe: Any, real: RealImages, options
     figure.savefig(output / "evaluation.png")
     print(f"{sampled.nfe} evaluations, {sampled.seconds_per_image:.3f} s per image")
     print("\n".join(lines_of(quality)))
+    unseen, seen = (sum(each[name] for each in losses.values()) / len(losses) for name in ("test", "train"))
+    print(f"denoising loss of test images: {unseen:.3g} (training images: {seen:.3g}; an untrained network: 0.5)")
     print(f"written: {output / 'evaluation.json'}, {output / 'evaluation.png'}")
+
+
+def held_out_losses(pipe: Any, real: RealImages, batch_size: int) -> dict[str, dict[str, float]]:
+    """Band of noise levels -> the denoising loss of test images and of as many training images."""
+    count = min(len(real.test), len(real.train))
+    found = {
+        name: denoising_losses(
+            pipe, data.images[:count], None if data.labels is None else data.labels[:count], batch_size=batch_size
+        )
+        for name, data in (("test", real.test), ("train", real.train))
+    }
+    return {band: {name: losses[band] for name, losses in found.items()} for band in found["test"]}
 
 
 def lines_of(quality: SampleQuality) -> list[str]:

@@ -2,12 +2,12 @@
 
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
-from PIL import Image
 
 from ..hub import PushError, push_command, push_folder, write_card
 from ..hub.push import check_repo_id
@@ -15,8 +15,6 @@ from ..hub.retry import repeat
 from .config import TrainConfig
 
 logger = logging.getLogger("train")
-
-CARD_WIDTH = 640
 
 
 def prepare_repository(config: TrainConfig) -> str | None:
@@ -56,10 +54,7 @@ def write_summary(output_dir: str, summary: dict[str, Any]) -> None:
     partial.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     partial.replace(folder / "training.json")
     if grids := sorted(folder.glob("samples/step-*.png")):
-        with Image.open(grids[-1]) as grid:
-            larger = max(1, CARD_WIDTH // grid.width)
-            picture = grid.resize((grid.width * larger, grid.height * larger), Image.Resampling.NEAREST)
-        picture.save(folder / "samples.png")
+        shutil.copyfile(grids[-1], folder / "samples.png")
     write_card(folder)
 
 

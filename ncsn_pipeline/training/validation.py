@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from diffusers import ModelMixin
-from diffusers.utils import make_image_grid
 from torch import Tensor
 
 from ..pipelines import NCSNPipeline
+from ..pipelines.grid import picture_grid
 from .config import TrainConfig
 from .draws import Purpose, generator_for
 from .network import build_pipeline, num_classes
@@ -45,6 +45,6 @@ def save_samples(config: TrainConfig, images: Tensor, step: int, accelerator: Ac
     columns = next(n for n in range(min(10, len(pictures)), 0, -1) if len(pictures) % n == 0)
     folder = Path(config.output_dir, "samples")
     folder.mkdir(exist_ok=True)
-    grid = make_image_grid(pictures, rows=len(pictures) // columns, cols=columns)
+    grid = picture_grid(pictures, columns)
     grid.save(folder / f"step-{step:07d}.png")
     log_grid(accelerator, grid, step)

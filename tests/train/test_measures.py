@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 
+from ncsn_pipeline import ConsistentAnnealedScheduler, NCSNPipeline, ScoreUNet
 from ncsn_pipeline.data import ImageData
+from ncsn_pipeline.evaluation.held_out import denoising_losses
 from ncsn_pipeline.evaluation.measures import MOST_IMAGES, measure_pictures
 from ncsn_pipeline.evaluation.precision_recall import precision_and_recall
 from ncsn_pipeline.evaluation.pyramid import laplacian_pyramid, pyramid_distances, random_patches
@@ -159,3 +161,21 @@ def test_two_samples_are_enough_and_many_are_cut_to_the_first(test_digits):
     assert MOST_IMAGES == 2000
     data = ImageData(test_digits.images)
     assert evaluate_samples(test_digits.images[:5] / 255, None, RealImages(data, data, None)).measures["recall"].real
+
+
+def test_the_denoising_loss_is_that_of_the_closed_form():
+    """A new network is D = c_skip x', so its loss at a level is known: half, whatever the weight's level."""
+    torch.manual_seed(0)
+    network = ScoreUNet(8, 1, (8,), sigma_data=0.5, data_mean=0.0, sigma_min=0.05, sigma_max=5.0)
+    pipe = NCSNPipeline(network, ConsistentAnnealedScheduler(5, sigma_max=5.0), data_min=-1.0, data_max=1.0)
+    spread = (torch.randn(300, 1, 8, 8, generator=torch.Generator().manual_seed(1)) * 0.5).clamp(-1, 1)
+    images = ((spread + 1) * 127.5).round().byte()
+    losses = denoising_losses(pipe, images, None)
+    assert len(losses) == 8 and next(iter(losses)).startswith("sigma 0.05 to 0.089")
+    assert losses == denoising_losses(pipe, images, None)
+    variance = (images.float() / 127.5 - 1).square().mean().item()
+    # |x - D|² with D = x_noised sd² / (sigma² + sd²), in EDM's weight (sigma² + sd²) / (sigma sd)², over two.
+    for (band, loss), place in zip(losses.items(), (torch.arange(8) + 0.5) / 8, strict=True):
+        sigma, sd = 0.05 * 100 ** place.item(), 0.5
+        expected = (sigma**2 * variance + sd**4) / (2 * sd**2 * (sigma**2 + sd**2))
+        assert loss == pytest.approx(expected, rel=0.05), band

@@ -218,6 +218,7 @@ def test_held_out_loss_is_that_of_the_saved_network_on_the_test_images(both):
 
 def test_grid_is_drawn_from_the_saved_pipeline(both):
     found = np.asarray(Image.open(Path(both.output, "samples", "step-0000004.png")).convert("L")).astype(int)
+    found = np.concatenate([found[:64:8, 72 * i : 72 * i + 64 : 8] for i in range(4)], axis=1)  # enlarged, with gaps
     assert both.grid.std() > 20
     assert np.abs(found - both.grid).max() <= 1
 
