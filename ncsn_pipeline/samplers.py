@@ -57,5 +57,5 @@ def sampler_for(scheduler: Any, name: str, sigma_max: float | None = None) -> An
         known = {*inspect.signature(kind).parameters, "sigma_min", "sigma_max"}
         config = {key: value for key, value in config.items() if key in known}
         if not name.startswith("edm"):  # those lay their levels out so by themselves
-            config["use_karras_sigmas"] = True
+            config["use_exponential_sigmas"] = True
     return kind.from_config(config)

@@ -32,6 +32,9 @@ def test_each_draws_from_the_models_levels_or_from_its_own_start(name):
         assert images.isfinite().all()
         sigmas = pipe.scheduler.sigmas if name in SOLVERS else pipe.scheduler.timesteps
         assert float(sigmas[0]) == pytest.approx(sigma_max or 4.0, rel=1e-5)
+        if name in ("heun", "euler", "dpm", "deis", "unipc"):  # spaced as the model's levels are
+            levels = sigmas[sigmas > 0].double().unique()
+            assert (levels[1:] / levels[:-1]).std() < 1e-4
 
 
 def test_names_are_spelled_as_they_come_and_others_are_refused():

@@ -154,6 +154,21 @@ class Run:
         draws = BatchDraws(self.config.seed, 0, 0, count, count, Purpose.MEASURING)
         return self.objective(self.network, batch, draws, self.objective.levels(draws)).mean()
 
+    def estimate(self, batch: dict[str, Tensor]) -> None:
+        """Says how long the steps that are left will take, by the second of two that change no weight."""
+        left = self.config.max_train_steps - self.step
+        if left <= 0:
+            return
+        for _ in range(2):
+            began = time.monotonic()
+            for _ in range(self.config.gradient_accumulation_steps):
+                self.trial_loss(batch).backward()
+            self.network.zero_grad(set_to_none=True)
+            seconds = left * (time.monotonic() - began)
+        hours, minutes = divmod(max(1, round(seconds / 60)), 60)
+        lasting = f"{hours} h {minutes} min" if hours else f"{minutes} min"
+        self.accelerator.print(f"About {lasting} for {left:,} steps, by a trial; saving and validation come on top.")
+
     def advance(self) -> None:
         """Counts an update of the weights."""
         self.step += 1

@@ -121,6 +121,7 @@ def train(config: TrainConfig, arguments: Sequence[str] | None = None) -> None:
         if config.torch_compile:
             check_compiled(network, partial(run.trial_loss, batches.example()), config.mixed_precision)
 
+        run.estimate(batches.example())
         if run.finished:  # resumed at the end, to write what may be missing
             run.save()
             run.validate()
