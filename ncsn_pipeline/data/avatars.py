@@ -93,6 +93,8 @@ def write_avatars(output_dir: str | Path, *, per_style: int = 3000, test: int = 
     features = Features({"image": ImageColumn(), "label": ClassLabel(names=list(STYLES)), "seed": Value("int64")})
     Path(output_dir).mkdir(parents=True, exist_ok=True)
     written = []
+    for style in STYLES:
+        _style(style)  # read and checked once, before processes are forked
     with Pool(workers) as pool:
         for split, count in (("train", per_style), ("test", test)):
             wanted = [(style, seed) for seed in seeds_of(split, count) for style in STYLES]
