@@ -67,14 +67,16 @@ def draw(options: argparse.Namespace) -> str:
     classes = getattr(pipe.unet.config, "num_class_embeds", None)
     if options.class_label is not None and classes is None:
         raise ValueError("--class-label needs a model with classes; this one has none.")
+    label, names = options.class_label, (getattr(pipe.unet.config, "id2label", None) or {}).values()
+    if label is not None and label.isdigit() and label not in names:
+        label = int(label)
     generator = torch.Generator().manual_seed(options.seed)
     images: list = []
     while len(images) < options.num_images:
         numbers = torch.arange(len(images), min(options.num_images, len(images) + options.batch_size))
         labels = None if classes is None else numbers % classes
-        if options.class_label is not None:
-            named = options.class_label in (getattr(pipe.unet.config, "id2label", None) or {}).values()
-            labels = options.class_label if named or not options.class_label.isdigit() else int(options.class_label)
+        if label is not None:
+            labels = label
         images += pipe(
             len(numbers), generator, options.num_inference_steps, class_labels=labels,
             guidance_scale=options.guidance_scale,

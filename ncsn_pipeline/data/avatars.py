@@ -22,6 +22,8 @@ from typing import Any
 
 from PIL import Image
 
+from .decoding import convert
+
 STYLES = (
     "pixel-art",
     "critters",
@@ -58,8 +60,7 @@ def draw_avatar(style: str, seed: int, side: int = SIDE) -> Image.Image:
     size = ENLARGED * side
     svg = Avatar(_style(style), {"seed": str(seed), "size": size}).to_string()
     with Image.open(io.BytesIO(svg_to_bytes(svg_string=svg, skip_system_fonts=True))) as rendered:
-        picture = rendered.convert("RGBA")
-    picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+        picture = convert(rendered, 3)
     return picture.resize((side, side), Image.Resampling.LANCZOS)
 
 

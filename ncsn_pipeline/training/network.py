@@ -42,13 +42,11 @@ def measure_data(config: TrainConfig, data: ImageData, trained: NCSNPipeline | N
         ValueError: for images on which a missing setting cannot be measured: one image, equal or blank ones.
     """
     known = trained.unet.config if trained else {}
-    mean, deviation = data.mean_and_std(config.data_min, config.data_max)
-    if config.data_mean is not None:
-        mean = config.data_mean
-    elif config.network == "score_unet":
-        mean = known.get("data_mean", mean)
-    else:
-        mean = None  # which no RefineNet takes
+    mean = known.get("data_mean") if config.data_mean is None else config.data_mean
+    deviation = config.sigma_data or known.get("sigma_data")
+    if deviation is None or (mean is None and config.network == "score_unet"):
+        measured = data.mean_and_std(config.data_min, config.data_max)
+        mean, deviation = measured[0] if mean is None else mean, deviation or measured[1]
     sigma_max = config.sigma_min if config.objective == "single_sigma" else config.sigma_max
     value = int(data.images.max())
     if value == data.images.min() and not (config.sigma_data or "sigma_data" in known):
@@ -60,8 +58,8 @@ def measure_data(config: TrainConfig, data: ImageData, trained: NCSNPipeline | N
         sigma_max = _measured_sigma_max(config, data)
     return dataclasses.replace(
         config,
-        data_mean=mean,
-        sigma_data=config.sigma_data or known.get("sigma_data", deviation),
+        data_mean=mean if config.network == "score_unet" else None,  # no RefineNet takes it
+        sigma_data=deviation,
         sigma_max=sigma_max,
     )
 

@@ -196,25 +196,27 @@ class Run:
         self.accelerator.log(means | {"train/learning_rate": learning_rate}, step=self.step)
         self.bar.set_postfix(loss=f"{means['train/loss']:.4f}", lr=f"{learning_rate:.1e}")
 
+    def fill_ema_network(self) -> None:
+        """Puts the average, or without one the weights themselves, into what is saved and looked at."""
+        copy_weights(self.ema.shadow_params if self.config.use_ema else self.weights, self.ema_network)
+
     def save(self) -> None:
-        """Checkpoint, unless it is the one that was loaded, and pipeline folder.
+        """Checkpoint, unless it is the one that was loaded, and pipeline folder, of :meth:`fill_ema_network`'s network.
 
         Raises:
             OSError: in every process, if something cannot be written.
         """
         if self.step > self.record.step:
             save_checkpoint(self.config, self.accelerator, self.so_far())
-        self._fill_ema_network()
         self._in_main(lambda: save_pipeline(self.config, build_pipeline(self.config, self.ema_network)))
 
     def validate(self) -> None:
-        """Held-out loss and a grid of samples.
+        """Held-out loss and a grid of samples, of :meth:`fill_ema_network`'s network.
 
         Raises:
             OSError: in every process, if something cannot be written.
         """
         config, accelerator = self.config, self.accelerator
-        self._fill_ema_network()
         self.measured |= held_out_loss(self.objective, self.ema_network, self.held_out, self.with_labels, accelerator)
         images = draw_samples(config, self.ema_network, accelerator)
 
@@ -265,6 +267,3 @@ class Run:
         outcome: list[T] = []
         broadcast_from_main(self.accelerator, lambda: outcome.append(act()))
         return outcome[0] if outcome else None
-
-    def _fill_ema_network(self) -> None:
-        copy_weights(self.ema.shadow_params if self.config.use_ema else self.weights, self.ema_network)

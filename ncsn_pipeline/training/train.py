@@ -97,13 +97,8 @@ def train(config: TrainConfig, arguments: Sequence[str] | None = None) -> None:
         )  # fmt: skip
         network, optimizer = accelerator.prepare(network, optimizer)
         connection.serves(network)
-        ema = WeightAverage(
-            accelerator.unwrap_model(network).parameters(),
-            decay=config.ema_decay,
-            use_ema_warmup=True,
-            power=0.75,
-            foreach=True,
-        )
+        weights = accelerator.unwrap_model(network).parameters()
+        ema = WeightAverage(weights, decay=config.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
         accelerator.register_for_checkpointing(ema)
 
         # What a checkpoint holds, and what is told of the run.
@@ -120,9 +115,9 @@ def train(config: TrainConfig, arguments: Sequence[str] | None = None) -> None:
         run.announce()
         if config.torch_compile:
             check_compiled(network, partial(run.trial_loss, batches.example()), config.mixed_precision)
-
         run.estimate(batches.example())
         if run.finished:  # resumed at the end, to write what may be missing
+            run.fill_ema_network()
             run.save()
             run.validate()
         stream = batches.of_steps_from(run.step)
@@ -152,6 +147,8 @@ def train(config: TrainConfig, arguments: Sequence[str] | None = None) -> None:
                 if stopping:
                     run.stop()
                     break
+                if saving or validating:
+                    run.fill_ema_network()
                 if saving:
                     run.save()
                 if validating:
