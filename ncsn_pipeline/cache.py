@@ -5,11 +5,15 @@ import tempfile
 from pathlib import Path
 
 
+class CacheError(OSError):
+    """A cache folder that cannot be written."""
+
+
 def check_cache() -> None:
     """Refuses a cache folder that cannot be made or written, before anything is loaded into it.
 
     Raises:
-        OSError: naming the folder, the variable that sets it, and why.
+        CacheError: naming the folder, the variable that sets it, and why.
     """
     from huggingface_hub import constants
 
@@ -22,6 +26,6 @@ def check_cache() -> None:
                 pass
         except OSError as error:
             named = variable if os.environ.get(variable) else "HF_HOME"
-            raise OSError(
+            raise CacheError(
                 f"The cache folder {folder} cannot be written: {error.strerror}. Set {named} to a folder that can be."
             ) from error

@@ -30,7 +30,7 @@ ARROWS = {
     "networks": "densities score_matching noise_levels",
     "sampling": "densities score_matching noise_levels networks",
     "pipelines": "densities score_matching noise_levels networks sampling data",
-    "data": "",
+    "data": "cache",
     "diagnostics": "densities score_matching noise_levels networks sampling",
     "convert": "noise_levels networks sampling pipelines",
     "hub": "samplers noise_levels networks sampling pipelines",
@@ -43,11 +43,11 @@ ARROWS = {
     "finding": "shipped cache",
     "samplers": "sampling",
     "__main__": "commands",
-    "evaluation": "shipped finding cache data_flags errors samplers noise_levels networks sampling pipelines data "
+    "evaluation": "shipped finding data_flags errors samplers noise_levels networks sampling pipelines data "
     "diagnostics",
-    "training": "cache errors densities score_matching noise_levels networks sampling pipelines data diagnostics hub "
+    "training": "errors densities score_matching noise_levels networks sampling pipelines data diagnostics hub "
     "evaluation",
-    "commands": "root shipped cache data_flags errors samplers sampling pipelines noise_levels data convert hub "
+    "commands": "root shipped data_flags errors samplers sampling pipelines noise_levels data convert hub "
     "lecture training evaluation space",
     "space": "root densities score_matching noise_levels networks sampling pipelines data diagnostics lecture",
     "train": "training commands evaluation data",

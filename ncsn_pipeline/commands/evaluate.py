@@ -41,12 +41,13 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add_data_flags(parser)
     parser.add_argument(
-        "--held_out_fraction", type=float, default=0.05,
-        help="what its training kept aside, where the data set has no test split (default: %(default)s)",
+        "--held_out_fraction", type=float, default=None,
+        help="what is kept aside where the data set has no test split (default: as in its training, else 0.05)",
     )  # fmt: skip
     parser.add_argument(
-        "--held_out_seed", type=int, default=0, help="the seed of its training, which draws what was kept aside"
+        "--held_out_seed", type=int, default=None, help="draws what is kept aside (default: as in its training, else 0)"
     )
+    parser.set_defaults(train_split=None)  # as in its training
     parser.add_argument("--num_samples", type=_counts, default=[1000], help="for a sweep also several: 500,2000")
     parser.add_argument("--batch_size", type=int, default=100)
     parser.add_argument(
@@ -89,7 +90,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         value = getattr(args, name)
         if value is not None and not 0 < value < math.inf:
             parser.error(f"--{name} must be positive; got {value}.")
-    if not 0 <= args.held_out_fraction < 1:
+    if not 0 <= (args.held_out_fraction or 0) < 1:
         parser.error(f"--held_out_fraction must lie in [0, 1); got {args.held_out_fraction}.")
     if args.num_samples[0] < 2:
         parser.error("--num_samples must be at least 2: a covariance needs two images.")

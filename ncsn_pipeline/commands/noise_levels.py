@@ -55,12 +55,9 @@ def suggest(options: argparse.Namespace) -> "NoiseLevelSuggestion":
         raise ValueError(f"--data-min must be below --data-max; got {options.data_min} and {options.data_max}.")
     import torch
 
-    from ..cache import check_cache
-    from ..data import DIGITS, Selection, load_images
+    from ..data import Selection, load_images
     from ..noise_levels import suggest_noise_levels
 
-    if options.data != DIGITS:
-        check_cache()
     selection = Selection(options.image_column, options.label_column, options.dataset_config_name)
     images = load_images(options.data, split=options.split, resolution=options.resolution, selection=selection)
     if len(images) < 2:

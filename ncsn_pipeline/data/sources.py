@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..cache import CacheError, check_cache
 from .columns import image_column, label_column
 from .labels import class_number, declared_names, plain_classes
 from .layout import divide_tables
@@ -82,6 +83,7 @@ def open_source(source: str, *, streaming: bool = False, selection: Selection | 
     Raises:
         ValueError: for a source that does not exist, cannot be read, or has no column of images; for several columns
             of images or classes of which none has a usual name.
+        OSError: where `datasets` keeps what it reads and cannot write there.
     """
     from datasets import Dataset, Image
 
@@ -174,7 +176,10 @@ def _open(source: str, streaming: bool, config_name: str | None) -> tuple[Mappin
     try:
         if looks_local:
             return _open_folder(path, source, streaming, config_name)
+        check_cache()
         return load_dataset(source, config_name, streaming=streaming), f"{source!r} on the Hub", LeftOut()
+    except CacheError:
+        raise
     except Exception as error:  # the library raises a dozen kinds, from missing repositories to torn files
         reasons = ": ".join(str(reason).rstrip(".") for reason in (error, error.__cause__) if reason)
         advice = "Choose one by dataset_config_name." if "Config name is missing" in reasons else _SOURCES
@@ -192,6 +197,7 @@ def _open_folder(
     tables = tables_of(listing)
     declared = tables and _declares_files(path / "README.md")
     if config_name is not None or declared or not (tables or listing.pictures):
+        check_cache()
         builder = load_dataset_builder(str(path), config_name)
         if streaming:
             return builder.as_streaming_dataset(), f"the folder {source!r}", LeftOut()

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..cache import check_cache
 from .listing import Listing
 
 _BUILDERS = {
@@ -24,11 +25,14 @@ def open_tables(root: Path, parts: Mapping[str, Sequence[str]], *, streaming: bo
         streaming: read rows when they are asked for.
 
     Raises:
+        OSError: where `datasets` keeps what it reads and cannot write there.
         Exception: of many kinds, for tables that cannot be read.
     """
     from importlib import import_module
 
     from datasets.data_files import DataFilesDict, DataFilesList
+
+    check_cache()
 
     def listed(names: Sequence[str]) -> DataFilesList:
         paths = [root / name for name in names]

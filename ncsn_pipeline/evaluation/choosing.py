@@ -5,7 +5,9 @@ chose them, where the data set they are of is the one compared with, or where th
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -22,8 +24,8 @@ def shown_name(source: str) -> str:
     return path.resolve().name if path.is_dir() else source
 
 
-def training_data(model: str) -> str | None:
-    """What a model was trained on, as its folder tells: a name on the Hub, a folder, `"digits"`; `None` if it does not.
+def training_facts(model: str) -> dict[str, Any]:
+    """What the folder of a model tells of its training: `training.json` and the settings of `train_config.json`.
 
     Args:
         model: a folder or a shipped model; of a name on the Hub, nothing is known here.
@@ -38,6 +40,11 @@ def training_data(model: str) -> str | None:
             facts |= json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path} is no JSON dictionary: {error}. Repair it or take it away.") from error
+    return facts
+
+
+def training_data(facts: Mapping[str, Any]) -> str | None:
+    """What a model was trained on by its facts: a name on the Hub, a folder, `"digits"`; `None` if they do not tell."""
     known = facts.get("dataset")
     told = known.get("name") if isinstance(known, dict) else known
     return facts.get("train_data_dir") or facts.get("dataset_name") or told

@@ -15,7 +15,7 @@ import argparse
 import json
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -25,10 +25,9 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..cache import check_cache
-from ..data import DIGITS, Selection, load_train_and_held_out
+from ..data import Selection, load_train_and_held_out
 from ..samplers import sampler_for
-from .choosing import choose_features, shown_name, training_data
+from .choosing import choose_features, shown_name, training_data, training_facts
 from .figure import evaluation_figure, sweep_figure
 from .held_out import denoising_losses
 from .quality import RealImages, SampleQuality, evaluate_samples
@@ -290,6 +289,21 @@ def evaluate_sweep(args: argparse.Namespace, pipe: Any, real: RealImages, option
     print(f"written: {output / 'sweep.md'}, {output / 'sweep.json'}, {output / 'sweep.png'}")
 
 
+def divide_as_trained(args: argparse.Namespace, facts: Mapping[str, Any]) -> None:
+    """Sets what is `None` of how the data are read and divided as training had it, or to training's defaults.
+
+    Args:
+        args: the words of the command.
+        facts: the settings of the training, with its `seed`; empty for other data.
+    """
+    defaults = asdict(Selection()) | {"held_out_fraction": 0.05, "held_out_seed": 0}
+    own = dict(facts, held_out_seed=facts.get("seed"))
+    for name, default in defaults.items():
+        if getattr(args, name) is None:
+            known = own.get(name)
+            setattr(args, name, default if known is None else known)
+
+
 def run(args: argparse.Namespace) -> None:
     """Loads model and data, samples, measures, writes; `args` are the words of the command.
 
@@ -300,20 +314,20 @@ def run(args: argparse.Namespace) -> None:
     """
     if args.num_threads is not None:
         torch.set_num_threads(args.num_threads)
-    selection = Selection(**{field.name: getattr(args, field.name) for field in fields(Selection)})
     pipe = load_pipeline(args.model, args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     channels = pipe.unet.config.in_channels
     if args.guidance_scale is not None and getattr(pipe.unet.config, "num_class_embeds", None) is None:
         raise ValueError("--guidance_scale needs a model with classes; this one has none.")
-    trained_on = training_data(args.model)
+    facts = training_facts(args.model)
+    trained_on = training_data(facts)
     args.dataset_name = args.dataset_name or trained_on
     if args.dataset_name is None:
         raise ValueError(f"The model {args.model!r} does not say what it was trained on. Give --dataset_name.")
     network, why_not = choose_features(args.features, args.classifier, args.dataset_name, trained_on, channels)
     if why_not:
         print(why_not)
-    if args.dataset_name != DIGITS:
-        check_cache()
+    divide_as_trained(args, facts if args.dataset_name == trained_on else {})
+    selection = Selection(**{field.name: getattr(args, field.name) for field in fields(Selection)})
     train, test = load_train_and_held_out(
         args.dataset_name, resolution=pipe.unet.config.sample_size, channels=channels,
         held_out_fraction=args.held_out_fraction, seed=args.held_out_seed,

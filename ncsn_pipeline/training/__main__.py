@@ -25,8 +25,6 @@ def main(arguments: Sequence[str] | None = None, prog: str = "train.py") -> int:
     config = TrainConfig.from_command_line(words, prog)
     words = without_flags(words, TrainConfig.secrets())
     sys.argv[1:] = words  # trackers write it down
-    from ..cache import check_cache
-    from ..data import DIGITS
     from ..errors import in_one_line
     from ..hub import PushError
     from .interruption import EXIT_RESUME, Interrupted
@@ -35,8 +33,6 @@ def main(arguments: Sequence[str] | None = None, prog: str = "train.py") -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     logging.getLogger("accelerate").setLevel(logging.WARNING)  # it names every file of every checkpoint
     try:
-        if config.source != DIGITS:
-            check_cache()
         train(config, words)
     except Interrupted as stopped:
         print(f"{prog}: {stopped}", file=sys.stderr)

@@ -11,7 +11,7 @@ from PIL import Image
 from ncsn_pipeline import ConsistentAnnealedScheduler, NCSNPipeline, ScoreUNet, write_card
 from ncsn_pipeline.commands.evaluate import main
 from ncsn_pipeline.commands.hub import main as hub
-from ncsn_pipeline.evaluation.choosing import choose_features, training_data
+from ncsn_pipeline.evaluation.choosing import choose_features, training_data, training_facts
 from ncsn_pipeline.evaluation.train_classifier import main as train_classifier
 from ncsn_pipeline.hub.contents import pipeline_files
 
@@ -131,11 +131,14 @@ def test_features_apply_by_name_of_the_data_or_of_the_training(source, trained_o
 
 
 def test_what_a_model_was_trained_on_is_told_by_its_folder(model, clothes, tmp_path, capsys):
-    assert training_data("mnist") == "ylecun/mnist"
-    assert training_data(str(model)) == str(clothes) and training_data("user/model") is None
+    def told(name: str) -> str | None:
+        return training_data(training_facts(name))
+
+    assert told("mnist") == "ylecun/mnist"
+    assert told(str(model)) == str(clothes) and told("user/model") is None
     (model / "train_config.json").unlink()
     (model / "training.json").write_text(json.dumps({"dataset": {"name": "kittens"}}), encoding="utf-8")
-    assert training_data(str(model)) == "kittens"
+    assert told(str(model)) == "kittens"
     (model / "training.json").write_text("[1]", encoding="utf-8")
     assert main(["--model", str(model)]) == 2
     (model / "training.json").unlink()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -364,6 +365,36 @@ def test_without_a_test_split_the_part_that_training_keeps_aside_is_measured_aga
     assert "no split 'dev'; there are: train" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         parse_args([*words, "--held_out_fraction", "1"])
+
+
+def test_the_data_are_divided_as_the_models_training_divided_them(saved, tmp_path, capsys):
+    """So that no picture that it was trained on is measured against; a flag wins, other data have the defaults."""
+    digits = load_images("digits")
+    for name in ("data", "other"):
+        (tmp_path / name).mkdir()
+        for i in range(50):
+            Image.fromarray(digits.images[i, 0].numpy()).save(tmp_path / name / f"{i}.png")
+    model = shutil.copytree(saved, tmp_path / "model")
+    settings = {"train_data_dir": str(tmp_path / "data"), "held_out_fraction": 0.3, "seed": 4, "image_column": "image"}
+    (model / "train_config.json").write_text(json.dumps(settings), encoding="utf-8")
+
+    def recorded(*flags: str) -> dict:
+        words = ["--model", str(model), "--output_dir", str(tmp_path / "out"), "--device", "cpu"]
+        words += "--num_samples 2 --num_inference_steps 2 --classifier mnist_classifier".split()
+        assert main([*words, *flags]) == 0
+        capsys.readouterr()
+        result = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
+        names = ("held_out_fraction", "held_out_seed", "image_column", "train_split", "test_split")
+        return {name: result["arguments"][name] for name in names} | {"images": result["num_test_images"]}
+
+    as_trained = {
+        "held_out_fraction": 0.3, "held_out_seed": 4, "image_column": "image", "train_split": "train",
+        "test_split": None, "images": 15,
+    }  # fmt: skip
+    assert recorded() == as_trained
+    assert recorded("--held_out_seed", "5") == as_trained | {"held_out_seed": 5}
+    other = recorded("--dataset_name", str(tmp_path / "other"))
+    assert other == as_trained | {"held_out_fraction": 0.05, "held_out_seed": 0, "image_column": None, "images": 2}
 
 
 @pytest.mark.parametrize(
