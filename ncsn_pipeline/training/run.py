@@ -104,10 +104,12 @@ class Run:
             group.update(own)
         self.ema.decay = self.config.ema_decay
         self.accelerator.print(f"Resumed from {checkpoint}.")
+        changes = self.record.other_data(self.config)
         if self.record.images not in (None, self.images):
+            changes += f"{'; ' * bool(changes)}images to train on ({self.record.images}, now {self.images})"
+        if changes:
             self.accelerator.print(
-                f"There are {self.images} images to train on, and {self.record.images} when it was written: images "
-                "kept aside now may have been trained on before."
+                f"The data differ from before: {changes}. Images kept aside now may have been trained on then."
             )
 
     @property

@@ -18,6 +18,11 @@ from .config import TrainConfig
 # The kind of network, what the data are split by, what the weights began from, and the range of what they are shown.
 UNCHANGING = ("network", "seed", "held_out_fraction", "streaming", "init_from", "data_min", "data_max")
 OF_A_STREAM = ("num_validation_images", "train_batch_size", "shuffle_buffer", "dataloader_num_workers")
+# Which data are read: another folder may hold the same ones.
+OF_THE_DATA = (
+    "train_data_dir", "dataset_name", "dataset_config_name", "image_column", "label_column", "train_split",
+    "test_split",
+)  # fmt: skip
 MEASURED = ("sigma_max", "sigma_data", "data_mean")
 PACKAGES = ("ncsn-pipeline", "torch", "diffusers", "accelerate", "datasets", "numpy")
 
@@ -76,6 +81,13 @@ class RunRecord:
         single = "single_sigma" in (config.objective, self.settings.get("objective"))
         measured = MEASURED[1:] if single else MEASURED
         return replace(config, **{name: self.settings.get(name) for name in measured if getattr(config, name) is None})
+
+    def other_data(self, config: TrainConfig) -> str:
+        """What says that other data are read than before, as `name (before, now)`; empty if nothing does."""
+        pairs = {
+            name: (self.settings.get(name), getattr(config, name)) for name in OF_THE_DATA if name in self.settings
+        }
+        return "; ".join(f"{name} ({before}, now {now})" for name, (before, now) in pairs.items() if before != now)
 
     def later(self, step: int, images_per_step: int, seconds: float, **others: Any) -> Self:
         """The record at a later `step`, `seconds` after this one; `others` are fields to replace."""

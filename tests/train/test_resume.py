@@ -53,13 +53,14 @@ def in_folder(folder):
     return {"train_data_dir": str(folder / "data")}
 
 
-def test_settings_of_the_optimiser_take_effect_on_resuming(tmp_path, two_steps):
+def test_settings_of_the_optimiser_take_effect_on_resuming(tmp_path, two_steps, capsys):
     output = Path(shutil.copytree(two_steps / "run", tmp_path / "run"))
     changed = {"adam_beta1": 0.5, "adam_beta2": 0.6, "adam_epsilon": 0.1, "adam_weight_decay": 0.3}
     run(output, **in_folder(two_steps) | changed, max_train_steps=3, resume_from_checkpoint="latest")
     state = torch.load(output / "checkpoint-3" / "optimizer.bin", weights_only=True)
     (group,) = state["param_groups"]
     assert (*group["betas"], group["eps"], group["weight_decay"]) == (0.5, 0.6, 0.1, 0.3)
+    assert "Resumed" in (said := capsys.readouterr().out) and "differ from before" not in said
     before = torch.load(output / "checkpoint-2" / "optimizer.bin", weights_only=True)["state"][0]["exp_avg_sq"]
     assert (state["state"][0]["exp_avg_sq"] >= 0.6 * before).all()  # not .99 of it
 
@@ -112,7 +113,9 @@ def test_what_was_measured_stays_where_the_data_have_grown(tmp_path, two_steps, 
     folder = Path(shutil.copytree(two_steps, tmp_path / "grown"))
     add_pictures(folder / "data", {"cat": 6, "dog": 6}, brightness=40)
     run(folder / "run", **in_folder(folder), max_train_steps=3, resume_from_checkpoint="latest")
-    assert re.search(r"There are \d+ images to train on, and 23 when it was written", capsys.readouterr().out)
+    said = capsys.readouterr().out
+    assert f"differ from before: train_data_dir ({two_steps / 'data'}, now {folder / 'data'}); images to train" in said
+    assert re.search(r"images to train on \(23, now \d+\). Images kept aside now may have been", said)
     before, after = (NCSNPipeline.from_pretrained(path / "run") for path in (two_steps, folder))
     names = ("sigma_data", "data_mean", "sigma_max")
     assert {name: before.unet.config[name] for name in names} == {name: after.unet.config[name] for name in names}
