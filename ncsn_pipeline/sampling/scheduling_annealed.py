@@ -18,7 +18,7 @@ The papers' annealed Langevin dynamics writes alpha / 2 and sqrt(alpha) for the 
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -474,32 +474,30 @@ def step_size_for_variance(sigmas: Sequence[float] | Tensor, steps_per_level: in
     check_counts(steps_per_level=steps_per_level)
     levels = check_noise_levels(sigmas)
     gamma = float((levels[:-1] / levels[1:]).max()) if len(levels) > 1 else 2.0
-
-    def excess(u: np.ndarray) -> np.ndarray:
-        kept, added = contraction(u, steps_per_level)
-        return kept * (gamma**2 - 1) + added
-
-    u, least = least_excess(excess)
+    u, least = least_excess([gamma**2], steps_per_level)
     return float(u * levels[-1] ** 2), 1 + least
 
 
 # Copied from ncsn_pipeline.noise_levels.step_size
-def contraction(u: float | np.ndarray, steps_per_level: int) -> tuple[float | np.ndarray, float | np.ndarray]:
-    """Of the excess over 1 that a level is entered with, p stays and (1 - p)(b - 1) joins it."""
-    p = (1 - u) ** (2 * steps_per_level)
-    return p, (1 - p) * u / (2 - u)
-
-
-# Copied from ncsn_pipeline.noise_levels.step_size
-def least_excess(excess: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float]:
-    """The relative step u that makes an excess over 1 least, and that excess."""
+def least_excess(squares: Sequence[float], steps_per_level: int) -> tuple[float, float]:
+    """The relative step u with which :func:`excess_left` is least, and that excess."""
     low, high = 1e-12, 1.0
     for _ in range(6):  # each pass looks a hundred times closer around the best
         u = np.geomspace(low, high, 401)
-        values = excess(u)
+        values = excess_left(squares, u, steps_per_level)
         best = int(values.argmin())
         low, high = u[max(best - 1, 0)], u[min(best + 1, len(u) - 1)]
     return float(u[best]), float(values[best])
+
+
+# Copied from ncsn_pipeline.noise_levels.step_size
+def excess_left(squares: Sequence[float], u: float | np.ndarray, steps_per_level: int) -> float | np.ndarray:
+    """What the variance exceeds its level's by, after levels with these gamma² and relative steps u."""
+    p = (1 - u) ** (2 * steps_per_level)
+    excess, joining = 0.0, (1 - p) * u / (2 - u)
+    for square in squares:
+        excess = p * (square * excess + (square - 1)) + joining
+    return excess
 
 
 # Copied from ncsn_pipeline.noise_levels.spacing
