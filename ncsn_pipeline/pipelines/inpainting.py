@@ -54,8 +54,6 @@ class NCSNInpaintPipeline(NCSNPipeline):
         generator: Generators = None,
         num_inference_steps: int | None = None,
         sigmas: Sequence[float] | Tensor | None = None,
-        steps_per_level: int | None = None,
-        step_size: float | None = None,
         latents: Tensor | None = None,
         class_labels: int | str | Sequence[int | str] | Tensor | None = None,
         guidance_scale: float | None = None,
@@ -84,8 +82,6 @@ class NCSNInpaintPipeline(NCSNPipeline):
             generator: source of all randomness, or one for each of the B K results.
             num_inference_steps: lays the noise levels out, as in `NCSNPipeline`.
             sigmas: the noise levels of this call, as in `NCSNPipeline`.
-            steps_per_level: Langevin steps per level, as in `NCSNPipeline`.
-            step_size: epsilon, as in `NCSNPipeline`.
             latents: unit normal noise of the start, shape `(B K, C, H, W)`.
             class_labels: what the images show: one class for all, one for each image, or one for each result.  By
                 default the null class: the kept pixels say what it is.
@@ -114,7 +110,7 @@ class NCSNInpaintPipeline(NCSNPipeline):
         )
         labels = self._labels(self._for_each_result(class_labels, copies, count), count)
         self.guidance_scale = guidance_scale
-        steps = self._steps(num_inference_steps, sigmas=sigmas, steps_per_level=steps_per_level, step_size=step_size)
+        steps = self._steps(num_inference_steps, sigmas)
         repeats = self._checked_resample_steps(resample_steps, steps, keeps=mask_image is not None)
         begin = _first_evaluation(steps, start_sigma)
         last = len(steps.sigmas) - 1

@@ -20,7 +20,7 @@ import inspect
 import math
 from collections.abc import Sequence
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -31,8 +31,6 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 Generators = torch.Generator | list[torch.Generator] | None
-
-_OF_SCORE_SDE_ALONE = ("snr", "sampling_eps", "correct_steps")
 
 
 class Row(NamedTuple):
@@ -90,7 +88,7 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
 
     order = 1
     model_output_type = "score"
-    run_settings: tuple[str, ...] = ()
+    _compatibles = ["ScoreSdeVeScheduler"]  # its folders hold noise levels by the same names
 
     def _begin(self) -> None:
         """Ends each `__init__`: writes given levels into the configuration and lays out its whole noise schedule."""
@@ -108,12 +106,6 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
         self.set_timesteps()
 
     @classmethod
-    def extract_init_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> tuple:
-        """Reads a configuration; what ScoreSdeVeScheduler's corrector alone is set by is left out of it."""
-        config = {name: value for name, value in config_dict.items() if name not in _OF_SCORE_SDE_ALONE}
-        return super().extract_init_dict(config, **kwargs)
-
-    @classmethod
     def _get_compatibles(cls) -> list[type[SchedulerMixin]]:
         return [*AnnealedScheduler.__subclasses__(), *super()._get_compatibles()]
 
@@ -122,36 +114,28 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
         num_inference_steps: int | None = None,
         device: torch.device | str | None = None,
         *,
-        num_levels: int | None = None,
         sigmas: Sequence[float] | Tensor | None = None,
-        **run_settings: Any,
     ) -> None:
         """Fills the table of one run; with no arguments, the whole noise schedule of the configuration.
 
         Args:
-            num_inference_steps: exactly this many network evaluations N; without `num_levels`, as many levels as fit.
+            num_inference_steps: exactly this many network evaluations N; without `sigmas`, in as many levels as fit.
                 What is left over goes to the last level.
             device: where `timesteps` is put.
-            num_levels: L, the configuration's noise schedule with this many levels.
             sigmas: the levels of this run, strictly decreasing, > 0, in data units.
-            **run_settings: settings of the sampler in place of the configuration's, those that its `run_settings` name.
 
         Raises:
-            ValueError: for counts below 1 or that contradict each other, levels that are not strictly decreasing, a
-                setting that this sampler does not have, or one that is out of range for these levels.
+            ValueError: for a count below 1 or one that does not suit the levels, levels that are not strictly
+                decreasing, or a setting of the sampler that is out of range for them.
         """
-        if unknown := sorted(run_settings.keys() - set(self.run_settings)):
-            raise ValueError(f"{type(self).__name__} has no {', '.join(unknown)}. Leave it out.")
-        counts = {"num_inference_steps": num_inference_steps, "num_levels": num_levels}
-        check_counts(**{name: value for name, value in counts.items() if value is not None})
+        if num_inference_steps is not None:
+            check_counts(num_inference_steps=num_inference_steps)
         levels = None if sigmas is None else check_noise_levels(sigmas)
-        if levels is not None and num_levels not in (None, len(levels)):
-            raise ValueError(f"num_levels is {num_levels}, but sigmas has {len(levels)} levels; give one of them.")
-        count = num_levels if levels is None else len(levels)
-        first, each, end = self._plan(num_inference_steps, count, **run_settings)
-        if count is None and num_inference_steps is not None:
-            count = max(1, 1 + (num_inference_steps - end - first) // max(each, 1))
-        levels = self._noise_levels(count) if levels is None else levels
+        first, each, end = self._plan(num_inference_steps, None if levels is None else len(levels))
+        if levels is None and num_inference_steps is None:
+            levels = self._noise_levels(None)
+        elif levels is None:
+            levels = self._noise_levels(max(1, 1 + (num_inference_steps - end - first) // max(each, 1)))
         needed = first + (len(levels) - 1) * each + end
         extra = 0 if num_inference_steps is None else num_inference_steps - needed
         if extra < 0 or needed + extra < 1:
@@ -159,7 +143,7 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
                 f"{needed + extra} evaluations are too few for {len(levels)} levels of {each} step(s)"
                 f"{' and the denoising' if end else ''}: give num_inference_steps >= {max(needed, 1)}, or fewer levels."
             )
-        self.table = Table(self._rows(levels, each, extra, **run_settings))
+        self.table = Table(self._rows(levels, each, extra))
         self.sigmas = torch.tensor(levels, dtype=torch.float32, device=device)
         self.timesteps = torch.tensor(self.table.sigmas, dtype=torch.float32, device=device)
         self.num_inference_steps = len(self.table)
@@ -270,7 +254,8 @@ class AnnealedLangevinScheduler(AnnealedScheduler):
     Each level starts from the samples of the one before, and alpha_i = epsilon sigma_i² / sigma_L² keeps signal and
     noise in proportion.  For data at one point a step multiplies x by 1 - alpha / sigma², so it diverges for epsilon >=
     2 sigma_L².  The denoising is that of Jolicoeur-Martineau et al. (2021).  N evaluations are L = max(1, (N - 1) // T)
-    levels; where both N and L are given, T is what fits.
+    levels; where both N and the levels are given, T is what
+    fits.
 
     Args:
         num_train_timesteps: number of levels L of the whole noise schedule, >= 1.
@@ -289,8 +274,6 @@ class AnnealedLangevinScheduler(AnnealedScheduler):
         ValueError: for values outside these ranges.
     """
 
-    run_settings = ("steps_per_level", "step_size")
-
     @register_to_config
     def __init__(
         self,
@@ -305,32 +288,19 @@ class AnnealedLangevinScheduler(AnnealedScheduler):
     ) -> None:
         if initial not in ("normal", "uniform"):
             raise ValueError(f"initial must be 'normal' or 'uniform'; got {initial!r}.")
+        check_counts(steps_per_level=steps_per_level)
         self._begin()
 
-    def _plan(
-        self,
-        num_inference_steps: int | None,
-        num_levels: int | None,
-        steps_per_level: int | None = None,
-        step_size: float | None = None,
-    ) -> tuple[int, int, int]:
-        steps = self.config.steps_per_level if steps_per_level is None else steps_per_level
-        check_counts(steps_per_level=steps)
-        denoise = int(self.config.denoise)
+    def _plan(self, num_inference_steps: int | None, num_levels: int | None) -> tuple[int, int, int]:
+        steps, denoise = self.config.steps_per_level, int(self.config.denoise)
         if num_inference_steps is not None:
             fits = (num_inference_steps - denoise) // (num_levels or 1)
-            if num_levels is None:
-                steps = min(steps, fits)
-            elif steps_per_level is None:
-                steps = max(fits, int(num_levels > 1))
+            steps = min(steps, fits) if num_levels is None else max(fits, int(num_levels > 1))
         return steps, steps, denoise
 
-    def _rows(
-        self, levels: np.ndarray, steps: int, extra: int, *, step_size: float | None = None, **_: Any
-    ) -> list[Row]:
+    def _rows(self, levels: np.ndarray, steps: int, extra: int) -> list[Row]:
         suitable, bound = step_size_for_variance(levels, max(steps, 1))[0], 2 * levels[-1] ** 2
-        step_size = self.config.step_size if step_size is None else step_size
-        step_size = suitable if step_size is None else step_size
+        step_size = suitable if self.config.step_size is None else self.config.step_size
         if not 0 < step_size < bound:
             raise ValueError(
                 f"step_size is {step_size}; it must lie within (0, 2 sigma_L²) = (0, {bound:.4g}), beyond which "
@@ -383,14 +353,14 @@ class ConsistentAnnealedScheduler(AnnealedScheduler):
         self._begin()
 
     def _plan(self, num_inference_steps: int | None, num_levels: int | None) -> tuple[int, int, int]:
-        if None not in (num_inference_steps, num_levels) and num_inference_steps != num_levels:
-            raise ValueError(
-                "This scheduler evaluates the network once per level, so num_inference_steps and the number of levels "
-                f"must be one number, at least 1; got {num_inference_steps} and {num_levels}."
-            )
         return 1, 1, 0
 
     def _rows(self, levels: np.ndarray, each: int, extra: int) -> list[Row]:
+        if extra:
+            raise ValueError(
+                f"This scheduler evaluates the network once per level: {len(levels)} times for these levels, not "
+                f"{len(levels) + extra} times. Leave num_inference_steps out."
+            )
         gamma, eta = levels[1:] / levels[:-1], self.config.eta
         named = {"ode": 1 - gamma, "ancestral": 1 - gamma**2, None: 1 - gamma**2}
         etas = named[eta] if eta in named else np.full_like(gamma, eta)

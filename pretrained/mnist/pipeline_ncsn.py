@@ -275,8 +275,6 @@ class NCSNPipeline(DiffusionPipeline):
         generator: Generators = None,
         num_inference_steps: int | None = None,
         sigmas: Sequence[float] | Tensor | None = None,
-        steps_per_level: int | None = None,
-        step_size: float | None = None,
         latents: Tensor | None = None,
         class_labels: int | str | Sequence[int | str] | Tensor | None = None,
         guidance_scale: float | None = None,
@@ -295,8 +293,6 @@ class NCSNPipeline(DiffusionPipeline):
             num_inference_steps: exactly this many network evaluations N, except that Heun's second order makes 2N - 1;
                 by default the scheduler's whole noise schedule, for a solver of diffusers as many as that has levels.
             sigmas: the noise levels of this call, strictly decreasing, > 0, in data units.
-            steps_per_level: Langevin steps per level, for this call.
-            step_size: epsilon, the Langevin step at the last level, for this call, in (0, 2 sigma_L²).
             latents: the start as unit normal noise, shape `(batch_size, C, H, W)`; scaled by sigma_1.
             class_labels: one class for all images or one for each, by number or by its name in the network's
                 `id2label`, or `"random"` to draw them uniformly with `generator`.
@@ -329,7 +325,7 @@ class NCSNPipeline(DiffusionPipeline):
         )
         labels = self._labels(class_labels, count)
         self.guidance_scale = guidance_scale
-        steps = self._steps(num_inference_steps, sigmas=sigmas, steps_per_level=steps_per_level, step_size=step_size)
+        steps = self._steps(num_inference_steps, sigmas)
         if isinstance(labels, str):
             labels = self._drawn(count, generator)
         x = self._start(count, generator, latents, steps)
@@ -411,15 +407,14 @@ class NCSNPipeline(DiffusionPipeline):
         low, high = self.config.data_min, self.config.data_max
         return Units(low, high - low)
 
-    def _steps(self, num_inference_steps: int | None, **settings: Any) -> Any:
+    def _steps(self, num_inference_steps: int | None, sigmas: Sequence[float] | Tensor | None) -> Any:
         """What is followed: the scheduler's table for this run, or a solver of diffusers in its place."""
         scheduler, device = self.scheduler, self._execution_device
-        settings = {name: value for name, value in settings.items() if value is not None}
         if getattr(scheduler, "model_output_type", None) == "score":
-            scheduler.set_timesteps(num_inference_steps, device, **settings)
+            scheduler.set_timesteps(num_inference_steps, device, sigmas=sigmas)
             steps = scheduler.table
-        elif settings and type(scheduler).__name__ in _SOLVERS:
-            raise ValueError(f"{type(scheduler).__name__} has no {', '.join(sorted(settings))}. Leave it out.")
+        elif sigmas is not None and type(scheduler).__name__ in _SOLVERS:
+            raise ValueError(f"{type(scheduler).__name__} lays its noise levels out by itself. Leave sigmas out.")
         else:
             steps = SolverSteps(scheduler, num_inference_steps, device)
         low, high = (getattr(self.unet.config, name, None) for name in ("sigma_min", "sigma_max"))

@@ -70,7 +70,6 @@ REFUSED = [
     {"latents": torch.zeros(1, 1, 9, 9)},
     {"num_inference_steps": 0},
     {"sigmas": [1.0, 2.0]},
-    {"steps_per_level": 3},
     {"callback_on_step_end_tensor_inputs": ["noise"]},
     {"given": 3},
     {"given": [torch.sin, 3]},
