@@ -76,8 +76,8 @@ _SOLVER_SETTINGS = {
     "use_lu_lambdas": False,
 }
 _FROM_DDPM = (
-    " A U-Net that was trained as DDPM predicts noise, not a score: open its folder by NCSNPipeline.from_ddpm, not by "
-    "from_pretrained."
+    "A U-Net that was trained as DDPM predicts noise, not a score; ncsn_pipeline.pipelines.from_ddpm makes one of it, "
+    "from its pipeline, folder or name."
 )
 # Schedulers that folders of format 1 name by files that are one by now.
 _RENAMED = dict.fromkeys(("scheduling_annealed_langevin", "scheduling_consistent_annealed"), "scheduling_annealed")
@@ -259,8 +259,7 @@ class NCSNPipeline(DiffusionPipeline):
         network = getattr(unet, "_orig_mod", unet)
         if isinstance(network, UNet2DModel) and network.config.time_embedding_type != "fourier":
             logger.warning(
-                "This UNet2DModel has an embedding of numbered steps, as DDPM's have. If it predicts noise and not a "
-                "score, its pictures will be noise: make the pipeline by NCSNPipeline.from_ddpm."
+                f"This UNet2DModel has an embedding of numbered steps, as DDPM's have: is it a score? {_FROM_DDPM}"
             )
         self.register_modules(unet=unet, scheduler=scheduler)
         self.register_to_config(data_min=data_min, data_max=data_max)
@@ -346,32 +345,10 @@ class NCSNPipeline(DiffusionPipeline):
         """
         dtype = kwargs.pop("torch_dtype", None) or kwargs.pop("dtype", None)
         if "data_min" not in pipeline.config:
-            raise ValueError(
-                f"{type(pipeline).__name__} does not hold a score network. Of a DDPM or DDIM pipeline, "
-                "NCSNPipeline.from_ddpm(pipe) makes one."
-            )
+            raise ValueError(f"{type(pipeline).__name__} does not hold a score network. {_FROM_DDPM}")
         settings = {name: pipeline.config[name] for name in ("data_min", "data_max")}
         shared = cls(**pipeline.components | settings | kwargs)
         return shared if dtype is None else shared.to(dtype=dtype)
-
-    @classmethod
-    def from_ddpm(cls, source: str | os.PathLike | DiffusionPipeline, **kwargs: Any) -> "NCSNPipeline":
-        """A pipeline from a U-Net trained as DDPM or DDIM, which becomes a score at any sigma; see `DDPMScoreModel`.
-
-        Args:
-            source: a folder, a repository on the Hub, or a loaded pipeline with a `UNet2DModel` and its scheduler.
-            **kwargs: `scheduler`, by default consistent annealed sampling from the largest to the smallest trained
-                sigma in 50 evaluations; `null_class`, whether the last class is the null class; the rest as in
-                `DiffusionPipeline.from_pretrained`, where `revision` pins a repository.
-
-        Raises:
-            ValueError: for a pipeline that does not turn noise into images by one such U-Net.
-            ImportError: where this file is not part of the installed package.
-        """
-        if not _PACKAGE_ROOT:
-            raise ImportError("from_ddpm needs the installed package: use ncsn_pipeline.NCSNPipeline.from_ddpm.")
-        ddpm = importlib.import_module(f"{_PACKAGE_ROOT}.pipelines.ddpm")
-        return cls(**ddpm.parts_from_ddpm(source, **kwargs))
 
     @property
     def interrupt(self) -> bool:
@@ -664,51 +641,31 @@ class NCSNPipeline(DiffusionPipeline):
                 f"This folder has format {found}, written by ncsn_pipeline {index.get('_ncsn_pipeline_version')}; "
                 f"version {VERSION} knows formats up to {FOLDER_FORMAT}. Upgrade ncsn_pipeline."
             )
-        _check_kind(index)
+        kind = index.get("_class_name")
+        if isinstance(kind, str) and kind != "ScoreSdeVePipeline" and hasattr(diffusers, kind):
+            raise ValueError(
+                f"This folder holds a {kind}, not a score network. Open it by {kind}.from_pretrained. {_FROM_DDPM}"
+            )
         if _PACKAGE_ROOT and isinstance(index.get("_class_name"), list):
             index["_class_name"] = index["_class_name"][1]
         return index
 
 
-def _check_kind(index: dict[str, Any]) -> None:
-    """Refuses the folder of another pipeline: a U-Net that predicts noise would be followed to noise."""
-    kind = index.get("_class_name")
-    if not isinstance(kind, str) or kind == "ScoreSdeVePipeline" or not hasattr(diffusers, kind):
-        return
-    parts = {name for name, value in index.items() if isinstance(value, list)}
-    if parts == {"unet", "scheduler"} and index["unet"][-1] == "UNet2DModel":
-        raise ValueError(
-            f"This folder holds a {kind}, whose U-Net predicts noise, not a score. Open it by "
-            "NCSNPipeline.from_ddpm, which takes the same folder or name and makes a score of it."
-        )
-    raise ValueError(
-        f"This folder holds a {kind}, not a score network. Open it by {kind}.from_pretrained; NCSNPipeline takes what "
-        "NCSNPipeline.save_pretrained and ScoreSdeVePipeline wrote, and NCSNPipeline.from_ddpm takes DDPMPipeline and "
-        "DDIMPipeline."
-    )
-
-
 def _check_solver(scheduler: Any) -> None:
     """Refuses a scheduler of diffusers that would not follow the score to the right density."""
     name, config = type(scheduler).__name__, getattr(scheduler, "config", {})
-    if name not in _SOLVERS:
-        trained = getattr(scheduler, "alphas_cumprod", None) is not None
-        raise ValueError(
-            f"{name} does not take scores. AnnealedLangevinScheduler, ConsistentAnnealedScheduler and "
-            f"PredictorCorrectorScheduler do, and these schedulers of diffusers are adapted: {', '.join(_SOLVERS)}. "
-            "For example `pipe.scheduler = EDMEulerScheduler.from_config(pipe.scheduler.config)` of a pipeline with "
-            "one of the first." + _FROM_DDPM * trained
-        )
     low, high = config.get("sigma_min"), config.get("sigma_max")
     wrong = [f"{key} is {config[key]!r}" for key, value in _SOLVER_SETTINGS.items() if config.get(key, value) != value]
     if low is None or high is None or not 0 < low < high < math.inf:
         wrong.append(f"sigma_min and sigma_max are {low} and {high}")
+    if name not in _SOLVERS:
+        wrong = ["it is not adapted"]
     if wrong:
         raise ValueError(
-            f"This {name} does not take scores: {', '.join(wrong)}. Make it from a scheduler with the model's noise "
-            f"levels, `pipe.scheduler = {name}.from_config(pipe.scheduler.config)`, and leave the rest as is."
-            + _FROM_DDPM
-            * (low is None)
+            f"This {name} does not take scores: {', '.join(wrong)}. AnnealedLangevinScheduler, "
+            "ConsistentAnnealedScheduler and PredictorCorrectorScheduler do, and of diffusers "
+            f"{', '.join(_SOLVERS)}, made from a scheduler with the model's noise levels and otherwise left as they "
+            f"are: `pipe.scheduler = EDMEulerScheduler.from_config(pipe.scheduler.config)`. {_FROM_DDPM}"
         )
     spaced = config.get("use_karras_sigmas") or config.get("use_exponential_sigmas")
     if _SOLVERS[name] != "preconditioned" and not spaced:

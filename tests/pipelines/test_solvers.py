@@ -179,7 +179,7 @@ def test_a_uniform_start_is_the_annealed_samplers_alone():
         ("KDPM2DiscreteScheduler", KARRAS, "does not take scores.*UniPCMultistepScheduler"),
         ("DDIMScheduler", {}, "does not take scores.*ConsistentAnnealedScheduler"),
         ("ScoreSdeVeScheduler", {}, "does not take scores"),
-        ("DDIMScheduler", {}, "NCSNPipeline.from_ddpm"),
+        ("DDIMScheduler", {}, "ncsn_pipeline.pipelines.from_ddpm"),
         ("HeunDiscreteScheduler", {"use_beta_sigmas": True}, "use_beta_sigmas is True"),
         ("DPMSolverMultistepScheduler", {"use_lu_lambdas": True}, "use_lu_lambdas is True"),
         ("EulerDiscreteScheduler", KARRAS | {"final_sigmas_type": "sigma_min"}, "final_sigmas_type is 'sigma_min'"),
