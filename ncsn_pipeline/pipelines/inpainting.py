@@ -30,7 +30,6 @@ from torch import Tensor
 from ncsn_pipeline.noise_levels.spacing import check_counts
 from ncsn_pipeline.pipelines.given_images import images_as_tensor, masks_as_tensor
 from ncsn_pipeline.pipelines.pipeline_ncsn import Generators, Given, NCSNPipeline, SolverSteps
-from ncsn_pipeline.sampling.follow import follow
 from ncsn_pipeline.sampling.langevin import draw_noise
 
 DEFAULT_RESAMPLE_STEPS = 4
@@ -134,8 +133,10 @@ class NCSNInpaintPipeline(NCSNPipeline):
                 x = x.add(draw_noise(x, generator), alpha=math.sqrt(levels[i] ** 2 - levels[i + 1] ** 2))
             return torch.where(mask, x, known.add(draw_noise(known, generator), alpha=levels[i]))
 
-        states = follow(self._score(labels, given), x, steps, generator, order=order, before=before)
-        x = self._run(states, len(order), callback_on_step_end, callback_on_step_end_tensor_inputs)
+        x = self._run(
+            self._score(labels, given), x, steps, generator, callback_on_step_end, callback_on_step_end_tensor_inputs,
+            order=order, before=before,
+        )  # fmt: skip
         # The kept pixels as they were given, not as they come back from the model's range.
         return self._output(x, output_type, return_dict, kept=(mask, image))
 

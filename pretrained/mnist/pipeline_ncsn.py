@@ -27,7 +27,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,7 +50,6 @@ _COMPONENT_FOLDERS = ("networks", "sampling")
 NoisyScoreFn = Callable[..., Tensor]  # (x, sigma) -> score; the network's own also takes class_labels
 Given = Callable[[NoisyScoreFn], NoisyScoreFn]
 Scale = float | None | Callable[[], float | None]
-Steps = Any  # a scheduler's table, or SolverSteps
 
 # Written into every folder: whose code this is, and how the folder is laid out.
 VERSION = "0.1.0"
@@ -101,45 +100,6 @@ class Units(NamedTuple):
     def to_given(self, x: Tensor) -> Tensor:
         """What the network made, in the data's own units, not clamped."""
         return (x - self.shift) / self.scale
-
-
-# Copied from ncsn_pipeline.sampling.follow
-class State(NamedTuple):
-    """What one step did: samples after and before it, the score there and its noise level; the step's number."""
-
-    sample: Tensor
-    noisy: Tensor
-    score: Tensor
-    sigma: Tensor
-    index: int
-
-    @property
-    def denoised(self) -> Tensor:
-        """The estimate of the clean samples before the step, x + sigma² s (Tweedie's formula)."""
-        return self.noisy.add(self.score, alpha=float(self.sigma) ** 2)
-
-
-# Copied from ncsn_pipeline.sampling.follow
-@torch.no_grad()
-def follow(
-    score: NoisyScoreFn,
-    x: Tensor,
-    steps: Steps,
-    generator: Generators = None,
-    *,
-    order: Sequence[int] | None = None,
-    before: Callable[[Tensor, int, bool], Tensor] | None = None,
-) -> Iterator[State]:
-    """Follows a score step by step; samples that are sent back take the place of those after the step."""
-    sigmas = torch.tensor(steps.sigmas, dtype=x.dtype, device=x.device)
-    previous = None
-    for i in range(len(sigmas)) if order is None else order:
-        if before is not None:
-            x = before(x, i, i == previous)
-        s = score(x, sigmas[i])
-        after, previous = steps.step(i, x, s, generator), i
-        sent = yield State(after, x, s, sigmas[i], i)
-        x = after if sent is None else sent
 
 
 # Copied from ncsn_pipeline.guidance.classifier_free
@@ -328,8 +288,9 @@ class NCSNPipeline(DiffusionPipeline):
         if isinstance(labels, str):
             labels = self._drawn(count, generator)
         x = self._start(count, generator, latents, steps)
-        states = follow(self._score(labels, given), x, steps, generator)
-        x = self._run(states, len(steps.sigmas), callback_on_step_end, callback_on_step_end_tensor_inputs)
+        x = self._run(
+            self._score(labels, given), x, steps, generator, callback_on_step_end, callback_on_step_end_tensor_inputs
+        )
         return self._output(x, output_type, return_dict)
 
     @classmethod
@@ -429,21 +390,38 @@ class NCSNPipeline(DiffusionPipeline):
         return score
 
     def _run(
-        self, states: Iterator[State], count: int, callback: Callable | None, tensor_inputs: Sequence[str]
+        self,
+        score: NoisyScoreFn,
+        x: Tensor,
+        steps: Any,
+        generator: Generators,
+        callback: Callable | None,
+        tensor_inputs: Sequence[str],
+        *,
+        order: Sequence[int] | None = None,
+        before: Callable[[Tensor, int, bool], Tensor] | None = None,
     ) -> Tensor:
-        """The samples after `count` states, or after the one in which the callback interrupts."""
-        self._interrupt, self._num_timesteps, replaced = False, count, None
-        with self.progress_bar(total=count) as bar:
-            for i in range(count):
-                state = states.send(replaced)
-                x, replaced = state.sample, None
+        """The samples after the last step, or after the one in which the callback interrupts.
+
+        The loop, and its hooks, are those of `ncsn_pipeline.sampling.follow`: steps are taken in `order`, by default
+        each once, and `before(x, i, again)` takes the place of x ahead of each evaluation.
+        """
+        sigmas = torch.tensor(steps.sigmas, dtype=x.dtype, device=x.device)
+        order = range(len(sigmas)) if order is None else order
+        self._interrupt, self._num_timesteps, previous = False, len(order), None
+        with self.progress_bar(total=len(order)) as bar:
+            for number, i in enumerate(order):
+                noisy = x if before is None else before(x, i, i == previous)
+                s = score(noisy, sigmas[i])
+                x, previous = steps.step(i, noisy, s, generator), i
                 bar.update()
-                if callback is not None:
-                    asked = {name: x if name == "latents" else getattr(state, name) for name in tensor_inputs}
-                    replaced = (callback(self, i, state.sigma, asked) or {}).get("latents")
-                    x = x if replaced is None else replaced
-                    if self._interrupt:
-                        break
+                if callback is None:
+                    continue
+                tensors = {"latents": x, "score": s, "denoised": noisy.add(s, alpha=float(sigmas[i]) ** 2)}
+                returned = callback(self, number, sigmas[i], {name: tensors[name] for name in tensor_inputs}) or {}
+                x = returned.get("latents", x)
+                if self._interrupt:
+                    break
         return x
 
     def _output(
