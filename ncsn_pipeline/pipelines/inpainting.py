@@ -104,10 +104,9 @@ class NCSNInpaintPipeline(NCSNPipeline):
         image, mask = self._images_and_masks(image, mask_image, start_sigma)
         image, mask = image.repeat_interleave(int(copies), dim=0), mask.repeat_interleave(int(copies), dim=0)
         count = len(image)
-        generator = self._check_inputs(
-            count, generator, latents, given, output_type, callback_on_step_end_tensor_inputs
-        )
-        labels = self._labels(self._for_each_result(class_labels, copies, count), count)
+        if isinstance(generator, tuple):
+            generator = list(generator)
+        self._check_inputs(count, generator, latents, given, output_type, callback_on_step_end_tensor_inputs)
         self.guidance_scale = guidance_scale
         steps = self._steps(num_inference_steps, sigmas)
         repeats = self._checked_resample_steps(resample_steps, steps, keeps=mask_image is not None)
@@ -119,8 +118,7 @@ class NCSNInpaintPipeline(NCSNPipeline):
         image, mask = image.to(device), mask.to(device)
         known = self.units.to_model(image)
         levels = torch.tensor(steps.sigmas).tolist()  # as the network is told them, in float32
-        if isinstance(labels, str):
-            labels = self._drawn(count, generator)
+        labels = self._labels(class_labels, count, generator, copies)
         if start_sigma is None:
             x = self._start(count, generator, latents, steps)
         else:
@@ -174,13 +172,6 @@ class NCSNInpaintPipeline(NCSNPipeline):
                 "resample_steps out, or sample by one of this package's schedulers."
             )
         return int(resample_steps)
-
-    def _for_each_result(self, class_labels: Any, copies: int, count: int) -> Any:
-        """Labels given for each image, for each of its results; none given, the null class."""
-        if class_labels is None or isinstance(class_labels, str):
-            return class_labels
-        labels = torch.as_tensor(self._numbers(class_labels))
-        return labels.repeat_interleave(copies) if labels.dim() == 1 and len(labels) * copies == count else labels
 
 
 def _first_evaluation(steps: Any, start_sigma: float | None) -> int:

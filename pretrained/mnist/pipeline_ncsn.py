@@ -276,18 +276,13 @@ class NCSNPipeline(DiffusionPipeline):
             ValueError: for an argument outside its range, before any work is done.
             FloatingPointError: for samples that are not finite.
         """
-        if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
-            raise ValueError(f"batch_size must be a whole number of images, at least 1; got {batch_size!r}.")
-        count = int(batch_size)
-        generator = self._check_inputs(
-            count, generator, latents, given, output_type, callback_on_step_end_tensor_inputs
-        )
-        labels = self._labels(class_labels, count)
+        if isinstance(generator, tuple):
+            generator = list(generator)
+        self._check_inputs(batch_size, generator, latents, given, output_type, callback_on_step_end_tensor_inputs)
         self.guidance_scale = guidance_scale
         steps = self._steps(num_inference_steps, sigmas)
-        if isinstance(labels, str):
-            labels = self._drawn(count, generator)
-        x = self._start(count, generator, latents, steps)
+        labels = self._labels(class_labels, batch_size, generator)
+        x = self._start(batch_size, generator, latents, steps)
         x = self._run(
             self._score(labels, given), x, steps, generator, callback_on_step_end, callback_on_step_end_tensor_inputs
         )
@@ -451,9 +446,11 @@ class NCSNPipeline(DiffusionPipeline):
         given: Given | Sequence[Given] | None,
         output_type: str,
         tensor_inputs: Sequence[str],
-    ) -> Generators:
-        """Refuses what is out of range; the generator, several of them as a list."""
-        several = isinstance(generator, list | tuple)
+    ) -> None:
+        """Refuses what is out of range, but for what the scheduler, the guidance and the labels refuse themselves."""
+        if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
+            raise ValueError(f"batch_size must be a whole number of images, at least 1; got {count!r}.")
+        several = isinstance(generator, list)
         for one in generator if several else [generator]:
             if not isinstance(one, torch.Generator) and (several or one is not None):
                 raise ValueError(
@@ -475,28 +472,37 @@ class NCSNPipeline(DiffusionPipeline):
             raise ValueError(
                 f"callback_on_step_end_tensor_inputs may name {self._callback_tensor_inputs}; got {unknown}."
             )
-        return list(generator) if several else generator
 
     @property
     def _num_classes(self) -> int | None:
         return getattr(self.unet.config, "num_class_embeds", None)
 
-    def _labels(self, class_labels: int | str | Sequence[int | str] | Tensor | None, count: int) -> Tensor | str | None:
-        """One class per network input, shape `(B,)`, or `"random"`; `None` for a model without classes."""
+    def _labels(
+        self,
+        class_labels: int | str | Sequence[int | str] | Tensor | None,
+        count: int,
+        generator: Generators,
+        copies: int = 1,
+    ) -> Tensor | None:
+        """One class per network input, shape `(B,)`, drawn if asked for; `None` for a model without classes.
+
+        Called last of all that may refuse.  Labels may be given for each of B / `copies` images.
+        """
         classes = self._num_classes
         if class_labels is None or (isinstance(class_labels, str) and class_labels == "none"):
             return None if classes is None else torch.full((count,), self._null_class("class_labels=None"))
         if classes is None:
             raise ValueError("class_labels were given, but this model has no classes. Leave them out.")
         if isinstance(class_labels, str) and class_labels == "random":
-            return class_labels
+            return (self._uniform((count,), generator) * classes).long().clamp(max=classes - 1)
         labels = torch.as_tensor(self._numbers(class_labels))
         if labels.dtype.is_floating_point or labels.dtype == torch.bool or labels.dim() > 1:
             raise ValueError(f"class_labels must be whole numbers, one or one for each image; got {class_labels}.")
-        labels = labels.long()
+        if labels.dim() == 1 and len(labels) * copies == count:
+            labels = labels.repeat_interleave(copies)
         if labels.dim() == 1 and len(labels) != count:
             raise ValueError(f"{len(labels)} class_labels were given for {count} images; set batch_size={len(labels)}.")
-        labels = labels.expand(count).cpu()
+        labels = labels.long().expand(count).cpu()
         if labels.min() < 0 or labels.max() >= classes:
             raise ValueError(f"class_labels must lie in 0 ... {classes - 1}; got {labels.unique().tolist()}.")
         return labels
@@ -504,21 +510,15 @@ class NCSNPipeline(DiffusionPipeline):
     def _numbers(self, class_labels: Any) -> Any:
         """Labels with the number of each class in place of its name."""
         names = {name: int(number) for number, name in (getattr(self.unet.config, "id2label", None) or {}).items()}
-        if isinstance(class_labels, str):
-            if class_labels not in names:
-                raise ValueError(
-                    f"There is no class {class_labels!r}. class_labels may be numbers, "
-                    + (f"names ({', '.join(names)}), " if names else "")
-                    + "'random' (drawn), or None or 'none' (the null class)."
-                )
-            return names[class_labels]
         if isinstance(class_labels, list | tuple):
-            return [self._numbers(label) if isinstance(label, str) else label for label in class_labels]
-        return class_labels
-
-    def _drawn(self, count: int, generator: Generators) -> Tensor:
-        """Classes drawn uniformly, shape `(B,)`."""
-        return (self._uniform((count,), generator) * self._num_classes).long().clamp(max=self._num_classes - 1)
+            return [self._numbers(label) for label in class_labels]
+        if isinstance(class_labels, str) and class_labels not in names:
+            raise ValueError(
+                f"There is no class {class_labels!r}. class_labels may be numbers, "
+                + (f"names ({', '.join(names)}), " if names else "")
+                + "'random' (drawn), or None or 'none' (the null class)."
+            )
+        return names[class_labels] if isinstance(class_labels, str) else class_labels
 
     def _null_class(self, wanted_for: str) -> int:
         """The index of the null class, which networks of this package have and U-Nets of diffusers do not."""
