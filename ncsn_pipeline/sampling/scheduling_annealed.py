@@ -132,10 +132,9 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
             check_counts(num_inference_steps=num_inference_steps)
         levels = None if sigmas is None else check_noise_levels(sigmas)
         first, each, end = self._plan(num_inference_steps, None if levels is None else len(levels))
-        if levels is None and num_inference_steps is None:
-            levels = self._noise_levels(None)
-        elif levels is None:
-            levels = self._noise_levels(max(1, 1 + (num_inference_steps - end - first) // max(each, 1)))
+        if levels is None:
+            fits = num_inference_steps and max(1, 1 + (num_inference_steps - end - first) // max(each, 1))
+            levels = self._noise_levels(fits)
         needed = first + (len(levels) - 1) * each + end
         extra = 0 if num_inference_steps is None else num_inference_steps - needed
         if extra < 0 or needed + extra < 1:
@@ -168,7 +167,8 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
             place = np.linspace(0, len(whole) - 1, num_levels)
             return np.exp(np.interp(place, np.arange(len(whole)), np.log(whole)))
         count = config.num_train_timesteps if num_levels is None else num_levels
-        return geometric(config.sigma_max, config.sigma_min, count)
+        check_ends(config.sigma_max, config.sigma_min, count)
+        return np.geomspace(config.sigma_max, config.sigma_min, count)
 
     @property
     def init_noise_sigma(self) -> float:
@@ -471,21 +471,13 @@ def excess_left(squares: Sequence[float], u: float | np.ndarray, steps_per_level
 
 
 # Copied from ncsn_pipeline.noise_levels.spacing
-def geometric(sigma_max: float, sigma_min: float, num_levels: int) -> np.ndarray:
-    """Levels a constant ratio apart as float64, shape `(L,)`."""
-    check_ends(sigma_max, sigma_min, num_levels)
-    return np.geomspace(sigma_max, sigma_min, num_levels)
-
-
-# Copied from ncsn_pipeline.noise_levels.spacing
 def check_ends(sigma_max: float, sigma_min: float, num_levels: int) -> None:
     """Raises `ValueError` unless L >= 1 levels can go down from sigma_1 to sigma_L > 0."""
     check_counts(num_levels=num_levels)
-    if not 0 < sigma_min <= sigma_max < math.inf:
-        raise ValueError(f"0 < sigma_min <= sigma_max must hold and both be finite; got {sigma_min} and {sigma_max}.")
-    if num_levels > 1 and sigma_min == sigma_max:
+    if not 0 < sigma_min <= sigma_max < math.inf or (num_levels > 1 and sigma_min == sigma_max):
         raise ValueError(
-            f"{num_levels} levels need sigma_min < sigma_max; both are {sigma_max}. Lower sigma_min, or take one level."
+            "0 < sigma_min <= sigma_max must hold, both be finite, and be equal for one level alone; got "
+            f"{sigma_min} and {sigma_max} for {num_levels} level(s)."
         )
 
 

@@ -183,7 +183,7 @@ def test_score_networks_scale_their_own_input():
     [
         ({"num_train_timesteps": 0}, "at least 1"),
         ({"sigma_min": 2.0, "sigma_max": 1.0}, "sigma_min <= sigma_max"),
-        ({"sigma_min": 1.0, "sigma_max": 1.0}, "need sigma_min < sigma_max"),
+        ({"sigma_min": 1.0, "sigma_max": 1.0}, "equal for one level alone"),
         ({"sigma_min": math.nan}, "finite"),
         ({"sigma_max": math.inf}, "finite"),
         ({"sigma_min": 0.0}, "sigma_min"),

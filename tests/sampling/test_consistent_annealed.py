@@ -179,7 +179,7 @@ def test_ladder_survives_saving_and_a_swap_of_schedulers(tmp_path):
     [
         ({"num_train_timesteps": 0}, "at least 1"),
         ({"sigma_min": 2.0}, "sigma_min <= sigma_max"),
-        ({"sigma_min": 1.0}, "need sigma_min < sigma_max"),
+        ({"sigma_min": 1.0}, "equal for one level alone"),
         ({"sigma_max": math.nan}, "finite"),
         ({"sigmas": [1.0, 2.0]}, "strictly decreasing"),
         ({"eta": 0.01, "num_train_timesteps": 5}, r"\[1 - gamma, 1 \+ gamma\]"),
