@@ -549,21 +549,31 @@ class NCSNPipeline(DiffusionPipeline):
             ValueError: for a part that cannot be written as one self-contained file.
         """
         super().save_config(save_directory, push_to_hub=False, **kwargs)
-        folder = Path(save_directory)
-        index_path = folder / self.config_name
-        index = json.loads(index_path.read_text(encoding="utf-8"))
-        index.pop("_name_or_path", None)
-        index |= {"_ncsn_pipeline_version": VERSION, "_ncsn_pipeline_format": FOLDER_FORMAT}
-        # A subclass is another way to sample the same parts: its folder is an ordinary one.
-        index["_class_name"] = [_copy_code(NCSNPipeline, folder), NCSNPipeline.__name__]
-        for name, component in self.components.items():
-            component_class = type(getattr(component, "_orig_mod", component))
-            if index[name][0] != "diffusers":
-                index[name] = [_copy_code(component_class, folder / name), component_class.__name__]
-            _mend_config(folder / name, index[name])
-        if index["unet"][0] != "diffusers":
-            index["auto_map"] = {"AutoModel": ".".join(index["unet"])}  # AutoModel reads it here, given a subfolder
-        index_path.write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        folder, index = Path(save_directory), {}
+        for name, part_class in self._classes_to_write().items():
+            path, place = Path(inspect.getfile(part_class)), folder if name == "_class_name" else folder / name
+            if path.resolve() != (place / path.name).resolve():
+                shutil.copyfile(path, place / path.name)
+            index[name] = [path.stem, part_class.__name__]
+        # AutoModel reads it in the network's own folder, or in the pipeline's, given a subfolder.
+        auto_map = {"auto_map": {"AutoModel": ".".join(index["unet"])}} if "unet" in index else {}
+        versions = {"_ncsn_pipeline_version": VERSION, "_ncsn_pipeline_format": FOLDER_FORMAT}
+        _rewrite(folder / self.config_name, index | auto_map | versions)
+        for name in self.components:
+            for path in (folder / name).glob("*config.json"):
+                _rewrite(path, auto_map if name == "unet" else {})
+
+    def _classes_to_write(self) -> dict[str, type]:
+        """What is written as code: the classes of the parts that diffusers does not have, and the pipeline's."""
+        parts = {name: type(getattr(part, "_orig_mod", part)) for name, part in self.components.items()}
+        own = {name: part for name, part in parts.items() if part.__module__.split(".")[0] != "diffusers"}
+        for part in own.values():
+            if not (file := Path(inspect.getfile(part)).name).startswith(("modeling_", "scheduling_")):
+                raise ValueError(
+                    f"A pipeline with {part.__name__} cannot be saved: {file} is not a self-contained file of a "
+                    "network or scheduler (modeling_*.py, scheduling_*.py). Save the network that it wraps."
+                )
+        return own | {"_class_name": NCSNPipeline}  # a subclass is another way to sample the same parts
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """Writes the pipeline as a self-contained folder; arguments as in `DiffusionPipeline.save_pretrained`.
@@ -571,8 +581,7 @@ class NCSNPipeline(DiffusionPipeline):
         Raises:
             ValueError: for a part that cannot be written as one self-contained file, before anything is written.
         """
-        for part in self.components.values():
-            _code_file(type(getattr(part, "_orig_mod", part)))
+        self._classes_to_write()
         super().save_pretrained(os.path.expanduser(save_directory), **kwargs)
 
     @classmethod
@@ -665,35 +674,8 @@ def _installed_module(stem: str) -> str:
     return stem
 
 
-def _code_file(component_class: type) -> Path | None:
-    """The file that defines a part; `None` for a class of diffusers, which needs no code beside it."""
-    if component_class.__module__.split(".")[0] == "diffusers":
-        return None
-    path = Path(inspect.getfile(component_class))
-    if not path.name.startswith(("modeling_", "scheduling_", "pipeline_")):
-        raise ValueError(
-            f"A pipeline with {component_class.__name__} cannot be saved: {path.name} is not a self-contained file of "
-            "a network or scheduler (modeling_*.py, scheduling_*.py). Save the network that it wraps."
-        )
-    return path
-
-
-def _mend_config(folder: Path, part: list[str]) -> None:
-    """Takes the place that a part was loaded from, a path of this machine, out of its configuration.
-
-    A network's own code is named there for diffusers' `AutoModel.from_pretrained(".../unet", trust_remote_code=True)`.
-    """
-    for path in folder.glob("*config.json"):
-        config = json.loads(path.read_text(encoding="utf-8"))
-        config.pop("_name_or_path", None)
-        if part[0].startswith("modeling_"):
-            config["auto_map"] = {"AutoModel": ".".join(part)}
-        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _copy_code(component_class: type, folder: Path) -> str:
-    """Copies the file that defines a part into `folder`; its name without the ending is what the index refers to."""
-    path = _code_file(component_class)
-    if path.resolve() != (folder / path.name).resolve():
-        shutil.copyfile(path, folder / path.name)
-    return path.stem
+def _rewrite(path: Path, changes: dict[str, Any]) -> None:
+    """Changes a saved configuration; the place that it was loaded from, a path of this machine, goes out of it."""
+    config = json.loads(path.read_text(encoding="utf-8")) | changes
+    config.pop("_name_or_path", None)
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
