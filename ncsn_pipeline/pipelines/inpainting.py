@@ -20,7 +20,6 @@ than that noise stays, what is finer is made anew.  Both together edit within th
 
 import math
 from collections.abc import Callable, Sequence
-from numbers import Real
 from typing import Any
 
 import torch
@@ -29,7 +28,7 @@ from torch import Tensor
 
 from ncsn_pipeline.noise_levels.spacing import check_counts
 from ncsn_pipeline.pipelines.given_images import images_as_tensor, masks_as_tensor
-from ncsn_pipeline.pipelines.pipeline_ncsn import Generators, Given, NCSNPipeline, SolverSteps
+from ncsn_pipeline.pipelines.pipeline_ncsn import Generators, Given, Labels, NCSNPipeline, SolverSteps
 from ncsn_pipeline.sampling.langevin import draw_noise
 
 DEFAULT_RESAMPLE_STEPS = 4
@@ -54,7 +53,7 @@ class NCSNInpaintPipeline(NCSNPipeline):
         num_inference_steps: int | None = None,
         sigmas: Sequence[float] | Tensor | None = None,
         latents: Tensor | None = None,
-        class_labels: int | str | Sequence[int | str] | Tensor | None = None,
+        class_labels: Labels = None,
         guidance_scale: float | None = None,
         given: Given | Sequence[Given] | None = None,
         output_type: str = "pil",
@@ -145,9 +144,7 @@ class NCSNInpaintPipeline(NCSNPipeline):
                 "Neither mask_image nor start_sigma was given, so nothing of the image would be kept. Give mask_image "
                 "to inpaint, start_sigma to edit, or both; NCSNPipeline draws from noise alone."
             )
-        if start_sigma is not None and not (
-            isinstance(start_sigma, Real) and not isinstance(start_sigma, bool) and 0 < start_sigma < math.inf
-        ):
+        if start_sigma is not None and not 0 < start_sigma < math.inf:
             raise ValueError(f"start_sigma must be a finite number above 0; got {start_sigma!r}.")
         shape = self._image_shape()
         image = images_as_tensor("image", image, shape)

@@ -42,6 +42,7 @@ from torch import Tensor
 logger = logging.get_logger(__name__)
 
 Generators = torch.Generator | list[torch.Generator] | None
+Labels = int | str | Sequence[int | str] | Tensor | None
 
 # Modules of the installed package are named `{root}.pipelines.pipeline_ncsn`; as code beside weights there is no root.
 _PACKAGE_ROOT = __name__.rpartition(".pipelines.")[0]
@@ -235,7 +236,7 @@ class NCSNPipeline(DiffusionPipeline):
         num_inference_steps: int | None = None,
         sigmas: Sequence[float] | Tensor | None = None,
         latents: Tensor | None = None,
-        class_labels: int | str | Sequence[int | str] | Tensor | None = None,
+        class_labels: Labels = None,
         guidance_scale: float | None = None,
         given: Given | Sequence[Given] | None = None,
         output_type: str = "pil",
@@ -439,13 +440,7 @@ class NCSNPipeline(DiffusionPipeline):
         return self.unet.config.in_channels, height, width
 
     def _check_inputs(
-        self,
-        count: int,
-        generator: Generators,
-        latents: Tensor | None,
-        given: Given | Sequence[Given] | None,
-        output_type: str,
-        tensor_inputs: Sequence[str],
+        self, count: Any, generator: Any, latents: Tensor | None, given: Any, output_type: Any, tensor_inputs: Any
     ) -> None:
         """Refuses what is out of range, but for what the scheduler, the guidance and the labels refuse themselves."""
         if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
@@ -477,13 +472,7 @@ class NCSNPipeline(DiffusionPipeline):
     def _num_classes(self) -> int | None:
         return getattr(self.unet.config, "num_class_embeds", None)
 
-    def _labels(
-        self,
-        class_labels: int | str | Sequence[int | str] | Tensor | None,
-        count: int,
-        generator: Generators,
-        copies: int = 1,
-    ) -> Tensor | None:
+    def _labels(self, class_labels: Labels, count: int, generator: Generators, copies: int = 1) -> Tensor | None:
         """One class per network input, shape `(B,)`, drawn if asked for; `None` for a model without classes.
 
         Called last of all that may refuse.  Labels may be given for each of B / `copies` images.
