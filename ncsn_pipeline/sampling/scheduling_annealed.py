@@ -254,8 +254,7 @@ class AnnealedLangevinScheduler(AnnealedScheduler):
     Each level starts from the samples of the one before, and alpha_i = epsilon sigma_i² / sigma_L² keeps signal and
     noise in proportion.  For data at one point a step multiplies x by 1 - alpha / sigma², so it diverges for epsilon >=
     2 sigma_L².  The denoising is that of Jolicoeur-Martineau et al. (2021).  N evaluations are L = max(1, (N - 1) // T)
-    levels; where both N and the levels are given, T is what
-    fits.
+    levels; where N and the levels are both given, T is what fits.
 
     Args:
         num_train_timesteps: number of levels L of the whole noise schedule, >= 1.
