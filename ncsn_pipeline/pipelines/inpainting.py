@@ -98,10 +98,10 @@ class NCSNInpaintPipeline(NCSNPipeline):
             TypeError: for an image of another kind.
             FloatingPointError: for samples that are not finite.
         """
-        copies = num_images_per_image
-        check_counts(num_images_per_image=copies)
-        image, mask = self._images_and_masks(image, mask_image, start_sigma)
-        image, mask = image.repeat_interleave(int(copies), dim=0), mask.repeat_interleave(int(copies), dim=0)
+        check_counts(num_images_per_image=num_images_per_image)
+        device, copies = self._execution_device, int(num_images_per_image)
+        pair = self._images_and_masks(image, mask_image, start_sigma)
+        image, mask = (one.repeat_interleave(copies, dim=0).to(device) for one in pair)
         count = len(image)
         if isinstance(generator, tuple):
             generator = list(generator)
@@ -113,8 +113,6 @@ class NCSNInpaintPipeline(NCSNPipeline):
         last = len(steps.sigmas) - 1
         order = [i for i in range(begin, last) for _ in range(repeats)] + [last]
 
-        device = self._execution_device
-        image, mask = image.to(device), mask.to(device)
         known = self.units.to_model(image)
         levels = torch.tensor(steps.sigmas).tolist()  # as the network is told them, in float32
         labels = self._labels(class_labels, count, generator, copies)

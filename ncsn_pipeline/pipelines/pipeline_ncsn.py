@@ -46,7 +46,6 @@ Labels = int | str | Sequence[int | str] | Tensor | None
 
 # Modules of the installed package are named `{root}.pipelines.pipeline_ncsn`; as code beside weights there is no root.
 _PACKAGE_ROOT = __name__.rpartition(".pipelines.")[0]
-_COMPONENT_FOLDERS = ("networks", "sampling")
 
 NoisyScoreFn = Callable[..., Tensor]  # (x, sigma) -> score; the network's own also takes class_labels
 Given = Callable[[NoisyScoreFn], NoisyScoreFn]
@@ -188,9 +187,10 @@ class SolverSteps:
 class NCSNPipeline(DiffusionPipeline):
     """Unconditional and class-conditional image generation with a noise-conditional score network.
 
-    A call keeps its state in the pipeline (guidance, interruption) and in its scheduler (the layout of the run, a
-    solver's last steps): two calls of one pipeline at once, in two threads, mix their samples without a word.  Each
-    thread needs a pipeline with a scheduler of its own, which share the weights:
+    A call keeps its state in the pipeline (guidance, interruption, and `num_timesteps`, how many evaluations and
+    callbacks it has) and in its scheduler (the layout of the run, a solver's last steps): two calls of one pipeline at
+    once, in two threads, mix their samples without a word.  Each thread needs a pipeline with a scheduler of its own,
+    which share the weights:
 
         own = NCSNPipeline.from_pipe(pipe, scheduler=type(pipe.scheduler).from_config(pipe.scheduler.config))
 
@@ -225,8 +225,8 @@ class NCSNPipeline(DiffusionPipeline):
         self.register_modules(unet=unet, scheduler=scheduler)
         self.register_to_config(data_min=data_min, data_max=data_max)
         self._guidance_scale: float | None = None
-        self._num_timesteps = 0
         self._interrupt = False
+        self.num_timesteps = 0
 
     @torch.no_grad()
     def __call__(
@@ -331,11 +331,6 @@ class NCSNPipeline(DiffusionPipeline):
         self._guidance_scale = value
 
     @property
-    def num_timesteps(self) -> int:
-        """Number of network evaluations, and of callbacks, of the last run."""
-        return self._num_timesteps
-
-    @property
     def units(self) -> Units:
         """From images in [0, 1] to the network's range, and back."""
         low, high = self.config.data_min, self.config.data_max
@@ -404,7 +399,7 @@ class NCSNPipeline(DiffusionPipeline):
         """
         sigmas = torch.tensor(steps.sigmas, dtype=x.dtype, device=x.device)
         order = range(len(sigmas)) if order is None else order
-        self._interrupt, self._num_timesteps, previous = False, len(order), None
+        self._interrupt, self.num_timesteps, previous = False, len(order), None
         with self.progress_bar(total=len(order)) as bar:
             for number, i in enumerate(order):
                 noisy = x if before is None else before(x, i, i == previous)
@@ -656,11 +651,8 @@ def _check_solver(scheduler: Any) -> None:
 def _installed_module(stem: str) -> str:
     """The package's module of that file name, or the name as it is for code that the package does not have."""
     stem = _RENAMED.get(stem, stem)
-    for folder in _COMPONENT_FOLDERS:
-        module = f"{_PACKAGE_ROOT}.{folder}.{stem}"
-        if stem.isidentifier() and importlib.util.find_spec(module):
-            return module
-    return stem
+    module = f"{_PACKAGE_ROOT}.{'sampling' if stem.startswith('scheduling_') else 'networks'}.{stem}"
+    return module if stem.isidentifier() and importlib.util.find_spec(module) else stem
 
 
 def _rewrite(path: Path, changes: dict[str, Any]) -> None:
