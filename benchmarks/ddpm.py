@@ -3,7 +3,7 @@
     python -m benchmarks.ddpm [--steps 2500] [--output benchmarks/results]
 
 The U-Net learns epsilon on scikit-learn's 8x8 digits (`DDPMScheduler.add_noise`, mean squared error).  Then DDIM
-samples it, and, through `NCSNPipeline.from_ddpm`, annealed Langevin dynamics, consistent annealed sampling (the default
+samples it, and, through `from_ddpm`, annealed Langevin dynamics, consistent annealed sampling (the default
 there, in 50 evaluations), predictor-corrector sampling and solvers of diffusers do.  Frechet distances are in the
 features of the digit classifier, to 1,000 of the 1,500 training images; the other 500, real images that they are, set
 the scale from below, and noise does from above.

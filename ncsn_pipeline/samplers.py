@@ -37,25 +37,29 @@ def sampler_name(text: str) -> str:
     return name
 
 
-def sampler_for(scheduler: Any, name: str, sigma_max: float | None = None) -> Any:
+def sampler_for(scheduler: Any, name: str, sigma_max: float | None = None, **settings: Any) -> Any:
     """A new scheduler from the configuration of a model's own, with its noise levels.
 
     Args:
         scheduler: the model's own.
         name: as :func:`sampler_name` gives it.
         sigma_max: largest noise level of a geometric schedule in place of the stored one, in data units.
+        **settings: of the sampler, in place of those in the configuration.
+
+    Raises:
+        ValueError: for a setting that this sampler does not have.
     """
     config = dict(scheduler.config)
     if sigma_max is not None:
         config |= {"sigma_max": sigma_max, "sigmas": None}
-    if name == DEFAULT:
-        return type(scheduler).from_config(config)
     library = "diffusers" if name in SOLVERS else "ncsn_pipeline.sampling"
-    kind = getattr(importlib.import_module(library), SAMPLERS[name])
+    kind = type(scheduler) if name == DEFAULT else getattr(importlib.import_module(library), SAMPLERS[name])
+    if unknown := sorted(settings.keys() - inspect.signature(kind).parameters):
+        raise ValueError(f"{kind.__name__} has no {', '.join(unknown)}. Leave it out.")
     if name in SOLVERS:
         # Some read the ends of the noise levels from a config that their constructor does not take them for.
         known = {*inspect.signature(kind).parameters, "sigma_min", "sigma_max"}
         config = {key: value for key, value in config.items() if key in known}
         if not name.startswith("edm"):  # those lay their levels out so by themselves
             config["use_exponential_sigmas"] = True
-    return kind.from_config(config)
+    return kind.from_config(config, **settings)

@@ -21,13 +21,13 @@ from torch.nn import functional as F
 from ncsn_pipeline import (
     AnnealedLangevinScheduler,
     ConsistentAnnealedScheduler,
-    NCSNPipeline,
     PredictorCorrectorScheduler,
 )
 from ncsn_pipeline.data import load_images
 from ncsn_pipeline.evaluation.features import extract_features, load_feature_network
 from ncsn_pipeline.evaluation.quality import frechet_distance
 from ncsn_pipeline.noise_levels import num_levels_for_overlap
+from ncsn_pipeline.pipelines import from_ddpm
 
 BATCH = 64
 REFERENCE = 1000
@@ -114,7 +114,7 @@ def run(
     pipeline, loss = train(data.float_images(-1.0, 1.0), steps, generator)
     train_seconds = time.process_time() - start
 
-    ours = NCSNPipeline.from_ddpm(pipeline)
+    ours = from_ddpm(pipeline)
     ours.set_progress_bar_config(disable=True)
     default, config = ours.scheduler, ours.scheduler.config
     ends = {"sigma_min": config.sigma_min, "sigma_max": config.sigma_max}

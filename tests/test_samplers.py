@@ -42,3 +42,12 @@ def test_names_are_spelled_as_they_come_and_others_are_refused():
     assert sampler_name("langevin") == "annealed_langevin" and sampler_name("default") == "default"
     with pytest.raises(argparse.ArgumentTypeError, match="unknown sampler 'ddim'; there are: default, consistent"):
         sampler_name("ddim")
+
+
+def test_settings_of_a_sampler_are_taken_or_refused():
+    own = ConsistentAnnealedScheduler(4, sigma_max=3.0)
+    langevin = sampler_for(own, "annealed_langevin", steps_per_level=2, step_size=1e-5)
+    assert (langevin.steps_per_level, langevin.step_size, len(langevin.table)) == (2, 1e-5, 9)
+    for name in ("default", "consistent", "heun"):
+        with pytest.raises(ValueError, match="has no step_size, steps_per_level"):
+            sampler_for(own, name, steps_per_level=2, step_size=1e-5)

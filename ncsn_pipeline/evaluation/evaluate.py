@@ -115,12 +115,17 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def evaluate_once(args: argparse.Namespace, pipe: Any, real: RealImages, options: dict[str, Any]) -> None:
+def evaluate_once(args: argparse.Namespace, pipe: Any, real: RealImages) -> None:
     """Samples once; writes `evaluation.json` and `evaluation.png`."""
     count = args.num_samples[0]
-    pipe.scheduler = sampler_for(pipe.scheduler, args.sampler, args.sigma_max)
+    pipe.scheduler = sampler_for(pipe.scheduler, args.sampler, args.sigma_max, **langevin_settings(args))
     sampled = sample_images(
-        pipe, count, batch_size=args.batch_size, seed=args.seed, num_inference_steps=args.num_inference_steps, **options
+        pipe,
+        count,
+        batch_size=args.batch_size,
+        seed=args.seed,
+        num_inference_steps=args.num_inference_steps,
+        **guidance(args),
     )
     quality = evaluate_samples(sampled.images, sampled.labels, real, seed=args.seed, measures=True)
     losses = held_out_losses(pipe, real, args.batch_size)
@@ -256,26 +261,35 @@ def sweep_table(rows: Sequence[SweepRow]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def evaluate_sweep(args: argparse.Namespace, pipe: Any, real: RealImages, options: dict[str, Any]) -> None:
+def langevin_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """What the flags set of annealed Langevin dynamics."""
+    given = {name: getattr(args, name) for name in ("steps_per_level", "step_size")}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def guidance(args: argparse.Namespace) -> dict[str, float]:
+    """The argument of the pipeline's call that the flags ask for."""
+    return {} if args.guidance_scale is None else {"guidance_scale": args.guidance_scale}
+
+
+def evaluate_sweep(args: argparse.Namespace, pipe: Any, real: RealImages) -> None:
     """Samples for every scheduler and number of evaluations; writes `sweep.*` after each."""
     output, rows = args.output_dir, []
     own_scheduler = pipe.scheduler
     for name in args.samplers:
         is_langevin = name == "annealed_langevin"
-        chosen = {
-            key: value for key, value in options.items() if is_langevin or key not in ("steps_per_level", "step_size")
-        }
+        settings = langevin_settings(args) if is_langevin else {}
         for nfe in args.sweep:
-            pipe.scheduler = sampler_for(own_scheduler, name, args.sigma_max)
+            pipe.scheduler = sampler_for(own_scheduler, name, args.sigma_max, **settings)
             sampled = sample_images(
                 pipe,
                 max(args.num_samples),
                 batch_size=args.batch_size,
                 seed=args.seed,
                 num_inference_steps=nfe,
-                **chosen,
+                **guidance(args),
             )
-            steps = chosen.get("steps_per_level", getattr(pipe.scheduler.config, "steps_per_level", None))
+            steps = getattr(pipe.scheduler.config, "steps_per_level", None)
             for count in args.num_samples:
                 labels = None if sampled.labels is None else sampled.labels[:count]
                 quality = evaluate_samples(sampled.images[:count], labels, real, seed=args.seed)
@@ -340,7 +354,5 @@ def run(args: argparse.Namespace) -> None:
                 f"{args.dataset_name!r} has {len(part)} image(s) {whose}; a covariance needs two at least."
             )
     real = RealImages(train, test, network, seed=args.seed)
-    names = ("steps_per_level", "step_size", "guidance_scale")
-    options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     args.output_dir.mkdir(parents=True, exist_ok=True)
-    (evaluate_once if args.sweep is None else evaluate_sweep)(args, pipe, real, options)
+    (evaluate_once if args.sweep is None else evaluate_sweep)(args, pipe, real)

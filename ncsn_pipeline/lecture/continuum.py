@@ -28,6 +28,7 @@ from torch import Tensor
 from ..densities import NoisyScoreFn, exact_score_function
 from ..diagnostics import plots, sliced_wasserstein
 from ..noise_levels import LogUniformSigmas
+from ..noise_levels.spacing import geometric
 from ..sampling import AnnealedLangevinScheduler, log_likelihood
 from .all_levels import learn_scores, new_network
 from .experiment import Check, Claim, Params, Result, flag
@@ -226,10 +227,10 @@ def anneal(
         params: of the experiment.
         generator: source of start and noise.
     """
-    scheduler = AnnealedLangevinScheduler(sigma_max=params.sigma_max, sigma_min=params.sigma_min)
-    last = params.sigma_max if num_levels == 1 else params.sigma_min
-    step_size = None if relative_step is None else relative_step * last**2
-    scheduler.set_timesteps(params.num_steps + 1, num_levels=num_levels, step_size=step_size)
+    sigmas = geometric(params.sigma_max, params.sigma_min, num_levels)
+    step_size = None if relative_step is None else relative_step * sigmas[-1] ** 2
+    scheduler = AnnealedLangevinScheduler(sigmas=sigmas, step_size=step_size)
+    scheduler.set_timesteps(params.num_steps + 1, sigmas=sigmas)
     x = scheduler.init_noise_sigma * torch.randn(params.num_particles, 2, generator=generator)
     for sigma in scheduler.timesteps:
         x = scheduler.step(noisy_score_fn(x, sigma), sigma, x, generator=generator).prev_sample

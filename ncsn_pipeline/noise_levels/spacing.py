@@ -124,11 +124,10 @@ def _finish(sigmas: Tensor, sigma_max: float, sigma_min: float, dtype: torch.dty
 def check_ends(sigma_max: float, sigma_min: float, num_levels: int) -> None:
     """Raises `ValueError` unless L >= 1 levels can go down from sigma_1 to sigma_L > 0."""
     check_counts(num_levels=num_levels)
-    if not 0 < sigma_min <= sigma_max < math.inf:
-        raise ValueError(f"0 < sigma_min <= sigma_max must hold and both be finite; got {sigma_min} and {sigma_max}.")
-    if num_levels > 1 and sigma_min == sigma_max:
+    if not 0 < sigma_min <= sigma_max < math.inf or (num_levels > 1 and sigma_min == sigma_max):
         raise ValueError(
-            f"{num_levels} levels need sigma_min < sigma_max; both are {sigma_max}. Lower sigma_min, or take one level."
+            "0 < sigma_min <= sigma_max must hold, both be finite, and be equal for one level alone; got "
+            f"{sigma_min} and {sigma_max} for {num_levels} level(s)."
         )
 
 

@@ -24,7 +24,7 @@ The scheduler's file, which must work alone where it is loaded as code from the 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from torch import Tensor
@@ -56,8 +56,7 @@ def variance_ratio(ratio: float, relative_step: float, steps_per_level: int) -> 
         raise ValueError(f"ratio must be sigma_(i-1) / sigma_i, finite and positive; got {ratio}.")
     _check_relative_step(relative_step)
     check_counts(steps_per_level=steps_per_level)
-    kept, added = contraction(relative_step, steps_per_level)
-    return 1 + kept * (ratio**2 - 1) + added
+    return 1 + excess_left([ratio**2], relative_step, steps_per_level)
 
 
 def step_size_for_variance(sigmas: Sequence[float] | Tensor, steps_per_level: int) -> tuple[float, float]:
@@ -91,12 +90,7 @@ def step_size_for_variance(sigmas: Sequence[float] | Tensor, steps_per_level: in
     check_counts(steps_per_level=steps_per_level)
     levels = check_noise_levels(sigmas)
     gamma = float((levels[:-1] / levels[1:]).max()) if len(levels) > 1 else 2.0
-
-    def excess(u: np.ndarray) -> np.ndarray:
-        kept, added = contraction(u, steps_per_level)
-        return kept * (gamma**2 - 1) + added
-
-    u, least = least_excess(excess)
+    u, least = least_excess([gamma**2], steps_per_level)
     return float(u * levels[-1] ** 2), 1 + least
 
 
@@ -116,7 +110,7 @@ def end_variance_ratio(sigmas: Sequence[float] | Tensor, relative_step: float, s
     """
     _check_relative_step(relative_step)
     check_counts(steps_per_level=steps_per_level)
-    return float(1 + _end_excess(check_noise_levels(sigmas), relative_step, steps_per_level))
+    return float(1 + excess_left(_squares(check_noise_levels(sigmas)), relative_step, steps_per_level))
 
 
 def step_size_for_end_variance(sigmas: Sequence[float] | Tensor, steps_per_level: int) -> tuple[float, float]:
@@ -140,37 +134,39 @@ def step_size_for_end_variance(sigmas: Sequence[float] | Tensor, steps_per_level
         variance = float(levels[0] ** 2)
         eps = min(step_size_for_variance(levels, steps_per_level)[0], variance / 2)
         return eps, end_variance_ratio(levels, eps / variance, steps_per_level)
-    u, least = least_excess(lambda u: _end_excess(levels, u, steps_per_level))
+    u, least = least_excess(_squares(levels), steps_per_level)
     return float(u * levels[-1] ** 2), 1 + least
 
 
-def _end_excess(levels: np.ndarray, u: float | np.ndarray, steps_per_level: int) -> float | np.ndarray:
-    """`v_L - 1` for relative steps u of any shape."""
-    kept, added = contraction(u, steps_per_level)
-    excess = added
-    for square in (levels[:-1] / levels[1:]) ** 2:
-        excess = kept * (square * excess + (square - 1)) + added
-    return excess
+def _squares(levels: np.ndarray) -> list[float]:
+    """gamma_i² of every level; the first one is entered with its own variance."""
+    return [1.0, *((levels[:-1] / levels[1:]) ** 2).tolist()]
 
 
-def contraction(u: float | np.ndarray, steps_per_level: int) -> tuple[float | np.ndarray, float | np.ndarray]:
-    """Of the excess over 1 that a level is entered with, p stays and (1 - p)(b - 1) joins it; nothing cancels."""
-    p = (1 - u) ** (2 * steps_per_level)
-    return p, (1 - p) * u / (2 - u)
-
-
-def least_excess(excess: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float]:
-    """The relative step u that makes an excess over 1 least, and that excess.
+def least_excess(squares: Sequence[float], steps_per_level: int) -> tuple[float, float]:
+    """The relative step u with which :func:`excess_left` is least, and that excess.
 
     A step u and its mirror image 2 - u contract equally and u < 1 has the smaller b: the best one is at most 1.
     """
     low, high = 1e-12, 1.0
     for _ in range(6):  # each pass looks a hundred times closer around the best
         u = np.geomspace(low, high, 401)
-        values = excess(u)
+        values = excess_left(squares, u, steps_per_level)
         best = int(values.argmin())
         low, high = u[max(best - 1, 0)], u[min(best + 1, len(u) - 1)]
     return float(u[best]), float(values[best])
+
+
+def excess_left(squares: Sequence[float], u: float | np.ndarray, steps_per_level: int) -> float | np.ndarray:
+    """`v - 1` after levels with these gamma², from v = 1 and with relative steps u of any shape; nothing cancels.
+
+    Of the excess over 1 that a level is entered with, p stays and (1 - p)(b - 1) joins it.
+    """
+    p = (1 - u) ** (2 * steps_per_level)
+    excess, joining = 0.0, (1 - p) * u / (2 - u)
+    for square in squares:
+        excess = p * (square * excess + (square - 1)) + joining
+    return excess
 
 
 def _check_relative_step(relative_step: float) -> None:

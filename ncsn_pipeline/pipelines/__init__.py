@@ -1,6 +1,7 @@
 """Images from noise, in the interface of diffusers."""
 
+from ncsn_pipeline.pipelines.ddpm import from_ddpm
 from ncsn_pipeline.pipelines.inpainting import NCSNInpaintPipeline
 from ncsn_pipeline.pipelines.pipeline_ncsn import NCSNPipeline
 
-__all__ = ["NCSNPipeline", "NCSNInpaintPipeline"]
+__all__ = ["NCSNInpaintPipeline", "NCSNPipeline", "from_ddpm"]

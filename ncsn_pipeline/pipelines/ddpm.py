@@ -1,7 +1,4 @@
-"""The parts of an :class:`NCSNPipeline` from a pipeline that was trained as DDPM; `NCSNPipeline.from_ddpm` calls this.
-
-It stands beside the pipeline's own file because that one travels to the Hub alone and cannot name the network.
-"""
+"""A pipeline from a U-Net that was trained as DDPM or DDIM, which becomes a score at any sigma: `DDPMScoreModel`."""
 
 import os
 from typing import Any
@@ -11,6 +8,7 @@ from diffusers import DDPMScheduler, DiffusionPipeline, UNet2DModel
 from diffusers.utils import logging
 
 from ncsn_pipeline.networks.modeling_ddpm_score import DDPMScoreModel
+from ncsn_pipeline.pipelines.pipeline_ncsn import NCSNPipeline
 from ncsn_pipeline.sampling.scheduling_annealed import ConsistentAnnealedScheduler
 
 logger = logging.get_logger(__name__)
@@ -26,17 +24,17 @@ _SCHEDULE = (
 )
 
 
-def parts_from_ddpm(
+def from_ddpm(
     source: str | os.PathLike | DiffusionPipeline, *, scheduler: Any = None, null_class: bool = False, **kwargs: Any
-) -> dict[str, Any]:
-    """What the pipeline is made of: `unet`, `scheduler`, `data_min` and `data_max`.
+) -> NCSNPipeline:
+    """A pipeline with the U-Net of a DDPM or DDIM pipeline as its score network.
 
     Args:
         source: a folder, a repository on the Hub, or a loaded pipeline with a `UNet2DModel` and its scheduler.
         scheduler: what samples; by default consistent annealed sampling from sigma at the last training time to sigma
             at the first, in `DEFAULT_EVALUATIONS` evaluations, or as many as there are times.
         null_class: whether the last class is the null class of classifier-free guidance.
-        **kwargs: as in `DiffusionPipeline.from_pretrained`.
+        **kwargs: as in `DiffusionPipeline.from_pretrained`, where `revision` pins a repository.
 
     Raises:
         ValueError: for a pipeline that does not turn noise into images by one such U-Net.
@@ -78,7 +76,7 @@ def parts_from_ddpm(
     if scheduler is None:
         levels = min(DEFAULT_EVALUATIONS, len(trained.alphas_cumprod))
         scheduler = ConsistentAnnealedScheduler(levels, network.config.sigma_min, network.config.sigma_max)
-    return {"unet": network, "scheduler": scheduler, "data_min": -1.0, "data_max": 1.0}
+    return NCSNPipeline(network, scheduler, data_min=-1.0, data_max=1.0)
 
 
 def _noise_schedule(scheduler: Any) -> dict[str, Any]:

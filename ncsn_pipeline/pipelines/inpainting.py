@@ -20,7 +20,6 @@ than that noise stays, what is finer is made anew.  Both together edit within th
 
 import math
 from collections.abc import Callable, Sequence
-from numbers import Real
 from typing import Any
 
 import torch
@@ -29,8 +28,7 @@ from torch import Tensor
 
 from ncsn_pipeline.noise_levels.spacing import check_counts
 from ncsn_pipeline.pipelines.given_images import images_as_tensor, masks_as_tensor
-from ncsn_pipeline.pipelines.pipeline_ncsn import Generators, Given, NCSNPipeline, SolverSteps
-from ncsn_pipeline.sampling.follow import follow
+from ncsn_pipeline.pipelines.pipeline_ncsn import Generators, Given, Labels, NCSNPipeline, SolverSteps
 from ncsn_pipeline.sampling.langevin import draw_noise
 
 DEFAULT_RESAMPLE_STEPS = 4
@@ -54,10 +52,8 @@ class NCSNInpaintPipeline(NCSNPipeline):
         generator: Generators = None,
         num_inference_steps: int | None = None,
         sigmas: Sequence[float] | Tensor | None = None,
-        steps_per_level: int | None = None,
-        step_size: float | None = None,
         latents: Tensor | None = None,
-        class_labels: int | str | Sequence[int | str] | Tensor | None = None,
+        class_labels: Labels = None,
         guidance_scale: float | None = None,
         given: Given | Sequence[Given] | None = None,
         output_type: str = "pil",
@@ -84,8 +80,6 @@ class NCSNInpaintPipeline(NCSNPipeline):
             generator: source of all randomness, or one for each of the B K results.
             num_inference_steps: lays the noise levels out, as in `NCSNPipeline`.
             sigmas: the noise levels of this call, as in `NCSNPipeline`.
-            steps_per_level: Langevin steps per level, as in `NCSNPipeline`.
-            step_size: epsilon, as in `NCSNPipeline`.
             latents: unit normal noise of the start, shape `(B K, C, H, W)`.
             class_labels: what the images show: one class for all, one for each image, or one for each result.  By
                 default the null class: the kept pixels say what it is.
@@ -104,28 +98,24 @@ class NCSNInpaintPipeline(NCSNPipeline):
             TypeError: for an image of another kind.
             FloatingPointError: for samples that are not finite.
         """
-        copies = num_images_per_image
-        check_counts(num_images_per_image=copies)
-        image, mask = self._images_and_masks(image, mask_image, start_sigma)
-        image, mask = image.repeat_interleave(int(copies), dim=0), mask.repeat_interleave(int(copies), dim=0)
+        check_counts(num_images_per_image=num_images_per_image)
+        device, copies = self._execution_device, int(num_images_per_image)
+        pair = self._images_and_masks(image, mask_image, start_sigma)
+        image, mask = (one.repeat_interleave(copies, dim=0).to(device) for one in pair)
         count = len(image)
-        generator = self._check_inputs(
-            count, generator, latents, given, output_type, callback_on_step_end_tensor_inputs
-        )
-        labels = self._labels(self._for_each_result(class_labels, copies, count), count)
+        if isinstance(generator, tuple):
+            generator = list(generator)
+        self._check_inputs(count, generator, latents, given, output_type, callback_on_step_end_tensor_inputs)
         self.guidance_scale = guidance_scale
-        steps = self._steps(num_inference_steps, sigmas=sigmas, steps_per_level=steps_per_level, step_size=step_size)
+        steps = self._steps(num_inference_steps, sigmas)
         repeats = self._checked_resample_steps(resample_steps, steps, keeps=mask_image is not None)
         begin = _first_evaluation(steps, start_sigma)
         last = len(steps.sigmas) - 1
         order = [i for i in range(begin, last) for _ in range(repeats)] + [last]
 
-        device = self._execution_device
-        image, mask = image.to(device), mask.to(device)
         known = self.units.to_model(image)
         levels = torch.tensor(steps.sigmas).tolist()  # as the network is told them, in float32
-        if isinstance(labels, str):
-            labels = self._drawn(count, generator)
+        labels = self._labels(class_labels, count, generator, copies)
         if start_sigma is None:
             x = self._start(count, generator, latents, steps)
         else:
@@ -138,8 +128,10 @@ class NCSNInpaintPipeline(NCSNPipeline):
                 x = x.add(draw_noise(x, generator), alpha=math.sqrt(levels[i] ** 2 - levels[i + 1] ** 2))
             return torch.where(mask, x, known.add(draw_noise(known, generator), alpha=levels[i]))
 
-        states = follow(self._score(labels, given), x, steps, generator, order=order, before=before)
-        x = self._run(states, len(order), callback_on_step_end, callback_on_step_end_tensor_inputs)
+        x = self._run(
+            self._score(labels, given), x, steps, generator, callback_on_step_end, callback_on_step_end_tensor_inputs,
+            order=order, before=before,
+        )  # fmt: skip
         # The kept pixels as they were given, not as they come back from the model's range.
         return self._output(x, output_type, return_dict, kept=(mask, image))
 
@@ -150,9 +142,7 @@ class NCSNInpaintPipeline(NCSNPipeline):
                 "Neither mask_image nor start_sigma was given, so nothing of the image would be kept. Give mask_image "
                 "to inpaint, start_sigma to edit, or both; NCSNPipeline draws from noise alone."
             )
-        if start_sigma is not None and not (
-            isinstance(start_sigma, Real) and not isinstance(start_sigma, bool) and 0 < start_sigma < math.inf
-        ):
+        if start_sigma is not None and not 0 < start_sigma < math.inf:
             raise ValueError(f"start_sigma must be a finite number above 0; got {start_sigma!r}.")
         shape = self._image_shape()
         image = images_as_tensor("image", image, shape)
@@ -177,13 +167,6 @@ class NCSNInpaintPipeline(NCSNPipeline):
                 "resample_steps out, or sample by one of this package's schedulers."
             )
         return int(resample_steps)
-
-    def _for_each_result(self, class_labels: Any, copies: int, count: int) -> Any:
-        """Labels given for each image, for each of its results; none given, the null class."""
-        if class_labels is None or isinstance(class_labels, str):
-            return class_labels
-        labels = torch.as_tensor(self._numbers(class_labels))
-        return labels.repeat_interleave(copies) if labels.dim() == 1 and len(labels) * copies == count else labels
 
 
 def _first_evaluation(steps: Any, start_sigma: float | None) -> int:

@@ -27,7 +27,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,15 +42,14 @@ from torch import Tensor
 logger = logging.get_logger(__name__)
 
 Generators = torch.Generator | list[torch.Generator] | None
+Labels = int | str | Sequence[int | str] | Tensor | None
 
 # Modules of the installed package are named `{root}.pipelines.pipeline_ncsn`; as code beside weights there is no root.
 _PACKAGE_ROOT = __name__.rpartition(".pipelines.")[0]
-_COMPONENT_FOLDERS = ("networks", "sampling")
 
 NoisyScoreFn = Callable[..., Tensor]  # (x, sigma) -> score; the network's own also takes class_labels
 Given = Callable[[NoisyScoreFn], NoisyScoreFn]
 Scale = float | None | Callable[[], float | None]
-Steps = Any  # a scheduler's table, or SolverSteps
 
 # Written into every folder: whose code this is, and how the folder is laid out.
 VERSION = "0.1.0"
@@ -76,8 +75,8 @@ _SOLVER_SETTINGS = {
     "use_lu_lambdas": False,
 }
 _FROM_DDPM = (
-    " A U-Net that was trained as DDPM predicts noise, not a score: open its folder by NCSNPipeline.from_ddpm, not by "
-    "from_pretrained."
+    "A U-Net that was trained as DDPM predicts noise, not a score; ncsn_pipeline.pipelines.from_ddpm makes one of it, "
+    "from its pipeline, folder or name."
 )
 # Schedulers that folders of format 1 name by files that are one by now.
 _RENAMED = dict.fromkeys(("scheduling_annealed_langevin", "scheduling_consistent_annealed"), "scheduling_annealed")
@@ -101,45 +100,6 @@ class Units(NamedTuple):
     def to_given(self, x: Tensor) -> Tensor:
         """What the network made, in the data's own units, not clamped."""
         return (x - self.shift) / self.scale
-
-
-# Copied from ncsn_pipeline.sampling.follow
-class State(NamedTuple):
-    """What one step did: samples after and before it, the score there and its noise level; the step's number."""
-
-    sample: Tensor
-    noisy: Tensor
-    score: Tensor
-    sigma: Tensor
-    index: int
-
-    @property
-    def denoised(self) -> Tensor:
-        """The estimate of the clean samples before the step, x + sigma² s (Tweedie's formula)."""
-        return self.noisy.add(self.score, alpha=float(self.sigma) ** 2)
-
-
-# Copied from ncsn_pipeline.sampling.follow
-@torch.no_grad()
-def follow(
-    score: NoisyScoreFn,
-    x: Tensor,
-    steps: Steps,
-    generator: Generators = None,
-    *,
-    order: Sequence[int] | None = None,
-    before: Callable[[Tensor, int, bool], Tensor] | None = None,
-) -> Iterator[State]:
-    """Follows a score step by step; samples that are sent back take the place of those after the step."""
-    sigmas = torch.tensor(steps.sigmas, dtype=x.dtype, device=x.device)
-    previous = None
-    for i in range(len(sigmas)) if order is None else order:
-        if before is not None:
-            x = before(x, i, i == previous)
-        s = score(x, sigmas[i])
-        after, previous = steps.step(i, x, s, generator), i
-        sent = yield State(after, x, s, sigmas[i], i)
-        x = after if sent is None else sent
 
 
 # Copied from ncsn_pipeline.guidance.classifier_free
@@ -227,9 +187,10 @@ class SolverSteps:
 class NCSNPipeline(DiffusionPipeline):
     """Unconditional and class-conditional image generation with a noise-conditional score network.
 
-    A call keeps its state in the pipeline (guidance, interruption) and in its scheduler (the layout of the run, a
-    solver's last steps): two calls of one pipeline at once, in two threads, mix their samples without a word.  Each
-    thread needs a pipeline with a scheduler of its own, which share the weights:
+    A call keeps its state in the pipeline (guidance, interruption, and `num_timesteps`, how many evaluations and
+    callbacks it has) and in its scheduler (the layout of the run, a solver's last steps): two calls of one pipeline at
+    once, in two threads, mix their samples without a word.  Each thread needs a pipeline with a scheduler of its own,
+    which share the weights:
 
         own = NCSNPipeline.from_pipe(pipe, scheduler=type(pipe.scheduler).from_config(pipe.scheduler.config))
 
@@ -259,14 +220,13 @@ class NCSNPipeline(DiffusionPipeline):
         network = getattr(unet, "_orig_mod", unet)
         if isinstance(network, UNet2DModel) and network.config.time_embedding_type != "fourier":
             logger.warning(
-                "This UNet2DModel has an embedding of numbered steps, as DDPM's have. If it predicts noise and not a "
-                "score, its pictures will be noise: make the pipeline by NCSNPipeline.from_ddpm."
+                f"This UNet2DModel has an embedding of numbered steps, as DDPM's have: is it a score? {_FROM_DDPM}"
             )
         self.register_modules(unet=unet, scheduler=scheduler)
         self.register_to_config(data_min=data_min, data_max=data_max)
         self._guidance_scale: float | None = None
-        self._num_timesteps = 0
         self._interrupt = False
+        self.num_timesteps = 0
 
     @torch.no_grad()
     def __call__(
@@ -275,10 +235,8 @@ class NCSNPipeline(DiffusionPipeline):
         generator: Generators = None,
         num_inference_steps: int | None = None,
         sigmas: Sequence[float] | Tensor | None = None,
-        steps_per_level: int | None = None,
-        step_size: float | None = None,
         latents: Tensor | None = None,
-        class_labels: int | str | Sequence[int | str] | Tensor | None = None,
+        class_labels: Labels = None,
         guidance_scale: float | None = None,
         given: Given | Sequence[Given] | None = None,
         output_type: str = "pil",
@@ -295,8 +253,6 @@ class NCSNPipeline(DiffusionPipeline):
             num_inference_steps: exactly this many network evaluations N, except that Heun's second order makes 2N - 1;
                 by default the scheduler's whole noise schedule, for a solver of diffusers as many as that has levels.
             sigmas: the noise levels of this call, strictly decreasing, > 0, in data units.
-            steps_per_level: Langevin steps per level, for this call.
-            step_size: epsilon, the Langevin step at the last level, for this call, in (0, 2 sigma_L²).
             latents: the start as unit normal noise, shape `(batch_size, C, H, W)`; scaled by sigma_1.
             class_labels: one class for all images or one for each, by number or by its name in the network's
                 `id2label`, or `"random"` to draw them uniformly with `generator`.
@@ -321,20 +277,16 @@ class NCSNPipeline(DiffusionPipeline):
             ValueError: for an argument outside its range, before any work is done.
             FloatingPointError: for samples that are not finite.
         """
-        if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
-            raise ValueError(f"batch_size must be a whole number of images, at least 1; got {batch_size!r}.")
-        count = int(batch_size)
-        generator = self._check_inputs(
-            count, generator, latents, given, output_type, callback_on_step_end_tensor_inputs
-        )
-        labels = self._labels(class_labels, count)
+        if isinstance(generator, tuple):
+            generator = list(generator)
+        self._check_inputs(batch_size, generator, latents, given, output_type, callback_on_step_end_tensor_inputs)
         self.guidance_scale = guidance_scale
-        steps = self._steps(num_inference_steps, sigmas=sigmas, steps_per_level=steps_per_level, step_size=step_size)
-        if isinstance(labels, str):
-            labels = self._drawn(count, generator)
-        x = self._start(count, generator, latents, steps)
-        states = follow(self._score(labels, given), x, steps, generator)
-        x = self._run(states, len(steps.sigmas), callback_on_step_end, callback_on_step_end_tensor_inputs)
+        steps = self._steps(num_inference_steps, sigmas)
+        labels = self._labels(class_labels, batch_size, generator)
+        x = self._start(batch_size, generator, latents, steps)
+        x = self._run(
+            self._score(labels, given), x, steps, generator, callback_on_step_end, callback_on_step_end_tensor_inputs
+        )
         return self._output(x, output_type, return_dict)
 
     @classmethod
@@ -350,32 +302,10 @@ class NCSNPipeline(DiffusionPipeline):
         """
         dtype = kwargs.pop("torch_dtype", None) or kwargs.pop("dtype", None)
         if "data_min" not in pipeline.config:
-            raise ValueError(
-                f"{type(pipeline).__name__} does not hold a score network. Of a DDPM or DDIM pipeline, "
-                "NCSNPipeline.from_ddpm(pipe) makes one."
-            )
+            raise ValueError(f"{type(pipeline).__name__} does not hold a score network. {_FROM_DDPM}")
         settings = {name: pipeline.config[name] for name in ("data_min", "data_max")}
         shared = cls(**pipeline.components | settings | kwargs)
         return shared if dtype is None else shared.to(dtype=dtype)
-
-    @classmethod
-    def from_ddpm(cls, source: str | os.PathLike | DiffusionPipeline, **kwargs: Any) -> "NCSNPipeline":
-        """A pipeline from a U-Net trained as DDPM or DDIM, which becomes a score at any sigma; see `DDPMScoreModel`.
-
-        Args:
-            source: a folder, a repository on the Hub, or a loaded pipeline with a `UNet2DModel` and its scheduler.
-            **kwargs: `scheduler`, by default consistent annealed sampling from the largest to the smallest trained
-                sigma in 50 evaluations; `null_class`, whether the last class is the null class; the rest as in
-                `DiffusionPipeline.from_pretrained`, where `revision` pins a repository.
-
-        Raises:
-            ValueError: for a pipeline that does not turn noise into images by one such U-Net.
-            ImportError: where this file is not part of the installed package.
-        """
-        if not _PACKAGE_ROOT:
-            raise ImportError("from_ddpm needs the installed package: use ncsn_pipeline.NCSNPipeline.from_ddpm.")
-        ddpm = importlib.import_module(f"{_PACKAGE_ROOT}.pipelines.ddpm")
-        return cls(**ddpm.parts_from_ddpm(source, **kwargs))
 
     @property
     def interrupt(self) -> bool:
@@ -401,25 +331,19 @@ class NCSNPipeline(DiffusionPipeline):
         self._guidance_scale = value
 
     @property
-    def num_timesteps(self) -> int:
-        """Number of network evaluations, and of callbacks, of the last run."""
-        return self._num_timesteps
-
-    @property
     def units(self) -> Units:
         """From images in [0, 1] to the network's range, and back."""
         low, high = self.config.data_min, self.config.data_max
         return Units(low, high - low)
 
-    def _steps(self, num_inference_steps: int | None, **settings: Any) -> Any:
+    def _steps(self, num_inference_steps: int | None, sigmas: Sequence[float] | Tensor | None) -> Any:
         """What is followed: the scheduler's table for this run, or a solver of diffusers in its place."""
         scheduler, device = self.scheduler, self._execution_device
-        settings = {name: value for name, value in settings.items() if value is not None}
         if getattr(scheduler, "model_output_type", None) == "score":
-            scheduler.set_timesteps(num_inference_steps, device, **settings)
+            scheduler.set_timesteps(num_inference_steps, device, sigmas=sigmas)
             steps = scheduler.table
-        elif settings and type(scheduler).__name__ in _SOLVERS:
-            raise ValueError(f"{type(scheduler).__name__} has no {', '.join(sorted(settings))}. Leave it out.")
+        elif sigmas is not None and type(scheduler).__name__ in _SOLVERS:
+            raise ValueError(f"{type(scheduler).__name__} lays its noise levels out by itself. Leave sigmas out.")
         else:
             steps = SolverSteps(scheduler, num_inference_steps, device)
         low, high = (getattr(self.unet.config, name, None) for name in ("sigma_min", "sigma_max"))
@@ -457,21 +381,38 @@ class NCSNPipeline(DiffusionPipeline):
         return score
 
     def _run(
-        self, states: Iterator[State], count: int, callback: Callable | None, tensor_inputs: Sequence[str]
+        self,
+        score: NoisyScoreFn,
+        x: Tensor,
+        steps: Any,
+        generator: Generators,
+        callback: Callable | None,
+        tensor_inputs: Sequence[str],
+        *,
+        order: Sequence[int] | None = None,
+        before: Callable[[Tensor, int, bool], Tensor] | None = None,
     ) -> Tensor:
-        """The samples after `count` states, or after the one in which the callback interrupts."""
-        self._interrupt, self._num_timesteps, replaced = False, count, None
-        with self.progress_bar(total=count) as bar:
-            for i in range(count):
-                state = states.send(replaced)
-                x, replaced = state.sample, None
+        """The samples after the last step, or after the one in which the callback interrupts.
+
+        The loop, and its hooks, are those of `ncsn_pipeline.sampling.follow`: steps are taken in `order`, by default
+        each once, and `before(x, i, again)` takes the place of x ahead of each evaluation.
+        """
+        sigmas = torch.tensor(steps.sigmas, dtype=x.dtype, device=x.device)
+        order = range(len(sigmas)) if order is None else order
+        self._interrupt, self.num_timesteps, previous = False, len(order), None
+        with self.progress_bar(total=len(order)) as bar:
+            for number, i in enumerate(order):
+                noisy = x if before is None else before(x, i, i == previous)
+                s = score(noisy, sigmas[i])
+                x, previous = steps.step(i, noisy, s, generator), i
                 bar.update()
-                if callback is not None:
-                    asked = {name: x if name == "latents" else getattr(state, name) for name in tensor_inputs}
-                    replaced = (callback(self, i, state.sigma, asked) or {}).get("latents")
-                    x = x if replaced is None else replaced
-                    if self._interrupt:
-                        break
+                if callback is None:
+                    continue
+                tensors = {"latents": x, "score": s, "denoised": noisy.add(s, alpha=float(sigmas[i]) ** 2)}
+                returned = callback(self, number, sigmas[i], {name: tensors[name] for name in tensor_inputs}) or {}
+                x = returned.get("latents", x)
+                if self._interrupt:
+                    break
         return x
 
     def _output(
@@ -494,16 +435,12 @@ class NCSNPipeline(DiffusionPipeline):
         return self.unet.config.in_channels, height, width
 
     def _check_inputs(
-        self,
-        count: int,
-        generator: Generators,
-        latents: Tensor | None,
-        given: Given | Sequence[Given] | None,
-        output_type: str,
-        tensor_inputs: Sequence[str],
-    ) -> Generators:
-        """Refuses what is out of range; the generator, several of them as a list."""
-        several = isinstance(generator, list | tuple)
+        self, count: Any, generator: Any, latents: Tensor | None, given: Any, output_type: Any, tensor_inputs: Any
+    ) -> None:
+        """Refuses what is out of range, but for what the scheduler, the guidance and the labels refuse themselves."""
+        if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
+            raise ValueError(f"batch_size must be a whole number of images, at least 1; got {count!r}.")
+        several = isinstance(generator, list)
         for one in generator if several else [generator]:
             if not isinstance(one, torch.Generator) and (several or one is not None):
                 raise ValueError(
@@ -525,28 +462,31 @@ class NCSNPipeline(DiffusionPipeline):
             raise ValueError(
                 f"callback_on_step_end_tensor_inputs may name {self._callback_tensor_inputs}; got {unknown}."
             )
-        return list(generator) if several else generator
 
     @property
     def _num_classes(self) -> int | None:
         return getattr(self.unet.config, "num_class_embeds", None)
 
-    def _labels(self, class_labels: int | str | Sequence[int | str] | Tensor | None, count: int) -> Tensor | str | None:
-        """One class per network input, shape `(B,)`, or `"random"`; `None` for a model without classes."""
+    def _labels(self, class_labels: Labels, count: int, generator: Generators, copies: int = 1) -> Tensor | None:
+        """One class per network input, shape `(B,)`, drawn if asked for; `None` for a model without classes.
+
+        Called last of all that may refuse.  Labels may be given for each of B / `copies` images.
+        """
         classes = self._num_classes
         if class_labels is None or (isinstance(class_labels, str) and class_labels == "none"):
             return None if classes is None else torch.full((count,), self._null_class("class_labels=None"))
         if classes is None:
             raise ValueError("class_labels were given, but this model has no classes. Leave them out.")
         if isinstance(class_labels, str) and class_labels == "random":
-            return class_labels
+            return (self._uniform((count,), generator) * classes).long().clamp(max=classes - 1)
         labels = torch.as_tensor(self._numbers(class_labels))
         if labels.dtype.is_floating_point or labels.dtype == torch.bool or labels.dim() > 1:
             raise ValueError(f"class_labels must be whole numbers, one or one for each image; got {class_labels}.")
-        labels = labels.long()
+        if labels.dim() == 1 and len(labels) * copies == count:
+            labels = labels.repeat_interleave(copies)
         if labels.dim() == 1 and len(labels) != count:
             raise ValueError(f"{len(labels)} class_labels were given for {count} images; set batch_size={len(labels)}.")
-        labels = labels.expand(count).cpu()
+        labels = labels.long().expand(count).cpu()
         if labels.min() < 0 or labels.max() >= classes:
             raise ValueError(f"class_labels must lie in 0 ... {classes - 1}; got {labels.unique().tolist()}.")
         return labels
@@ -554,21 +494,15 @@ class NCSNPipeline(DiffusionPipeline):
     def _numbers(self, class_labels: Any) -> Any:
         """Labels with the number of each class in place of its name."""
         names = {name: int(number) for number, name in (getattr(self.unet.config, "id2label", None) or {}).items()}
-        if isinstance(class_labels, str):
-            if class_labels not in names:
-                raise ValueError(
-                    f"There is no class {class_labels!r}. class_labels may be numbers, "
-                    + (f"names ({', '.join(names)}), " if names else "")
-                    + "'random' (drawn), or None or 'none' (the null class)."
-                )
-            return names[class_labels]
         if isinstance(class_labels, list | tuple):
-            return [self._numbers(label) if isinstance(label, str) else label for label in class_labels]
-        return class_labels
-
-    def _drawn(self, count: int, generator: Generators) -> Tensor:
-        """Classes drawn uniformly, shape `(B,)`."""
-        return (self._uniform((count,), generator) * self._num_classes).long().clamp(max=self._num_classes - 1)
+            return [self._numbers(label) for label in class_labels]
+        if isinstance(class_labels, str) and class_labels not in names:
+            raise ValueError(
+                f"There is no class {class_labels!r}. class_labels may be numbers, "
+                + (f"names ({', '.join(names)}), " if names else "")
+                + "'random' (drawn), or None or 'none' (the null class)."
+            )
+        return names[class_labels] if isinstance(class_labels, str) else class_labels
 
     def _null_class(self, wanted_for: str) -> int:
         """The index of the null class, which networks of this package have and U-Nets of diffusers do not."""
@@ -599,21 +533,31 @@ class NCSNPipeline(DiffusionPipeline):
             ValueError: for a part that cannot be written as one self-contained file.
         """
         super().save_config(save_directory, push_to_hub=False, **kwargs)
-        folder = Path(save_directory)
-        index_path = folder / self.config_name
-        index = json.loads(index_path.read_text(encoding="utf-8"))
-        index.pop("_name_or_path", None)
-        index |= {"_ncsn_pipeline_version": VERSION, "_ncsn_pipeline_format": FOLDER_FORMAT}
-        # A subclass is another way to sample the same parts: its folder is an ordinary one.
-        index["_class_name"] = [_copy_code(NCSNPipeline, folder), NCSNPipeline.__name__]
-        for name, component in self.components.items():
-            component_class = type(getattr(component, "_orig_mod", component))
-            if index[name][0] != "diffusers":
-                index[name] = [_copy_code(component_class, folder / name), component_class.__name__]
-            _mend_config(folder / name, index[name])
-        if index["unet"][0] != "diffusers":
-            index["auto_map"] = {"AutoModel": ".".join(index["unet"])}  # AutoModel reads it here, given a subfolder
-        index_path.write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        folder, index = Path(save_directory), {}
+        for name, part_class in self._classes_to_write().items():
+            path, place = Path(inspect.getfile(part_class)), folder if name == "_class_name" else folder / name
+            if path.resolve() != (place / path.name).resolve():
+                shutil.copyfile(path, place / path.name)
+            index[name] = [path.stem, part_class.__name__]
+        # AutoModel reads it in the network's own folder, or in the pipeline's, given a subfolder.
+        auto_map = {"auto_map": {"AutoModel": ".".join(index["unet"])}} if "unet" in index else {}
+        versions = {"_ncsn_pipeline_version": VERSION, "_ncsn_pipeline_format": FOLDER_FORMAT}
+        _rewrite(folder / self.config_name, index | auto_map | versions)
+        for name in self.components:
+            for path in (folder / name).glob("*config.json"):
+                _rewrite(path, auto_map if name == "unet" else {})
+
+    def _classes_to_write(self) -> dict[str, type]:
+        """What is written as code: the classes of the parts that diffusers does not have, and the pipeline's."""
+        parts = {name: type(getattr(part, "_orig_mod", part)) for name, part in self.components.items()}
+        own = {name: part for name, part in parts.items() if part.__module__.split(".")[0] != "diffusers"}
+        for part in own.values():
+            if not (file := Path(inspect.getfile(part)).name).startswith(("modeling_", "scheduling_")):
+                raise ValueError(
+                    f"A pipeline with {part.__name__} cannot be saved: {file} is not a self-contained file of a "
+                    "network or scheduler (modeling_*.py, scheduling_*.py). Save the network that it wraps."
+                )
+        return own | {"_class_name": NCSNPipeline}  # a subclass is another way to sample the same parts
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """Writes the pipeline as a self-contained folder; arguments as in `DiffusionPipeline.save_pretrained`.
@@ -621,8 +565,7 @@ class NCSNPipeline(DiffusionPipeline):
         Raises:
             ValueError: for a part that cannot be written as one self-contained file, before anything is written.
         """
-        for part in self.components.values():
-            _code_file(type(getattr(part, "_orig_mod", part)))
+        self._classes_to_write()
         super().save_pretrained(os.path.expanduser(save_directory), **kwargs)
 
     @classmethod
@@ -669,51 +612,31 @@ class NCSNPipeline(DiffusionPipeline):
                 f"This folder has format {found}, written by ncsn_pipeline {index.get('_ncsn_pipeline_version')}; "
                 f"version {VERSION} knows formats up to {FOLDER_FORMAT}. Upgrade ncsn_pipeline."
             )
-        _check_kind(index)
+        kind = index.get("_class_name")
+        if isinstance(kind, str) and kind != "ScoreSdeVePipeline" and hasattr(diffusers, kind):
+            raise ValueError(
+                f"This folder holds a {kind}, not a score network. Open it by {kind}.from_pretrained. {_FROM_DDPM}"
+            )
         if _PACKAGE_ROOT and isinstance(index.get("_class_name"), list):
             index["_class_name"] = index["_class_name"][1]
         return index
 
 
-def _check_kind(index: dict[str, Any]) -> None:
-    """Refuses the folder of another pipeline: a U-Net that predicts noise would be followed to noise."""
-    kind = index.get("_class_name")
-    if not isinstance(kind, str) or kind == "ScoreSdeVePipeline" or not hasattr(diffusers, kind):
-        return
-    parts = {name for name, value in index.items() if isinstance(value, list)}
-    if parts == {"unet", "scheduler"} and index["unet"][-1] == "UNet2DModel":
-        raise ValueError(
-            f"This folder holds a {kind}, whose U-Net predicts noise, not a score. Open it by "
-            "NCSNPipeline.from_ddpm, which takes the same folder or name and makes a score of it."
-        )
-    raise ValueError(
-        f"This folder holds a {kind}, not a score network. Open it by {kind}.from_pretrained; NCSNPipeline takes what "
-        "NCSNPipeline.save_pretrained and ScoreSdeVePipeline wrote, and NCSNPipeline.from_ddpm takes DDPMPipeline and "
-        "DDIMPipeline."
-    )
-
-
 def _check_solver(scheduler: Any) -> None:
     """Refuses a scheduler of diffusers that would not follow the score to the right density."""
     name, config = type(scheduler).__name__, getattr(scheduler, "config", {})
-    if name not in _SOLVERS:
-        trained = getattr(scheduler, "alphas_cumprod", None) is not None
-        raise ValueError(
-            f"{name} does not take scores. AnnealedLangevinScheduler, ConsistentAnnealedScheduler and "
-            f"PredictorCorrectorScheduler do, and these schedulers of diffusers are adapted: {', '.join(_SOLVERS)}. "
-            "For example `pipe.scheduler = EDMEulerScheduler.from_config(pipe.scheduler.config)` of a pipeline with "
-            "one of the first." + _FROM_DDPM * trained
-        )
     low, high = config.get("sigma_min"), config.get("sigma_max")
     wrong = [f"{key} is {config[key]!r}" for key, value in _SOLVER_SETTINGS.items() if config.get(key, value) != value]
     if low is None or high is None or not 0 < low < high < math.inf:
         wrong.append(f"sigma_min and sigma_max are {low} and {high}")
+    if name not in _SOLVERS:
+        wrong = ["it is not adapted"]
     if wrong:
         raise ValueError(
-            f"This {name} does not take scores: {', '.join(wrong)}. Make it from a scheduler with the model's noise "
-            f"levels, `pipe.scheduler = {name}.from_config(pipe.scheduler.config)`, and leave the rest as is."
-            + _FROM_DDPM
-            * (low is None)
+            f"This {name} does not take scores: {', '.join(wrong)}. AnnealedLangevinScheduler, "
+            "ConsistentAnnealedScheduler and PredictorCorrectorScheduler do, and of diffusers "
+            f"{', '.join(_SOLVERS)}, made from a scheduler with the model's noise levels and otherwise left as they "
+            f"are: `pipe.scheduler = EDMEulerScheduler.from_config(pipe.scheduler.config)`. {_FROM_DDPM}"
         )
     spaced = config.get("use_karras_sigmas") or config.get("use_exponential_sigmas")
     if _SOLVERS[name] != "preconditioned" and not spaced:
@@ -728,42 +651,12 @@ def _check_solver(scheduler: Any) -> None:
 def _installed_module(stem: str) -> str:
     """The package's module of that file name, or the name as it is for code that the package does not have."""
     stem = _RENAMED.get(stem, stem)
-    for folder in _COMPONENT_FOLDERS:
-        module = f"{_PACKAGE_ROOT}.{folder}.{stem}"
-        if stem.isidentifier() and importlib.util.find_spec(module):
-            return module
-    return stem
+    module = f"{_PACKAGE_ROOT}.{'sampling' if stem.startswith('scheduling_') else 'networks'}.{stem}"
+    return module if stem.isidentifier() and importlib.util.find_spec(module) else stem
 
 
-def _code_file(component_class: type) -> Path | None:
-    """The file that defines a part; `None` for a class of diffusers, which needs no code beside it."""
-    if component_class.__module__.split(".")[0] == "diffusers":
-        return None
-    path = Path(inspect.getfile(component_class))
-    if not path.name.startswith(("modeling_", "scheduling_", "pipeline_")):
-        raise ValueError(
-            f"A pipeline with {component_class.__name__} cannot be saved: {path.name} is not a self-contained file of "
-            "a network or scheduler (modeling_*.py, scheduling_*.py). Save the network that it wraps."
-        )
-    return path
-
-
-def _mend_config(folder: Path, part: list[str]) -> None:
-    """Takes the place that a part was loaded from, a path of this machine, out of its configuration.
-
-    A network's own code is named there for diffusers' `AutoModel.from_pretrained(".../unet", trust_remote_code=True)`.
-    """
-    for path in folder.glob("*config.json"):
-        config = json.loads(path.read_text(encoding="utf-8"))
-        config.pop("_name_or_path", None)
-        if part[0].startswith("modeling_"):
-            config["auto_map"] = {"AutoModel": ".".join(part)}
-        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _copy_code(component_class: type, folder: Path) -> str:
-    """Copies the file that defines a part into `folder`; its name without the ending is what the index refers to."""
-    path = _code_file(component_class)
-    if path.resolve() != (folder / path.name).resolve():
-        shutil.copyfile(path, folder / path.name)
-    return path.stem
+def _rewrite(path: Path, changes: dict[str, Any]) -> None:
+    """Changes a saved configuration; the place that it was loaded from, a path of this machine, goes out of it."""
+    config = json.loads(path.read_text(encoding="utf-8")) | changes
+    config.pop("_name_or_path", None)
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -5,7 +5,7 @@
         s = score(x, sigma_i)
         x <- steps.step(i, x, s)            a row of a table: x + a s + b z
 
-A pipeline holds a copy of it, since it travels to the Hub alone.
+The pipeline's own loop is the same with a progress bar and callbacks, since its file travels to the Hub alone.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -18,9 +18,9 @@ The papers' annealed Langevin dynamics writes alpha / 2 and sqrt(alpha) for the 
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -31,8 +31,6 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 Generators = torch.Generator | list[torch.Generator] | None
-
-_OF_SCORE_SDE_ALONE = ("snr", "sampling_eps", "correct_steps")
 
 
 class Row(NamedTuple):
@@ -90,7 +88,7 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
 
     order = 1
     model_output_type = "score"
-    run_settings: tuple[str, ...] = ()
+    _compatibles = ["ScoreSdeVeScheduler"]  # its folders hold noise levels by the same names
 
     def _begin(self) -> None:
         """Ends each `__init__`: writes given levels into the configuration and lays out its whole noise schedule."""
@@ -108,12 +106,6 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
         self.set_timesteps()
 
     @classmethod
-    def extract_init_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> tuple:
-        """Reads a configuration; what ScoreSdeVeScheduler's corrector alone is set by is left out of it."""
-        config = {name: value for name, value in config_dict.items() if name not in _OF_SCORE_SDE_ALONE}
-        return super().extract_init_dict(config, **kwargs)
-
-    @classmethod
     def _get_compatibles(cls) -> list[type[SchedulerMixin]]:
         return [*AnnealedScheduler.__subclasses__(), *super()._get_compatibles()]
 
@@ -122,36 +114,27 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
         num_inference_steps: int | None = None,
         device: torch.device | str | None = None,
         *,
-        num_levels: int | None = None,
         sigmas: Sequence[float] | Tensor | None = None,
-        **run_settings: Any,
     ) -> None:
         """Fills the table of one run; with no arguments, the whole noise schedule of the configuration.
 
         Args:
-            num_inference_steps: exactly this many network evaluations N; without `num_levels`, as many levels as fit.
+            num_inference_steps: exactly this many network evaluations N; without `sigmas`, in as many levels as fit.
                 What is left over goes to the last level.
             device: where `timesteps` is put.
-            num_levels: L, the configuration's noise schedule with this many levels.
             sigmas: the levels of this run, strictly decreasing, > 0, in data units.
-            **run_settings: settings of the sampler in place of the configuration's, those that its `run_settings` name.
 
         Raises:
-            ValueError: for counts below 1 or that contradict each other, levels that are not strictly decreasing, a
-                setting that this sampler does not have, or one that is out of range for these levels.
+            ValueError: for a count below 1 or one that does not suit the levels, levels that are not strictly
+                decreasing, or a setting of the sampler that is out of range for them.
         """
-        if unknown := sorted(run_settings.keys() - set(self.run_settings)):
-            raise ValueError(f"{type(self).__name__} has no {', '.join(unknown)}. Leave it out.")
-        counts = {"num_inference_steps": num_inference_steps, "num_levels": num_levels}
-        check_counts(**{name: value for name, value in counts.items() if value is not None})
+        if num_inference_steps is not None:
+            check_counts(num_inference_steps=num_inference_steps)
         levels = None if sigmas is None else check_noise_levels(sigmas)
-        if levels is not None and num_levels not in (None, len(levels)):
-            raise ValueError(f"num_levels is {num_levels}, but sigmas has {len(levels)} levels; give one of them.")
-        count = num_levels if levels is None else len(levels)
-        first, each, end = self._plan(num_inference_steps, count, **run_settings)
-        if count is None and num_inference_steps is not None:
-            count = max(1, 1 + (num_inference_steps - end - first) // max(each, 1))
-        levels = self._noise_levels(count) if levels is None else levels
+        first, each, end = self._plan(num_inference_steps, None if levels is None else len(levels))
+        if levels is None:
+            fits = num_inference_steps and max(1, 1 + (num_inference_steps - end - first) // max(each, 1))
+            levels = self._noise_levels(fits)
         needed = first + (len(levels) - 1) * each + end
         extra = 0 if num_inference_steps is None else num_inference_steps - needed
         if extra < 0 or needed + extra < 1:
@@ -159,7 +142,7 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
                 f"{needed + extra} evaluations are too few for {len(levels)} levels of {each} step(s)"
                 f"{' and the denoising' if end else ''}: give num_inference_steps >= {max(needed, 1)}, or fewer levels."
             )
-        self.table = Table(self._rows(levels, each, extra, **run_settings))
+        self.table = Table(self._rows(levels, each, extra))
         self.sigmas = torch.tensor(levels, dtype=torch.float32, device=device)
         self.timesteps = torch.tensor(self.table.sigmas, dtype=torch.float32, device=device)
         self.num_inference_steps = len(self.table)
@@ -184,7 +167,8 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
             place = np.linspace(0, len(whole) - 1, num_levels)
             return np.exp(np.interp(place, np.arange(len(whole)), np.log(whole)))
         count = config.num_train_timesteps if num_levels is None else num_levels
-        return geometric(config.sigma_max, config.sigma_min, count)
+        check_ends(config.sigma_max, config.sigma_min, count)
+        return np.geomspace(config.sigma_max, config.sigma_min, count)
 
     @property
     def init_noise_sigma(self) -> float:
@@ -270,7 +254,7 @@ class AnnealedLangevinScheduler(AnnealedScheduler):
     Each level starts from the samples of the one before, and alpha_i = epsilon sigma_i² / sigma_L² keeps signal and
     noise in proportion.  For data at one point a step multiplies x by 1 - alpha / sigma², so it diverges for epsilon >=
     2 sigma_L².  The denoising is that of Jolicoeur-Martineau et al. (2021).  N evaluations are L = max(1, (N - 1) // T)
-    levels; where both N and L are given, T is what fits.
+    levels; where N and the levels are both given, T is what fits.
 
     Args:
         num_train_timesteps: number of levels L of the whole noise schedule, >= 1.
@@ -289,8 +273,6 @@ class AnnealedLangevinScheduler(AnnealedScheduler):
         ValueError: for values outside these ranges.
     """
 
-    run_settings = ("steps_per_level", "step_size")
-
     @register_to_config
     def __init__(
         self,
@@ -305,32 +287,19 @@ class AnnealedLangevinScheduler(AnnealedScheduler):
     ) -> None:
         if initial not in ("normal", "uniform"):
             raise ValueError(f"initial must be 'normal' or 'uniform'; got {initial!r}.")
+        check_counts(steps_per_level=steps_per_level)
         self._begin()
 
-    def _plan(
-        self,
-        num_inference_steps: int | None,
-        num_levels: int | None,
-        steps_per_level: int | None = None,
-        step_size: float | None = None,
-    ) -> tuple[int, int, int]:
-        steps = self.config.steps_per_level if steps_per_level is None else steps_per_level
-        check_counts(steps_per_level=steps)
-        denoise = int(self.config.denoise)
+    def _plan(self, num_inference_steps: int | None, num_levels: int | None) -> tuple[int, int, int]:
+        steps, denoise = self.config.steps_per_level, int(self.config.denoise)
         if num_inference_steps is not None:
             fits = (num_inference_steps - denoise) // (num_levels or 1)
-            if num_levels is None:
-                steps = min(steps, fits)
-            elif steps_per_level is None:
-                steps = max(fits, int(num_levels > 1))
+            steps = min(steps, fits) if num_levels is None else max(fits, int(num_levels > 1))
         return steps, steps, denoise
 
-    def _rows(
-        self, levels: np.ndarray, steps: int, extra: int, *, step_size: float | None = None, **_: Any
-    ) -> list[Row]:
+    def _rows(self, levels: np.ndarray, steps: int, extra: int) -> list[Row]:
         suitable, bound = step_size_for_variance(levels, max(steps, 1))[0], 2 * levels[-1] ** 2
-        step_size = self.config.step_size if step_size is None else step_size
-        step_size = suitable if step_size is None else step_size
+        step_size = suitable if self.config.step_size is None else self.config.step_size
         if not 0 < step_size < bound:
             raise ValueError(
                 f"step_size is {step_size}; it must lie within (0, 2 sigma_L²) = (0, {bound:.4g}), beyond which "
@@ -383,14 +352,14 @@ class ConsistentAnnealedScheduler(AnnealedScheduler):
         self._begin()
 
     def _plan(self, num_inference_steps: int | None, num_levels: int | None) -> tuple[int, int, int]:
-        if None not in (num_inference_steps, num_levels) and num_inference_steps != num_levels:
-            raise ValueError(
-                "This scheduler evaluates the network once per level, so num_inference_steps and the number of levels "
-                f"must be one number, at least 1; got {num_inference_steps} and {num_levels}."
-            )
         return 1, 1, 0
 
     def _rows(self, levels: np.ndarray, each: int, extra: int) -> list[Row]:
+        if extra:
+            raise ValueError(
+                f"This scheduler evaluates the network once per level: {len(levels)} times for these levels, not "
+                f"{len(levels) + extra} times. Leave num_inference_steps out."
+            )
         gamma, eta = levels[1:] / levels[:-1], self.config.eta
         named = {"ode": 1 - gamma, "ancestral": 1 - gamma**2, None: 1 - gamma**2}
         etas = named[eta] if eta in named else np.full_like(gamma, eta)
@@ -474,50 +443,40 @@ def step_size_for_variance(sigmas: Sequence[float] | Tensor, steps_per_level: in
     check_counts(steps_per_level=steps_per_level)
     levels = check_noise_levels(sigmas)
     gamma = float((levels[:-1] / levels[1:]).max()) if len(levels) > 1 else 2.0
-
-    def excess(u: np.ndarray) -> np.ndarray:
-        kept, added = contraction(u, steps_per_level)
-        return kept * (gamma**2 - 1) + added
-
-    u, least = least_excess(excess)
+    u, least = least_excess([gamma**2], steps_per_level)
     return float(u * levels[-1] ** 2), 1 + least
 
 
 # Copied from ncsn_pipeline.noise_levels.step_size
-def contraction(u: float | np.ndarray, steps_per_level: int) -> tuple[float | np.ndarray, float | np.ndarray]:
-    """Of the excess over 1 that a level is entered with, p stays and (1 - p)(b - 1) joins it."""
-    p = (1 - u) ** (2 * steps_per_level)
-    return p, (1 - p) * u / (2 - u)
-
-
-# Copied from ncsn_pipeline.noise_levels.step_size
-def least_excess(excess: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float]:
-    """The relative step u that makes an excess over 1 least, and that excess."""
+def least_excess(squares: Sequence[float], steps_per_level: int) -> tuple[float, float]:
+    """The relative step u with which :func:`excess_left` is least, and that excess."""
     low, high = 1e-12, 1.0
     for _ in range(6):  # each pass looks a hundred times closer around the best
         u = np.geomspace(low, high, 401)
-        values = excess(u)
+        values = excess_left(squares, u, steps_per_level)
         best = int(values.argmin())
         low, high = u[max(best - 1, 0)], u[min(best + 1, len(u) - 1)]
     return float(u[best]), float(values[best])
 
 
-# Copied from ncsn_pipeline.noise_levels.spacing
-def geometric(sigma_max: float, sigma_min: float, num_levels: int) -> np.ndarray:
-    """Levels a constant ratio apart as float64, shape `(L,)`."""
-    check_ends(sigma_max, sigma_min, num_levels)
-    return np.geomspace(sigma_max, sigma_min, num_levels)
+# Copied from ncsn_pipeline.noise_levels.step_size
+def excess_left(squares: Sequence[float], u: float | np.ndarray, steps_per_level: int) -> float | np.ndarray:
+    """What the variance exceeds its level's by, after levels with these gamma² and relative steps u."""
+    p = (1 - u) ** (2 * steps_per_level)
+    excess, joining = 0.0, (1 - p) * u / (2 - u)
+    for square in squares:
+        excess = p * (square * excess + (square - 1)) + joining
+    return excess
 
 
 # Copied from ncsn_pipeline.noise_levels.spacing
 def check_ends(sigma_max: float, sigma_min: float, num_levels: int) -> None:
     """Raises `ValueError` unless L >= 1 levels can go down from sigma_1 to sigma_L > 0."""
     check_counts(num_levels=num_levels)
-    if not 0 < sigma_min <= sigma_max < math.inf:
-        raise ValueError(f"0 < sigma_min <= sigma_max must hold and both be finite; got {sigma_min} and {sigma_max}.")
-    if num_levels > 1 and sigma_min == sigma_max:
+    if not 0 < sigma_min <= sigma_max < math.inf or (num_levels > 1 and sigma_min == sigma_max):
         raise ValueError(
-            f"{num_levels} levels need sigma_min < sigma_max; both are {sigma_max}. Lower sigma_min, or take one level."
+            "0 < sigma_min <= sigma_max must hold, both be finite, and be equal for one level alone; got "
+            f"{sigma_min} and {sigma_max} for {num_levels} level(s)."
         )
 
 

@@ -386,7 +386,7 @@ def test_a_pipeline_with_it_is_a_self_contained_folder(kind, tmp_path):
         (NCSNv2Model, {"sigma_max": math.inf}, "sigma_max"),
         (NCSNModel, {"num_levels": 0}, "num_levels"),
         (NCSNModel, {"sigma_min": 0.0}, "sigma_min"),
-        (NCSNModel, {"num_levels": 2, "sigma_min": 1.0}, "take one level"),
+        (NCSNModel, {"num_levels": 2, "sigma_min": 1.0}, "equal for one level alone"),
         (NCSNModel, {"sigmas": []}, "at least one number"),
         (NCSNModel, {"sigmas": [0.1, 1.0]}, "strictly decreasing"),
         (NCSNModel, {"sigmas": [1.0, -1.0]}, "positive"),

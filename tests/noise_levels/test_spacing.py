@@ -78,7 +78,7 @@ def test_one_level_is_sigma_max(ladder, sigma_min):
         ((1.0, -0.1, 10), "0 < sigma_min <= sigma_max must hold"),
         ((0.01, 1.0, 10), "got 1.0 and 0.01"),
         ((0.01, 1.0, 1), "got 1.0 and 0.01"),
-        ((1.0, 1.0, 2), "2 levels need sigma_min < sigma_max"),
+        ((1.0, 1.0, 2), "equal for one level alone; got 1.0 and 1.0 for 2 level"),
         ((1.0, 0.01, 0), "num_levels must be at least 1 and a whole number"),
         ((1.0, 0.01, 2.5), "num_levels must be at least 1 and a whole number"),
         ((1.0, 0.01, math.inf), "num_levels must be at least 1 and a whole number"),

@@ -26,8 +26,10 @@ from ncsn_pipeline import (
     NCSNPipeline,
     PredictorCorrectorScheduler,
     ScoreUNet,
+    as_score_function,
 )
 from ncsn_pipeline.guidance import added
+from ncsn_pipeline.sampling import follow
 
 
 def seeded(seed=0):
@@ -70,7 +72,6 @@ REFUSED = [
     {"latents": torch.zeros(1, 1, 9, 9)},
     {"num_inference_steps": 0},
     {"sigmas": [1.0, 2.0]},
-    {"steps_per_level": 3},
     {"callback_on_step_end_tensor_inputs": ["noise"]},
     {"given": 3},
     {"given": [torch.sin, 3]},
@@ -157,6 +158,23 @@ def test_callbacks_see_latents_score_and_denoised(pipe):
     for (_, x, *_), (sigma, _, score, denoised) in pairwise(seen):
         torch.testing.assert_close(denoised, x + sigma**2 * score)
     torch.testing.assert_close(seen[-1][3], images.images)  # the last step denoises
+
+
+@pytest.mark.parametrize("scheduler", [AnnealedLangevinScheduler, ConsistentAnnealedScheduler])
+def test_the_samples_are_those_of_the_loop_that_follows_a_score(pipe, scheduler):
+    """The pipeline's loop is `follow`: the same states, one after the other, with the same noise."""
+    pipe.scheduler, latents = scheduler(4, sigma_max=5.0), torch.randn(2, 1, 8, 8, generator=seeded(1))
+    seen, names = [], ["latents", "score", "denoised"]
+    pipe(
+        2, seeded(), latents=latents, class_labels=1, callback_on_step_end_tensor_inputs=names,
+        callback_on_step_end=lambda pipeline, i, sigma, tensors: seen.append((sigma, *tensors.values())),
+    )  # fmt: skip
+    score = as_score_function(pipe.unet, torch.tensor([1, 1]))
+    states = list(follow(score, 5 * latents, pipe.scheduler.table, seeded()))
+    assert len(states) == len(seen) == len(pipe.scheduler.table)
+    for state, (sigma, *tensors) in zip(states, seen, strict=True):
+        expected = (state.sample, state.score, state.denoised)
+        assert sigma == state.sigma and all(map(torch.equal, tensors, expected))
 
 
 def test_a_callback_changes_the_guidance(pipe):

@@ -24,6 +24,7 @@ from ncsn_pipeline import (
     NCSNInpaintPipeline,
     NCSNPipeline,
 )
+from ncsn_pipeline.pipelines import from_ddpm
 from tests import digits_ddpm
 
 
@@ -67,9 +68,9 @@ def test_the_noise_of_the_training_is_taken_over(kind, scheduler, tmp_path):
     source = kind(unet(), scheduler)
     if isinstance(scheduler, DDPMScheduler | DDIMScheduler):
         source.save_pretrained(tmp_path / "source")
-        pipeline = quiet(NCSNPipeline.from_ddpm(tmp_path / "source"))
+        pipeline = quiet(from_ddpm(tmp_path / "source"))
     else:
-        pipeline = quiet(NCSNPipeline.from_ddpm(source))
+        pipeline = quiet(from_ddpm(source))
     assert isinstance(pipeline.unet, DDPMScoreModel)
     assert (pipeline.config.data_min, pipeline.config.data_max) == (-1, 1)
     abar = scheduler.alphas_cumprod.double()
@@ -107,7 +108,7 @@ def test_the_clipping_of_the_ddpm_is_kept_and_other_thresholds_are_said_to_be_lo
     """One step of the denoising is the DDPM's own estimate of the image."""
     scheduler = DDPMScheduler(100, beta_end=0.1, **settings)
     source = DDPMPipeline(unet(), scheduler)
-    pipeline = quiet(NCSNPipeline.from_ddpm(source))
+    pipeline = quiet(from_ddpm(source))
     assert ("dynamic thresholding of this DDPMScheduler is not taken over" in logged.text) == bool(
         settings.get("thresholding")
     )
@@ -129,7 +130,7 @@ def test_the_clipping_of_the_ddpm_is_kept_and_other_thresholds_are_said_to_be_lo
 def test_a_loaded_pipeline_lends_its_weights_and_a_scheduler_can_be_given():
     source = DDPMPipeline(unet(), DDPMScheduler(100, beta_end=0.1))
     given = ConsistentAnnealedScheduler(6, 0.05, 3.0)
-    pipeline = NCSNPipeline.from_ddpm(source, scheduler=given)
+    pipeline = from_ddpm(source, scheduler=given)
     assert pipeline.scheduler is given
     assert pipeline.unet.unet is source.unet
     pipeline.scheduler = EDMEulerScheduler.from_config(given.config)
@@ -139,7 +140,7 @@ def test_a_loaded_pipeline_lends_its_weights_and_a_scheduler_can_be_given():
 
 def test_classes_and_guidance():
     source = DDPMPipeline(unet(num_class_embeds=4), DDPMScheduler(100, beta_end=0.1))
-    plain, guided = (quiet(NCSNPipeline.from_ddpm(source, null_class=null)) for null in (False, True))
+    plain, guided = (quiet(from_ddpm(source, null_class=null)) for null in (False, True))
     arguments = {"num_inference_steps": 3, "latents": torch.randn(1, 1, 8, 8, generator=seeded()), "output_type": "pt"}
     assert torch.equal(
         plain(1, class_labels=3, generator=seeded(), **arguments).images,
@@ -169,7 +170,7 @@ def latent_pipeline():
 )
 def test_what_is_no_ddpm_of_images_is_refused(source, arguments, message):
     with pytest.raises(ValueError, match=message):
-        NCSNPipeline.from_ddpm(source(), **arguments)
+        from_ddpm(source(), **arguments)
 
 
 @pytest.mark.parametrize("kind", [NCSNPipeline, NCSNInpaintPipeline])
@@ -180,10 +181,10 @@ def test_a_ddpm_folder_is_not_taken_for_a_score(kind, source, tmp_path):
     source(unet(), scheduler).save_pretrained(tmp_path)
     for given in ({}, {"scheduler": ConsistentAnnealedScheduler(4, sigma_max=5.0)}):
         with pytest.raises(
-            ValueError, match=f"a {source.__name__}, whose U-Net predicts noise.*NCSNPipeline.from_ddpm"
+            ValueError, match=f"a {source.__name__}, not a score network.*predicts noise.*pipelines.from_ddpm"
         ):
             kind.from_pretrained(tmp_path, **given)
-    assert isinstance(kind.from_ddpm(tmp_path).unet, DDPMScoreModel)
+    assert isinstance(from_ddpm(tmp_path).unet, DDPMScoreModel)
 
 
 def test_other_pipelines_of_diffusers_are_not_taken_either(tmp_path):
@@ -195,12 +196,10 @@ def test_other_pipelines_of_diffusers_are_not_taken_either(tmp_path):
 def test_a_u_net_of_a_ddpm_beside_a_scheduler_is_warned_of_and_its_own_scheduler_refused(logged):
     with logged.at_level("WARNING"):
         pipeline = NCSNPipeline(unet(), DDPMScheduler(10))
-    assert "NCSNPipeline.from_ddpm" in logged.text
+    assert "pipelines.from_ddpm" in logged.text
     for scheduler in (pipeline.scheduler, HeunDiscreteScheduler.from_config(pipeline.scheduler.config)):
         pipeline.scheduler = scheduler
-        with pytest.raises(
-            ValueError, match=f"{type(scheduler).__name__} does not take scores.*NCSNPipeline.from_ddpm"
-        ):
+        with pytest.raises(ValueError, match=f"{type(scheduler).__name__} does not take scores.*pipelines.from_ddpm"):
             pipeline(1)
 
 

@@ -485,7 +485,6 @@ def test_callback_can_stop_and_the_kept_pixels_are_kept(pipe, image, mask):
         ({"output_type": "jpeg"}, "output_type"),
         ({"latents": torch.zeros(1, 1, 8, 8)}, "latents have shape"),
         ({"generator": [torch.Generator()] * 2}, "2 generators"),
-        ({"step_size": 0.1}, "has no step_size"),
     ],
 )
 def test_bad_arguments_are_refused_before_any_evaluation(pipe, image, mask, arguments, message):

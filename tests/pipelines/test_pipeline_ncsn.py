@@ -101,11 +101,8 @@ def test_whole_ladder_and_a_ladder_for_the_call(pipe, plain):
     assert pipe.num_timesteps == 6
     plain(1)
     assert plain.num_timesteps == 9
-    plain(1, sigmas=[3.0, 0.5], steps_per_level=4, step_size=0.01)
-    assert plain.scheduler.timesteps.tolist() == [3.0] * 4 + [0.5] * 5
-    assert plain.scheduler.step_size == 0.01
-    with pytest.raises(ValueError, match="ConsistentAnnealedScheduler has no step_size, steps_per_level"):
-        pipe(1, steps_per_level=4, step_size=0.01)
+    plain(1, sigmas=[3.0, 0.5])
+    assert plain.scheduler.timesteps.tolist() == [3.0] * 2 + [0.5] * 3
 
 
 def test_classes(pipe):

@@ -33,7 +33,7 @@ def load(network, scheduler, folder):
     return pipeline
 
 
-def test_the_ladder_is_taken_over(network, tmp_path):
+def test_the_ladder_is_taken_over(network, tmp_path, logged):
     scheduler = ScoreSdeVeScheduler(num_train_timesteps=12, sigma_min=0.02, sigma_max=30.0)
     pipeline = load(network, scheduler, tmp_path / "ve")
     assert isinstance(pipeline.unet, UNet2DModel)
@@ -43,6 +43,7 @@ def test_the_ladder_is_taken_over(network, tmp_path):
     assert pipeline.num_timesteps == 12
 
     pipeline.scheduler = AnnealedLangevinScheduler.from_config(pipeline.scheduler.config, steps_per_level=2)
+    assert "snr" not in logged.text  # nor what else the corrector of score-SDE is set by
     images = pipeline(2, generator=seeded(), output_type="pt").images
     assert pipeline.num_timesteps == 25
     assert images.shape == (2, 3, 16, 16)

@@ -177,7 +177,7 @@ def test_the_flow_converges_with_order_one():
 def test_the_corrector_alone_reaches_the_level_s_density():
     """Started far too wide, N(0, std² + sigma²) is left but for Langevin's own 1 / (1 - u / 2), whatever the start."""
     scheduler = PredictorCorrectorScheduler(1, sigma_min=0.5, sigma_max=0.5)
-    scheduler.set_timesteps(2001, num_levels=1)
+    scheduler.set_timesteps(2001, sigmas=[0.5])
     std, sigma = 0.7, 0.5
     u = scheduler.table[0].a / (std**2 + sigma**2)
     table = Table([Row(5.0, 0.0, 0.0, 0.5), *scheduler.table[:-1]])

@@ -283,7 +283,7 @@ def command(monkeypatch, tmp_path, test_digits):
     def run(*arguments: str):
         pipe = RepeatedImages(test_digits, num_classes=10)
         monkeypatch.setattr(evaluate, "load_pipeline", lambda model, device: pipe)
-        monkeypatch.setattr(evaluate, "sampler_for", lambda scheduler, name, sigma_max=None: scheduler)
+        monkeypatch.setattr(evaluate, "sampler_for", lambda scheduler, name, sigma_max=None, **settings: scheduler)
         words = ["--model", "some/model", "--dataset_name", "digits", "--output_dir", str(tmp_path)]
         assert main([*words, *arguments]) == 0
         return pipe
@@ -312,9 +312,10 @@ def test_the_command_measures_what_its_flags_say(saved, tmp_path, capsys):
 
     pipe = NCSNPipeline.from_pretrained(saved)
     pipe.set_progress_bar_config(disable=True)
-    pipe.scheduler = AnnealedLangevinScheduler.from_config(pipe.scheduler.config, sigma_max=3.0)
+    langevin = {"sigma_max": 3.0, "steps_per_level": 2, "step_size": 1e-5}
+    pipe.scheduler = AnnealedLangevinScheduler.from_config(pipe.scheduler.config, **langevin)
     labels, generator = torch.arange(40) % 10, torch.Generator().manual_seed(5)
-    options = {"num_inference_steps": 5, "steps_per_level": 2, "step_size": 1e-5, "guidance_scale": 1.5}
+    options = {"num_inference_steps": 5, "guidance_scale": 1.5}
     images = torch.cat([
         pipe(len(part), class_labels=part, generator=generator, output_type="pt", **options).images
         for part in labels.split(16)

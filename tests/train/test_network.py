@@ -8,11 +8,11 @@ from ncsn_pipeline import (
     AnnealedLangevinScheduler,
     ConsistentAnnealedScheduler,
     NCSNModel,
-    NCSNPipeline,
     NCSNv2Model,
     ScoreUNet,
 )
 from ncsn_pipeline.data import ImageData
+from ncsn_pipeline.pipelines import from_ddpm
 from ncsn_pipeline.training.config import TrainConfig
 from ncsn_pipeline.training.network import build_network, build_pipeline, load_trained, measure_data, num_classes
 
@@ -86,7 +86,7 @@ def test_a_network_of_another_kind_is_no_start(tmp_path):
     unet = UNet2DModel(
         sample_size=16, in_channels=3, out_channels=3, block_out_channels=(8,), norm_num_groups=4, **blocks
     )
-    NCSNPipeline.from_ddpm(DDPMPipeline(unet, DDPMScheduler(10, beta_end=0.5))).save_pretrained(tmp_path)
+    from_ddpm(DDPMPipeline(unet, DDPMScheduler(10, beta_end=0.5))).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="A DDPMScoreModel cannot be trained here; networks are score_unet, ncsn"):
         build(init_from=str(tmp_path))
 

@@ -47,9 +47,9 @@ def step_sizes(settings: GenerateSettings, sigmas: Tensor) -> Tensor:
     if SAMPLERS[settings.sampler].is_solver:
         sigmas = sigmas.double()
         return sigmas * (sigmas - torch.cat([sigmas[1:], sigmas.new_zeros(1)]))
-    scheduler, run = SAMPLERS[settings.sampler].scheduler_class(), run_settings(settings)
-    step_size = run.pop("step_size", None)  # one that the scheduler refuses is shown too
-    scheduler.set_timesteps(**run)
+    made_of = scheduler_settings(settings)
+    step_size = made_of.pop("step_size", None)  # one that the scheduler refuses is shown too
+    scheduler = SAMPLERS[settings.sampler].scheduler_class(**made_of)
     first_rows = {row.sigma: row.a for row in reversed(scheduler.table)}
     values = torch.tensor([first_rows[sigma] for sigma in sorted(first_rows, reverse=True)], dtype=torch.float64)
     return values if step_size is None else values * (step_size / scheduler.step_size)
@@ -73,18 +73,18 @@ def pipeline_for(settings: GenerateSettings, pipeline: NCSNPipeline) -> NCSNPipe
         config = {"sigma_max": settings.sigma_max, "sigma_min": settings.sigma_min}
         scheduler = sampler.scheduler_class.from_config(config, **sampler.ladders[settings.ladder])
     else:
-        scheduler = sampler.scheduler_class()
+        scheduler = sampler.scheduler_class(**scheduler_settings(settings))
     return NCSNPipeline(pipeline.unet, scheduler, pipeline.config.data_min, pipeline.config.data_max)
 
 
-def run_settings(settings: GenerateSettings) -> dict[str, Any]:
-    """What lays a run of one of the package's samplers out."""
-    run: dict[str, Any] = {"sigmas": ladder_of(settings)}
+def scheduler_settings(settings: GenerateSettings) -> dict[str, Any]:
+    """What one of the package's samplers is made of."""
+    made_of: dict[str, Any] = {"sigmas": ladder_of(settings)}
     if settings.sampler == "langevin":
-        run["steps_per_level"] = settings.steps_per_level
+        made_of["steps_per_level"] = settings.steps_per_level
         if settings.step_fraction is not None:
-            run["step_size"] = step_size_of(settings, run["sigmas"])
-    return run
+            made_of["step_size"] = step_size_of(settings, made_of["sigmas"])
+    return made_of
 
 
 def call_arguments(settings: GenerateSettings, num_classes: int | None) -> dict[str, Any]:
@@ -95,8 +95,6 @@ def call_arguments(settings: GenerateSettings, num_classes: int | None) -> dict[
     }
     if SAMPLERS[settings.sampler].is_solver:
         arguments["num_inference_steps"] = settings.num_levels
-    else:
-        arguments |= run_settings(settings)
     if (labels := labels_of(settings, num_classes)) is not None:
         arguments["class_labels"] = labels
     if settings.guidance_scale != 1:
@@ -117,12 +115,9 @@ def python_snippet(settings: GenerateSettings, num_classes: int | None, address:
     else:
         ladder = LADDER_FUNCTIONS[settings.ladder].__name__
         imports = f"from ncsn_pipeline import NCSNPipeline, {sampler.scheduler}, {ladder}\n"
-        scheduler = f"{sampler.scheduler}()"
-        lines.append(f"sigmas={ladder}({high}, {low}, {settings.num_levels})")
-    if settings.sampler == "langevin":
-        lines.append(f"steps_per_level={settings.steps_per_level}")
-        if settings.step_fraction is not None:
-            lines.append(f"step_size={step_size_of(settings, ladder_of(settings))!r}")
+        made_of = [f"sigmas={ladder}({high}, {low}, {settings.num_levels})"]
+        made_of += [f"{name}={value!r}" for name, value in scheduler_settings(settings).items() if name != "sigmas"]
+        scheduler = f"{sampler.scheduler}({', '.join(made_of)})"
     labels = labels_of(settings, num_classes)
     if isinstance(labels, list):
         lines.append(f"class_labels=[i % {num_classes} for i in range({settings.num_images})]")

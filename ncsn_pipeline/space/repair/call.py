@@ -16,7 +16,9 @@ IMAGE_FILE, MASK_FILE = "image.png", "mask.png"
 
 def repair_pipeline(settings: RepairSettings, pipeline: NCSNPipeline) -> NCSNInpaintPipeline:
     """A pipeline of one run's own, around the same network."""
-    return NCSNInpaintPipeline.from_pipe(pipeline, scheduler=SAMPLERS[settings.sampler].scheduler_class())
+    steps = {"steps_per_level": settings.steps_per_level} if settings.sampler == "langevin" else {}
+    scheduler = SAMPLERS[settings.sampler].scheduler_class(sigmas=list(settings.sigmas), **steps)
+    return NCSNInpaintPipeline.from_pipe(pipeline, scheduler=scheduler)
 
 
 def repair_arguments(settings: RepairSettings, image: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
@@ -28,10 +30,7 @@ def repair_arguments(settings: RepairSettings, image: np.ndarray, mask: np.ndarr
         arguments["start_sigma"] = settings.start_sigma
     arguments["num_images_per_image"] = settings.num_images
     arguments["generator"] = torch.Generator().manual_seed(settings.seed)
-    arguments["sigmas"] = list(settings.sigmas)
-    if settings.sampler == "langevin":
-        arguments |= {"steps_per_level": settings.steps_per_level, "resample_steps": 1}
-    elif settings.task == "inpaint":
+    if settings.task == "inpaint" and settings.sampler != "langevin":
         arguments["resample_steps"] = settings.steps_per_level
     if settings.class_label != "none":
         arguments["class_labels"] = int(settings.class_label)
@@ -52,10 +51,10 @@ def repair_snippet(settings: RepairSettings, address: str, trained_range: tuple[
     lines += [
         f"num_images_per_image={settings.num_images}",
         f"generator=torch.Generator().manual_seed({settings.seed})",
-        f"sigmas=geometric_noise_levels({high!r}, {low!r}, {settings.num_levels})",
     ]
+    made_of = f"sigmas=geometric_noise_levels({high!r}, {low!r}, {settings.num_levels})"
     if settings.sampler == "langevin":
-        lines += [f"steps_per_level={settings.steps_per_level}", "resample_steps=1"]
+        made_of += f", steps_per_level={settings.steps_per_level}"
     elif settings.task == "inpaint":
         lines.append(f"resample_steps={settings.steps_per_level}")
     if settings.class_label != "none":
@@ -66,7 +65,8 @@ def repair_snippet(settings: RepairSettings, address: str, trained_range: tuple[
     return (
         "import torch\nfrom ncsn_pipeline import NCSNInpaintPipeline, NCSNPipeline, "
         f"{scheduler}, geometric_noise_levels\nfrom PIL import Image\n\n"
-        f'pipe = NCSNInpaintPipeline.from_pipe(NCSNPipeline.from_pretrained("{address}"), scheduler={scheduler}())\n'
+        f"scheduler = {scheduler}({made_of})\n"
+        f'pipe = NCSNInpaintPipeline.from_pipe(NCSNPipeline.from_pretrained("{address}"), scheduler=scheduler)\n'
         f"images = pipe(\n{arguments}\n).images\n"
     )
 
