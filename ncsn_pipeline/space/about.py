@@ -5,11 +5,11 @@ import os
 
 import gradio as gr
 
-from .events import PRIVATE
 from .lecture.handlers import DEADLINE_SECONDS as EXPERIMENT_SECONDS
-from .limits import BUDGET, DEADLINE_SECONDS, IMAGES
-from .model import SpaceModel
-from .programs import code_view
+from .runs.events import PRIVATE
+from .runs.limits import BUDGET, DEADLINE_SECONDS, IMAGES
+from .runs.model import SpaceModel
+from .widgets.programs import code_view
 
 WHAT = """
 ## What this is

@@ -8,13 +8,13 @@ from gradio.themes.utils import fonts
 
 from .about import AboutTab
 from .generate import GenerateTab
-from .guard import MOST_BYTES, BoundedUploads, GuardedBlocks, refuse_large_pictures
 from .learn import LearnTab
 from .lecture import LectureTab
-from .models import SpaceModels
 from .playground import PlaygroundTab
 from .repair import RepairTab
-from .sharing import share_tabs
+from .runs.models import SpaceModels
+from .server.guard import MOST_BYTES, BoundedUploads, GuardedBlocks, refuse_large_pictures
+from .server.sharing import share_tabs
 
 TITLE = "Noise-conditional score networks"
 INTRODUCTION = """

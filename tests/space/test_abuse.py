@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from playwright.sync_api import expect
 
-from ncsn_pipeline.space.guard import MOST_UNREAD
-from ncsn_pipeline.space.plots import step_size_figure, themed_svg
+from ncsn_pipeline.space.server.guard import MOST_UNREAD
+from ncsn_pipeline.space.widgets.plots import step_size_figure, themed_svg
 
 from .api import PATIENCE, RAW, STRANGE, call, defaults, endpoints, long_run, post, short_run
 

@@ -9,8 +9,8 @@ import torch
 from ncsn_pipeline import AnnealedLangevinScheduler, NCSNPipeline, ScoreUNet
 from ncsn_pipeline.space.generate.call import call_arguments, ladder_of, pipeline_for, python_snippet, step_sizes
 from ncsn_pipeline.space.generate.limits import check_generate
-from ncsn_pipeline.space.run import SamplingRun
-from ncsn_pipeline.space.samplers import SAMPLERS
+from ncsn_pipeline.space.runs.run import SamplingRun
+from ncsn_pipeline.space.runs.samplers import SAMPLERS
 
 GOOD = {"sampler": "consistent", "ladder": "geometric", "sigma_max": 5.5, "sigma_min": 1 / 30, "num_levels": 7}
 GOOD |= {

@@ -11,7 +11,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 from playwright.sync_api import expect
 
-from ncsn_pipeline.space.grid import image_grid
+from ncsn_pipeline.space.widgets.grid import image_grid
 
 from .visitor import button, fill, wait_for_status
 

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from ncsn_pipeline.space.generate.limits import check_generate
-from ncsn_pipeline.space.limits import BUDGET, SettingsError, check_choice, check_class, check_number, check_whole
-from ncsn_pipeline.space.samplers import SAMPLERS
+from ncsn_pipeline.space.runs.limits import BUDGET, SettingsError, check_choice, check_class, check_number, check_whole
+from ncsn_pipeline.space.runs.samplers import SAMPLERS
 
 from .ranges import STRANGE, assert_choices, assert_range, taken
 

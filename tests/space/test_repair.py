@@ -15,14 +15,14 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 from playwright.sync_api import expect
 
-from ncsn_pipeline.space.grid import image_grid
-from ncsn_pipeline.space.guard import refuse_large_pictures
-from ncsn_pipeline.space.limits import BUDGET, SettingsError
 from ncsn_pipeline.space.repair.canvas import canvas_value, examples, fitted_picture, right_half
 from ncsn_pipeline.space.repair.controls import DEFAULTS
 from ncsn_pipeline.space.repair.handlers import RepairHandlers
 from ncsn_pipeline.space.repair.limits import check_canvas, check_repair
 from ncsn_pipeline.space.repair.tab import FIRST
+from ncsn_pipeline.space.runs.limits import BUDGET, SettingsError
+from ncsn_pipeline.space.server.guard import refuse_large_pictures
+from ncsn_pipeline.space.widgets.grid import image_grid
 
 from .ranges import assert_choices, assert_range, refusal
 from .visitor import button, fill, wait_for_status

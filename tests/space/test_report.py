@@ -9,7 +9,7 @@ from ncsn_pipeline.noise_levels import end_variance_ratio, step_size_for_end_var
 from ncsn_pipeline.space.generate import report
 from ncsn_pipeline.space.generate.call import ladder_of, step_size_of
 from ncsn_pipeline.space.generate.limits import check_generate
-from ncsn_pipeline.space.model import SpaceModel
+from ncsn_pipeline.space.runs.model import SpaceModel
 
 LANGEVIN = {
     "sampler": "langevin",

@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from ncsn_pipeline import AnnealedLangevinScheduler, NCSNPipeline, ScoreUNet
-from ncsn_pipeline.space import messages
-from ncsn_pipeline.space.events import pause_between_frames
 from ncsn_pipeline.space.generate.call import ladder_of, step_size_of, step_sizes
 from ncsn_pipeline.space.generate.limits import check_generate
 from ncsn_pipeline.space.generate.report import warnings_about
-from ncsn_pipeline.space.grid import image_grid, row_of_classes, tile
 from ncsn_pipeline.space.lecture.knobs import knobs_of
 from ncsn_pipeline.space.lecture.stops import EXPERIMENTS
-from ncsn_pipeline.space.limits import SettingsError
-from ncsn_pipeline.space.model import Pace, SpaceModel
-from ncsn_pipeline.space.run import Frame, SamplingRun
+from ncsn_pipeline.space.runs import messages
+from ncsn_pipeline.space.runs.events import pause_between_frames
+from ncsn_pipeline.space.runs.limits import SettingsError
+from ncsn_pipeline.space.runs.model import Pace, SpaceModel
+from ncsn_pipeline.space.runs.run import Frame, SamplingRun
+from ncsn_pipeline.space.widgets.grid import image_grid, row_of_classes, tile
 
 GOOD = {
     "sampler": "consistent", "ladder": "geometric", "sigma_max": 12, "sigma_min": 0.01, "num_levels": 50,

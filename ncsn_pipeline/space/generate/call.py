@@ -16,7 +16,7 @@ from ncsn_pipeline import (
     uniform_noise_levels,
 )
 
-from ..samplers import SAMPLERS
+from ..runs.samplers import SAMPLERS
 from .limits import GenerateSettings
 
 LADDER_FUNCTIONS = {"geometric": geometric_noise_levels, "uniform": uniform_noise_levels, "karras": karras_noise_levels}

@@ -3,11 +3,11 @@
 import gradio as gr
 from gradio.components import Component
 
-from .. import limits as shared
-from ..model import SpaceModel
-from ..models import SpaceModels
-from ..samplers import SAMPLERS
-from ..seeds import seed_control
+from ..runs import limits as shared
+from ..runs.model import SpaceModel
+from ..runs.models import SpaceModels
+from ..runs.samplers import SAMPLERS
+from ..widgets.seeds import seed_control
 from . import limits
 
 LADDER_NAMES = [("Geometric", "geometric"), ("Uniform", "uniform"), ("Karras", "karras")]

@@ -7,15 +7,15 @@ from typing import Any
 
 import gradio as gr
 
-from .. import messages
-from ..grid import image_grid, row_of_classes
-from ..limits import DEADLINE_SECONDS
-from ..model import SpaceModel
-from ..models import SpaceModels
-from ..pictures import FrameFiles, new_folder, save_animation
-from ..presets import preset_note
-from ..run import Frame, SamplingRun
-from ..sessions import SessionRuns
+from ..runs import messages
+from ..runs.limits import DEADLINE_SECONDS
+from ..runs.model import SpaceModel
+from ..runs.models import SpaceModels
+from ..runs.run import Frame, SamplingRun
+from ..runs.sessions import SessionRuns
+from ..widgets.grid import image_grid, row_of_classes
+from ..widgets.pictures import FrameFiles, new_folder, save_animation
+from ..widgets.presets import preset_note
 from . import report
 from .call import call_arguments, pipeline_for, python_snippet
 from .controls import class_choices, defaults

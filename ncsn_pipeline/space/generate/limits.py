@@ -7,9 +7,19 @@ class.
 from dataclasses import dataclass
 from typing import Any
 
-from ..budget import check_budget
-from ..limits import GUIDANCE, IMAGES, LEVELS, SEED, SettingsError, check_choice, check_class, check_number, check_whole
-from ..samplers import SAMPLERS
+from ..runs.budget import check_budget
+from ..runs.limits import (
+    GUIDANCE,
+    IMAGES,
+    LEVELS,
+    SEED,
+    SettingsError,
+    check_choice,
+    check_class,
+    check_number,
+    check_whole,
+)
+from ..runs.samplers import SAMPLERS
 
 LADDERS = ("geometric", "uniform", "karras")
 STEP_MODES = ("automatic", "fraction")

@@ -1,6 +1,6 @@
 """Settings worth looking at, a button each: two that work, the paper's, and three ways to go wrong."""
 
-from ..presets import Preset
+from ..widgets.presets import Preset
 
 
 def presets(default: dict[str, str | float]) -> list[Preset]:

@@ -5,10 +5,10 @@ import html
 from ncsn_pipeline import diagnose_noise_levels
 from ncsn_pipeline.noise_levels import end_variance_ratio, step_size_for_end_variance
 
-from ..model import SpaceModel
-from ..plots import deviation_figure, noise_left_figure, noise_level_figure, step_size_figure, themed_svg
-from ..recording import Recording
-from ..samplers import SAMPLERS
+from ..runs.model import SpaceModel
+from ..runs.recording import Recording
+from ..runs.samplers import SAMPLERS
+from ..widgets.plots import deviation_figure, noise_left_figure, noise_level_figure, step_size_figure, themed_svg
 from .call import ladder_of, step_size_of, step_sizes
 from .limits import GenerateSettings
 

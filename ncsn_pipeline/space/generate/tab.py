@@ -6,16 +6,16 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from .. import messages
-from ..events import CHECKED_BY_US, PREVIEW, PRIVATE, QUIET
-from ..grid import image_grid, row_of_classes
-from ..limits import IMAGES, SettingsError, check_number
-from ..models import SpaceModels
-from ..presets import preset_note
-from ..programs import code_view
-from ..seeds import connect_new_seed
-from ..sessions import offer
-from ..sharing import SharedView
+from ..runs import messages
+from ..runs.events import CHECKED_BY_US, PREVIEW, PRIVATE, QUIET
+from ..runs.limits import IMAGES, SettingsError, check_number
+from ..runs.models import SpaceModels
+from ..runs.sessions import offer
+from ..server.sharing import SharedView
+from ..widgets.grid import image_grid, row_of_classes
+from ..widgets.presets import preset_note
+from ..widgets.programs import code_view
+from ..widgets.seeds import connect_new_seed
 from .controls import class_choices, defaults, image_controls, ladder_controls, langevin_controls
 from .handlers import INPUTS, GenerateHandlers
 from .presets import presets

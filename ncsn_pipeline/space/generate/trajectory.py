@@ -9,8 +9,8 @@ from typing import Any
 import gradio as gr
 from gradio import FileData
 
-from ..pictures import STRIP_ROW, save_strip
-from ..recording import Recording
+from ..runs.recording import Recording
+from ..widgets.pictures import STRIP_ROW, save_strip
 
 HERE = Path(__file__)
 

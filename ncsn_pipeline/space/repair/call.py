@@ -8,7 +8,7 @@ from PIL import Image
 
 from ncsn_pipeline import NCSNInpaintPipeline, NCSNPipeline
 
-from ..samplers import SAMPLERS
+from ..runs.samplers import SAMPLERS
 from .limits import RepairSettings
 
 IMAGE_FILE, MASK_FILE = "image.png", "mask.png"

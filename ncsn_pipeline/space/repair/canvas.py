@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, ImageStat
 
 from ncsn_pipeline.data.decoding import convert, to_eight_bits
 
-from ..limits import SettingsError
+from ..runs.limits import SettingsError
 
 HERE = Path(__file__)
 PICTURES = ("PNG", "JPEG", "GIF", "WEBP")  # Pillow reads many more, some by starting programs

@@ -3,9 +3,9 @@
 import gradio as gr
 from gradio.components import Component
 
-from .. import limits as shared
-from ..model import SpaceModel
-from ..seeds import seed_control
+from ..runs import limits as shared
+from ..runs.model import SpaceModel
+from ..widgets.seeds import seed_control
 from . import limits
 
 TASK_NAMES = [("Repair what is marked", "inpaint"), ("Edit from a sketch", "edit")]

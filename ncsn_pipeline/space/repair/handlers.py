@@ -8,13 +8,13 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from .. import messages
-from ..grid import image_grid
-from ..limits import DEADLINE_SECONDS, check_whole
-from ..model import SpaceModel
-from ..pictures import FrameFiles, new_folder
-from ..run import Frame, SamplingRun
-from ..sessions import SessionRuns
+from ..runs import messages
+from ..runs.limits import DEADLINE_SECONDS, check_whole
+from ..runs.model import SpaceModel
+from ..runs.run import Frame, SamplingRun
+from ..runs.sessions import SessionRuns
+from ..widgets.grid import image_grid
+from ..widgets.pictures import FrameFiles, new_folder
 from .call import IMAGE_FILE, MASK_FILE, as_picture, repair_arguments, repair_pipeline, repair_snippet
 from .canvas import canvas_value, examples, fitted_picture, right_half
 from .controls import DEFAULTS

@@ -8,8 +8,8 @@ import numpy as np
 
 from ncsn_pipeline import geometric_noise_levels
 
-from ..budget import check_budget
-from ..limits import GUIDANCE, LEVELS, SEED, SettingsError, check_choice, check_class, check_number, check_whole
+from ..runs.budget import check_budget
+from ..runs.limits import GUIDANCE, LEVELS, SEED, SettingsError, check_choice, check_class, check_number, check_whole
 
 TASKS = ("inpaint", "edit")
 REPAIR_SAMPLERS = ("consistent", "langevin")

@@ -6,14 +6,14 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from .. import messages
-from ..events import CHECKED_BY_US, PREVIEW, PRIVATE, QUIET
-from ..models import SpaceModels
-from ..presets import preset_note
-from ..programs import code_view
-from ..seeds import connect_new_seed
-from ..sessions import offer
-from ..sharing import SharedView
+from ..runs import messages
+from ..runs.events import CHECKED_BY_US, PREVIEW, PRIVATE, QUIET
+from ..runs.models import SpaceModels
+from ..runs.sessions import offer
+from ..server.sharing import SharedView
+from ..widgets.presets import preset_note
+from ..widgets.programs import code_view
+from ..widgets.seeds import connect_new_seed
 from .canvas import examples, pixel_canvas
 from .controls import (
     DEFAULTS,

@@ -13,9 +13,9 @@ import gradio as gr
 from gradio.components import Checkbox, Component, Number, Slider
 from gradio.events import Dependency
 
-from .events import PRIVATE
-from .limits import SettingsError
-from .sessions import SessionRuns
+from ..runs.events import PRIVATE
+from ..runs.limits import SettingsError
+from ..runs.sessions import SessionRuns
 
 # Nothing is written before the query was read: components report their defaults as they appear.
 WRITE = """(...values) => {

@@ -12,8 +12,8 @@ import numpy as np
 from gradio.utils import get_upload_folder
 from PIL import Image
 
+from ..runs.recording import Recording
 from .grid import tile
-from .recording import Recording
 
 GIF_WIDTH = 560
 FRAME_MILLISECONDS = 80
