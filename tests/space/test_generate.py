@@ -46,7 +46,7 @@ def wait_for_query(page, name, value):
 
 def test_a_visitor_draws_images_and_takes_the_code_home(page):
     before = page.locator("#samples img").get_attribute("src")
-    fill(page, "levels", 7)
+    fill(page, "num-levels", 7)
     expect(page.locator("#cost")).to_contain_text("7 network evaluations of 20 images")
     button(page, "Generate").click()
     wait_for_status(page, "Done: 7 evaluations")
@@ -69,16 +69,16 @@ def test_the_plot_follows_the_controls_and_the_notes_warn(page):
 def test_stop_frees_the_worker_at_once(page):
     """20,001 evaluations would take minutes; right after Stop, a short run gets the only worker."""
     choose(page, "sampler", "Annealed Langevin")
-    fill(page, "steps", 100)
-    fill(page, "levels", 200)
-    fill(page, "images", 1)
+    fill(page, "steps-per-level", 100)
+    fill(page, "num-levels", 200)
+    fill(page, "num-images", 1)
     expect(page.locator("#cost")).to_contain_text("20,001 network evaluations of 1 image")
     button(page, "Generate").click()
     wait_for_status(page, r"evaluation [\d,]+ of 20,001")
     button(page, "Stop").click()
     wait_for_status(page, r"Stopped at evaluation [\d,]+ of 20,001")
     expect(button(page, "Generate")).to_be_enabled()
-    fill(page, "levels", 1)
+    fill(page, "num-levels", 1)
     expect(page.locator("#cost")).to_contain_text("101 network evaluations")
     button(page, "Generate").click()
     wait_for_status(page, "Done: 101 evaluations")
@@ -96,8 +96,8 @@ def test_a_step_beyond_the_limit_is_refused_in_the_scheduler_s_words(page):
 
 
 def test_a_run_can_be_looked_at_step_by_step_without_the_server_and_taken_home(page):
-    fill(page, "images", 10)
-    fill(page, "levels", 7)
+    fill(page, "num-images", 10)
+    fill(page, "num-levels", 7)
     expect(page.locator("#cost")).to_contain_text("7 network evaluations of 10 images")
     expect(page.locator("#trajectory")).to_contain_text("After a run")
     expect(page.locator("#download-animation")).to_be_disabled()
@@ -138,13 +138,13 @@ def test_every_preset_draws(page):
 
 def test_a_view_can_be_shared(page, address, browser):
     assert query(page) in ({}, {"tab": "generate"})
-    fill(page, "levels", 8)
+    fill(page, "num-levels", 8)
     choose(page, "sampler", "Heun, of diffusers")
     page.get_by_label("Karras").check()
     for name, value in {"num_levels": "8", "sampler": "heun", "ladder": "karras"}.items():
         wait_for_query(page, f"generate.{name}", value)
     shared = page.url
-    fill(page, "levels", 50)
+    fill(page, "num-levels", 50)
     wait_for_query(page, "generate.num_levels", None)
     with browser.new_context() as visitor:
         other = visitor.new_page()
@@ -162,7 +162,7 @@ def test_a_view_can_be_shared(page, address, browser):
         assert other.locator("#status img").count() == 0
         other.goto(f"{address}?tab=generate&generate.seed=1e999")
         wait_for_status(other, "Seed must lie between")
-        fill(other, "levels", 8)
+        fill(other, "num-levels", 8)
         wait_for_query(other, "generate.num_levels", "8")
 
 
@@ -171,7 +171,7 @@ def test_another_model_brings_its_own_controls(page, browser):
     choose(page, "model", "colour")
     expect(page.locator("#class-label")).to_be_hidden()
     expect(page.locator("#sigma-max input[type=number]")).to_have_value("8")
-    fill(page, "levels", 5)
+    fill(page, "num-levels", 5)
     expect(page.locator("#code")).to_contain_text('from_pretrained("./colour")')
     button(page, "Generate").click()
     wait_for_status(page, "Done: 5 evaluations")
@@ -185,16 +185,16 @@ def test_another_model_brings_its_own_controls(page, browser):
 
 def test_what_costs_too_much_is_refused_before_it_runs(page):
     choose(page, "sampler", "Annealed Langevin")
-    fill(page, "steps", 100)
-    fill(page, "levels", 100)
-    fill(page, "images", 64)
+    fill(page, "steps-per-level", 100)
+    fill(page, "num-levels", 100)
+    fill(page, "num-images", 64)
     expect(page.locator("#cost .error")).to_contain_text("at most 3 image(s)")
 
 
 def test_a_phone_is_wide_enough_and_the_keyboard_does(page):
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    fill(page, "levels", 5)
+    fill(page, "num-levels", 5)
     expect(page.locator("#cost")).to_contain_text("5 network evaluations")
     button(page, "Generate").focus()
     page.keyboard.press("Enter")

@@ -9,27 +9,25 @@ import pytest
 import torch
 
 from ncsn_pipeline import AnnealedLangevinScheduler, NCSNPipeline, ScoreUNet
-from ncsn_pipeline.space.generate.call import ladder_of, step_size_of, step_sizes
-from ncsn_pipeline.space.generate.limits import check_generate
+from ncsn_pipeline.space.generate.call import ladder_of, table_of
+from ncsn_pipeline.space.generate.controls import CONTROLS, step_size_of
 from ncsn_pipeline.space.generate.report import warnings_about
+from ncsn_pipeline.space.generate.settings import check_generate
 from ncsn_pipeline.space.lecture.knobs import knobs_of
 from ncsn_pipeline.space.lecture.stops import EXPERIMENTS
 from ncsn_pipeline.space.runs import messages
+from ncsn_pipeline.space.runs.controls import ModelFacts, defaults
 from ncsn_pipeline.space.runs.events import pause_between_frames
 from ncsn_pipeline.space.runs.limits import SettingsError
 from ncsn_pipeline.space.runs.model import Pace, SpaceModel
 from ncsn_pipeline.space.runs.run import Frame, SamplingRun
 from ncsn_pipeline.space.widgets.grid import image_grid, row_of_classes, tile
 
-GOOD = {
-    "sampler": "consistent", "ladder": "geometric", "sigma_max": 12, "sigma_min": 0.01, "num_levels": 50,
-    "steps_per_level": 5, "step_mode": "automatic", "step_fraction": 0.1, "class_label": "each", "guidance_scale": 1,
-    "num_images": 20, "seed": 0,
-}  # fmt: skip
+MODEL = ModelFacts([str(label) for label in range(10)])
 
 
 def settings(**changed):
-    return check_generate(**GOOD | changed, num_classes=10)
+    return check_generate(defaults(CONTROLS, MODEL) | changed, MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +79,13 @@ def test_a_run_that_would_take_minutes_is_said_to_end_before(model):
 
 def test_a_refused_cost_says_how_it_comes_about():
     with pytest.raises(SettingsError) as caught:
-        settings(sampler="langevin", num_levels=100, steps_per_level=10, num_images=32, guidance_scale=3)
+        settings(sampler="annealed_langevin", num_levels=100, steps_per_level=10, num_images=32, guidance_scale=3)
     assert str(caught.value) == (
         "1,001 evaluations × 32 images × 2 for guidance = 64,064, and a run may cost 40,000. The nearest allowed: "
         "at most 19 image(s) or at most 62 levels or at most 6 steps per level."
     )
     with pytest.raises(SettingsError, match=r"^2,001 evaluations × 20 images = 40,020, and a run may cost 40,000\. "):
-        settings(sampler="langevin", num_levels=200, steps_per_level=10)
+        settings(sampler="annealed_langevin", num_levels=200, steps_per_level=10)
 
 
 def progress_of(model, evaluation, *, final=False, timed_out=False):
@@ -118,14 +116,23 @@ def test_frames_come_after_a_tenth_of_the_time_so_far():
 
 def test_the_step_sizes_are_those_of_their_formulas():
     """Langevin dynamics: epsilon sigma_i² / sigma_L², epsilon a fraction of 2 sigma_L²."""
-    chosen = settings(sampler="langevin", step_mode="fraction", step_fraction=0.3, num_levels=6)
+    chosen = settings(sampler="annealed_langevin", step_mode="fraction", step_fraction=0.3, num_levels=6)
     sigmas = ladder_of(chosen).double()
     assert step_size_of(chosen, sigmas) == pytest.approx(0.3 * 2 * 0.01**2)
-    torch.testing.assert_close(step_sizes(chosen, sigmas), 0.3 * 2 * sigmas**2, rtol=1e-6, atol=0)
+    table = table_of(chosen, MODEL)
+    assert len(table) == chosen.evaluations == 6 * 5 + 1
+    found = torch.tensor([(row.a, row.b**2) for row in table[:-1:5]], dtype=torch.float64)
+    torch.testing.assert_close(found, 0.3 * 2 * torch.stack([sigmas**2, 2 * sigmas**2], 1), rtol=1e-6, atol=0)
     following = torch.cat([sigmas[1:], sigmas.new_zeros(1)])
-    torch.testing.assert_close(step_sizes(settings(num_levels=6), sigmas), sigmas**2 - following**2)
-    heun = step_sizes(settings(sampler="heun", num_levels=6), sigmas)
-    torch.testing.assert_close(heun, sigmas * (sigmas - following))
+
+    def column_a(**changed):
+        return torch.tensor([row.a for row in table_of(settings(num_levels=6, **changed), MODEL)], dtype=torch.float64)
+
+    torch.testing.assert_close(column_a(), sigmas**2 - following**2)
+    torch.testing.assert_close(column_a(sampler="heun"), sigmas * (sigmas - following))
+    ode = table_of(settings(num_levels=6, noise_back="ode"), MODEL)
+    torch.testing.assert_close(column_a(noise_back="ode"), sigmas * (sigmas - following))
+    assert [row.b for row in ode] == [0] * 6
 
 
 @pytest.mark.parametrize(

@@ -8,37 +8,25 @@ from typing import Any
 import gradio as gr
 
 from ..runs import messages
+from ..runs.controls import defaults
 from ..runs.limits import DEADLINE_SECONDS
 from ..runs.model import SpaceModel
 from ..runs.models import SpaceModels
 from ..runs.run import Frame, SamplingRun
 from ..runs.sessions import SessionRuns
+from ..widgets.controls import of_the_model
 from ..widgets.grid import image_grid, row_of_classes
 from ..widgets.pictures import FrameFiles, new_folder, save_animation
 from ..widgets.presets import preset_note
 from . import report
 from .call import call_arguments, pipeline_for, python_snippet
-from .controls import class_choices, defaults
-from .limits import GenerateSettings, check_generate
+from .controls import CONTROLS
 from .presets import presets
+from .settings import GenerateSettings, check_generate
 from .trajectory import trajectory_value
 
 # The order in which the endpoints take their inputs.
-INPUTS = (
-    "model",
-    "sampler",
-    "ladder",
-    "sigma_max",
-    "sigma_min",
-    "num_levels",
-    "steps_per_level",
-    "step_mode",
-    "step_fraction",
-    "class_label",
-    "guidance_scale",
-    "num_images",
-    "seed",
-)
+INPUTS = ("model", *(row.name for row in CONTROLS))
 
 Update = dict[str, Any]
 
@@ -65,35 +53,17 @@ class GenerateHandlers(SessionRuns):
         """
         named = dict(zip(INPUTS, values, strict=True))
         model = self.models.get(named.pop("model"))
-        return model, check_generate(**named, num_classes=model.num_classes)
+        return model, check_generate(named, model)
 
-    def preview(
-        self,
-        model: str,
-        sampler: str,
-        ladder: str,
-        sigma_max: float,
-        sigma_min: float,
-        num_levels: int,
-        steps_per_level: int,
-        step_mode: str,
-        step_fraction: float,
-        class_label: str,
-        guidance_scale: float,
-        num_images: int,
-        seed: int,
-    ) -> tuple[str | Update, str, str | Update, str | Update]:
+    def preview(self, *values: Any) -> tuple[str | Update, str, str | Update, str | Update]:
         """What these settings mean, before they run; where they are refused, why."""
         try:
-            chosen, settings = self.check(
-                model, sampler, ladder, sigma_max, sigma_min, num_levels, steps_per_level,
-                step_mode, step_fraction, class_label, guidance_scale, num_images, seed,
-            )  # fmt: skip
+            chosen, settings = self.check(*values)
             return (
                 report.ladder_plots(settings, chosen),
                 report.notes(settings, chosen),
                 messages.cost(settings, chosen),
-                python_snippet(settings, chosen.num_classes, chosen.address),
+                python_snippet(settings, chosen, chosen.address),
             )
         except ValueError as error:
             return gr.skip(), messages.refusal(str(error)), messages.refusal(str(error)), gr.skip()
@@ -106,36 +76,20 @@ class GenerateHandlers(SessionRuns):
             return messages.refusal(str(error))
         return messages.cost(settings, model)
 
-    def generate(
-        self,
-        model: str,
-        sampler: str,
-        ladder: str,
-        sigma_max: float,
-        sigma_min: float,
-        num_levels: int,
-        steps_per_level: int,
-        step_mode: str,
-        step_fraction: float,
-        class_label: str,
-        guidance_scale: float,
-        num_images: int,
-        seed: int,
-        request: gr.Request,
-    ) -> Iterator[tuple[Any, ...]]:
+    def generate(self, *values: Any) -> Iterator[tuple[Any, ...]]:
         """Yields the images as they form, and at last everything to look at and to take home.
+
+        Args:
+            *values: as of `preview`, and the request.
 
         Raises:
             gr.Error: for settings that are refused and for runs that fail, with the reason.
         """
-        values = (
-            model, sampler, ladder, sigma_max, sigma_min, num_levels, steps_per_level,
-            step_mode, step_fraction, class_label, guidance_scale, num_images, seed,
-        )  # fmt: skip
+        *values, request = values
         yield from self.answered(request, lambda stop: self._run(*self.check(*values), stop))
 
     def _run(self, model: SpaceModel, settings: GenerateSettings, stop: threading.Event) -> Iterator[tuple[Any, ...]]:
-        snippet = python_snippet(settings, model.num_classes, model.address)
+        snippet = python_snippet(settings, model, model.address)
         columns = row_of_classes(settings.num_images, model.num_classes) if settings.class_label == "each" else None
         run, folder = self._sampling(model, settings, stop), new_folder()
         files = FrameFiles(folder)
@@ -161,36 +115,30 @@ class GenerateHandlers(SessionRuns):
         trajectory = trajectory_value(run.recording, columns, grid.parent, last.evaluations)
         return trajectory, report.run_plots(run.recording), str(grid), str(animation), program
 
-    def choose_model(self, model: str) -> tuple[Update, Update, Update, Update, Update]:
-        """What another model makes of the controls: its classes, guidance, number of images, range of noise levels.
+    def choose_model(self, model: str) -> list[Update]:
+        """What another model makes of the controls: its classes, number of images, range of noise levels.
 
         Raises:
             SettingsError: for a model that is not on the list or cannot be loaded.
         """
-        chosen = self.models.get(model)
-        default, classes = defaults(chosen), bool(chosen.num_classes)
-        return (
-            gr.update(choices=class_choices(chosen), value=default["class_label"], visible=classes),
-            gr.update(value=default["guidance_scale"], visible=classes),
-            *(gr.update(value=default[name]) for name in ("num_images", "sigma_max", "sigma_min")),
-        )
+        return of_the_model(CONTROLS, self.models.get(model))
 
     def preset(self, index: int, model: str) -> tuple[str, dict[str, Any]]:
         """The words about a preset and its values for that model; for the default one where it is not on the list."""
         chosen = self.models.get(model) if model in self.models.names else self.models.default
-        preset = presets(defaults(chosen))[index]
+        preset = presets(defaults(CONTROLS, chosen))[index]
         return preset_note(preset.name, preset.note), preset.values
 
     def start(self) -> Frame:
         """The first evaluation of the default run."""
         stop = threading.Event()
         stop.set()
-        default = defaults(self.models.default)
-        model, settings = self.check(*(default[name] for name in INPUTS))
+        model = self.models.default
+        settings = check_generate(defaults(CONTROLS, model), model)
         (frame,) = self._sampling(model, settings, stop).frames()
         return frame
 
     @staticmethod
     def _sampling(model: SpaceModel, settings: GenerateSettings, stop: threading.Event) -> SamplingRun:
-        pipeline = pipeline_for(settings, model.pipeline)
-        return SamplingRun(pipeline, call_arguments(settings, model.num_classes), stop, DEADLINE_SECONDS)
+        pipeline = pipeline_for(settings, model.pipeline, model)
+        return SamplingRun(pipeline, call_arguments(settings, model), stop, DEADLINE_SECONDS)

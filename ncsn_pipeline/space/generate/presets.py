@@ -5,9 +5,9 @@ from ..widgets.presets import Preset
 
 def presets(default: dict[str, str | float]) -> list[Preset]:
     """The presets of a page that starts with the settings `default`, by the names of `check_generate`'s arguments."""
-    names = ("sampler", "ladder", "sigma_max", "sigma_min", "num_levels", "step_mode")
+    names = ("sampler", "ladder", "sigma_max", "sigma_min", "num_levels", "step_mode", "noise_back")
     good = {name: default[name] for name in names}
-    langevin = good | {"sampler": "langevin", "steps_per_level": 5}
+    langevin = good | {"sampler": "annealed_langevin", "steps_per_level": 5}
     return [
         Preset(
             "50 evaluations",

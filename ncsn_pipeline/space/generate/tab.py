@@ -7,16 +7,19 @@ import gradio as gr
 import numpy as np
 
 from ..runs import messages
+from ..runs.controls import Choice, defaults, with_signature
 from ..runs.events import CHECKED_BY_US, PREVIEW, PRIVATE, QUIET
 from ..runs.limits import IMAGES, SettingsError, check_number
+from ..runs.model import SpaceModel
 from ..runs.models import SpaceModels
 from ..runs.sessions import offer
 from ..server.sharing import SharedView
+from ..widgets.controls import controls_in, layout, of_the_model
 from ..widgets.grid import image_grid, row_of_classes
 from ..widgets.presets import preset_note
 from ..widgets.programs import code_view
 from ..widgets.seeds import connect_new_seed
-from .controls import class_choices, defaults, image_controls, ladder_controls, langevin_controls
+from .controls import CONTROLS
 from .handlers import INPUTS, GenerateHandlers
 from .presets import presets
 from .trajectory import trajectory_player
@@ -37,7 +40,7 @@ class GenerateTab:
         self._connect()
 
     def _build(self) -> None:
-        default = defaults(self.model)
+        default = defaults(CONTROLS, self.model) | {"model": self.model.name}
         plots, notes, cost, code = self.handlers.preview(*(default[name] for name in INPUTS))
         self.presets = presets(default)
         with gr.Row(elem_classes="presets"):
@@ -49,7 +52,7 @@ class GenerateTab:
             with gr.Column(scale=4, min_width=300):
                 gr.HTML('<h2 class="heading">What to draw</h2>')
                 with gr.Group():
-                    controls = image_controls(self.models)
+                    controls = {"model": self._model_control()} | controls_in("image", CONTROLS, self.model)
                 with gr.Row():
                     self.generate_button = gr.Button("Generate", variant="primary", elem_id="generate", min_width=110)
                     self.stop_button = gr.Button(
@@ -68,9 +71,7 @@ class GenerateTab:
             with gr.Column(scale=4, min_width=300):
                 gr.HTML('<h2 class="heading">How to draw it</h2>')
                 with gr.Group():
-                    controls |= ladder_controls(self.model)
-                    with gr.Column(visible=False, elem_classes="langevin") as self.langevin_group:
-                        controls |= langevin_controls(self.model)
+                    controls |= controls_in("schedule", CONTROLS, self.model)
             with gr.Column(scale=7, min_width=300):
                 self.plots = gr.HTML(plots, label="Ladder", elem_id="plots")
                 self.notes = gr.HTML(notes, label="Notes", elem_id="notes")
@@ -93,8 +94,10 @@ class GenerateTab:
             self.code = code_view(code, "Python", "code", buttons=["copy"])
         self.controls = controls
         shared = {name: controls[name] for name in INPUTS if name != "model" or len(self.models.names) > 1}
-        self.view = SharedView("generate", shared, self._check_shared, self.status, self.handlers)
+        self.view = SharedView("generate", shared, self._check_shared, self.status, self.handlers, CONTROLS)
         self.inputs = [controls[name] for name in INPUTS]
+        self.shown = [controls[row.name] for row in CONTROLS]
+        self.of_the_model = [controls[row.name] for row in CONTROLS if row.is_of_the_model]
         self.previewed = [self.plots, self.notes, self.cost, self.code]
 
     def _connect(self) -> None:
@@ -102,7 +105,7 @@ class GenerateTab:
         gr.on(
             # Not the model's: its classes come first, and Gradio refuses a class that is not among them.
             [controls[name].change for name in INPUTS if name != "model"],
-            self.handlers.preview,
+            with_signature(self.handlers.preview, INPUTS),
             self.inputs,
             previewed,
             api_name="preview",
@@ -110,21 +113,22 @@ class GenerateTab:
             **PREVIEW,
         )
         gr.on(
-            [controls["sampler"].change, controls["step_mode"].change],
+            [controls[row.name].change for row in CONTROLS if isinstance(row.kind, Choice)],
             self.layout,
-            [controls["sampler"], controls["step_mode"]],
-            [self.langevin_group, controls["step_fraction"]],
-            **PRIVATE,
+            self.inputs,
+            self.shown,
+            **PRIVATE | CHECKED_BY_US,
         )
         chosen = controls["model"].input(
             self.handlers.choose_model,
             controls["model"],
-            [controls[name] for name in ("class_label", "guidance_scale", "num_images", "sigma_max", "sigma_min")],
+            self.of_the_model,
             api_name="choose_model",
             api_description="Sets the controls of this session to a model's classes and range of noise levels.",
             **QUIET,
         )
         chosen.then(self.handlers.preview, self.inputs, previewed, api_visibility="private", **PREVIEW)
+        chosen.then(self.layout, self.inputs, self.shown, **PRIVATE | CHECKED_BY_US)
         controls["class_label"].input(
             self.whole_rows,
             [controls["model"], controls["class_label"], controls["num_images"]],
@@ -138,7 +142,7 @@ class GenerateTab:
         outputs = [self.samples, self.denoised, self.status, self.code, self.trajectory, self.statistics]
         run = self.handlers.connect_run(
             self.generate_button,
-            self.handlers.generate,
+            with_signature(self.handlers.generate, INPUTS, request=gr.Request),
             self.inputs,
             [*outputs, *self.downloads],
             self.status,
@@ -156,32 +160,25 @@ class GenerateTab:
     def connect_page(self, page: gr.Blocks) -> None:
         """What happens when the page opens and when it is left."""
         restored = self.view.connect(page)
-        restored.then(
-            self.layout,
-            [self.controls["sampler"], self.controls["step_mode"]],
-            [self.langevin_group, self.controls["step_fraction"]],
-            **PRIVATE,
-        )
+        restored.then(self.layout, self.inputs, self.shown, **PRIVATE | CHECKED_BY_US)
         if len(self.models.names) > 1:
-            restored.then(
-                self.classes,
-                self.controls["model"],
-                [self.controls["class_label"], self.controls["guidance_scale"]],
-                **PRIVATE,
-            ).then(self.handlers.preview, self.inputs, self.previewed, api_visibility="private", **PREVIEW)
+            restored.then(self.options, self.controls["model"], self.of_the_model, **PRIVATE).then(
+                self.handlers.preview, self.inputs, self.previewed, api_visibility="private", **PREVIEW
+            )
         restored.then(self.handlers.cost, self.inputs, self.cost, **PRIVATE | CHECKED_BY_US)
         page.unload(self.handlers.leave)
 
-    @staticmethod
-    def layout(sampler: str, step_mode: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Shows what only annealed Langevin dynamics has, and the step size where it is set by hand."""
-        return gr.update(visible=sampler == "langevin"), gr.update(visible=step_mode == "fraction")
+    def layout(self, model: str, *values: Any) -> list[dict[str, Any]]:
+        """Shows the controls that have a meaning beside the others."""
+        given = dict(zip(INPUTS[1:], values, strict=True))
+        return layout(CONTROLS, given, self._known(model))
 
-    def classes(self, model: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    def options(self, model: str) -> list[dict[str, Any]]:
         """What can be asked of a model that the page's address names."""
-        chosen = self.models.get(model)
-        conditional = bool(chosen.num_classes)
-        return gr.update(choices=class_choices(chosen), visible=conditional), gr.update(visible=conditional)
+        return of_the_model(CONTROLS, self._known(model), keep=True)
+
+    def _known(self, model: Any) -> SpaceModel:
+        return self.models.get(model) if model in self.models.names else self.model
 
     def apply_preset(self, index: int, model: str) -> list[Any]:
         """The preset's words and values."""
@@ -199,6 +196,12 @@ class GenerateTab:
         except SettingsError:  # said by the preview
             return gr.skip()
         return gr.update(value=min(max(round(num_images / classes), 1), most // classes) * classes)
+
+    def _model_control(self) -> gr.Dropdown:
+        names = list(self.models.names)
+        return gr.Dropdown(
+            names, value=self.model.name, label="Model", filterable=False, visible=len(names) > 1, elem_id="model"
+        )
 
     def _check_shared(self, **values: Any) -> None:
         values = {"model": self.model.name} | values

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ..runs import messages
+from ..runs.controls import defaults
 from ..runs.limits import DEADLINE_SECONDS, check_whole
 from ..runs.model import SpaceModel
 from ..runs.run import Frame, SamplingRun
@@ -17,21 +18,11 @@ from ..widgets.grid import image_grid
 from ..widgets.pictures import FrameFiles, new_folder
 from .call import IMAGE_FILE, MASK_FILE, as_picture, repair_arguments, repair_pipeline, repair_snippet
 from .canvas import canvas_value, examples, fitted_picture, right_half
-from .controls import DEFAULTS
-from .limits import RepairSettings, check_canvas, check_repair
+from .controls import CONTROLS
+from .settings import RepairSettings, check_canvas, check_repair
 
 # The order in which the endpoints take their inputs, after the canvas.
-INPUTS = (
-    "task",
-    "sampler",
-    "num_levels",
-    "steps_per_level",
-    "start_sigma",
-    "class_label",
-    "guidance_scale",
-    "num_images",
-    "seed",
-)
+INPUTS = tuple(row.name for row in CONTROLS)
 COLUMNS = 4
 MARK = (99, 102, 241)
 
@@ -60,26 +51,12 @@ class RepairHandlers(SessionRuns):
         Raises:
             SettingsError: for inputs that are not valid.
         """
-        named = dict(zip(INPUTS, values, strict=True))
-        return check_repair(**named, num_classes=self.model.num_classes, trained_range=self.model.trained_range)
+        return check_repair(dict(zip(INPUTS, values, strict=True)), self.model)
 
-    def preview(
-        self,
-        task: str,
-        sampler: str,
-        num_levels: int,
-        steps_per_level: int,
-        start_sigma: float,
-        class_label: str,
-        guidance_scale: float,
-        num_images: int,
-        seed: int,
-    ) -> tuple[str, str | Update]:
+    def preview(self, *values: Any) -> tuple[str, str | Update]:
         """What a run with these settings costs, and its Python; where they are refused, why."""
         try:
-            settings = self.check(
-                task, sampler, num_levels, steps_per_level, start_sigma, class_label, guidance_scale, num_images, seed
-            )
+            settings = self.check(*values)
         except ValueError as error:
             return messages.refusal(str(error)), gr.skip()
         return messages.cost(settings, self.model), self._snippet(settings)
@@ -91,29 +68,17 @@ class RepairHandlers(SessionRuns):
         except ValueError as error:
             return messages.refusal(str(error))
 
-    def repair(
-        self,
-        canvas: str,
-        task: str,
-        sampler: str,
-        num_levels: int,
-        steps_per_level: int,
-        start_sigma: float,
-        class_label: str,
-        guidance_scale: float,
-        num_images: int,
-        seed: int,
-        request: gr.Request,
-    ) -> Iterator[tuple[Any, ...]]:
+    def repair(self, canvas: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         """Yields the results as they form.
+
+        Args:
+            canvas: JSON, see `check_canvas`.
+            *values: as of `preview`, and the request.
 
         Raises:
             gr.Error: for inputs that are refused and for runs that fail, with the reason.
         """
-        values = (
-            task, sampler, num_levels, steps_per_level, start_sigma,
-            class_label, guidance_scale, num_images, seed,
-        )  # fmt: skip
+        *values, request = values
         yield from self.answered(
             request, lambda stop: self._run(self.check(*values), *check_canvas(canvas, self.shape), stop)
         )
@@ -150,7 +115,7 @@ class RepairHandlers(SessionRuns):
     def start(self, index: int) -> tuple[Frame, Image.Image, Image.Image]:
         """The first evaluation of the default run on one of the shipped images: frame, image as given, results."""
         image, mask = check_canvas(self.example(index), self.shape)
-        settings = self.check(*(DEFAULTS[name] for name in INPUTS))
+        settings = check_repair(defaults(CONTROLS, self.model), self.model)
         stop = threading.Event()
         stop.set()
         (frame,) = self._sampling(settings, image, mask, stop).frames()
@@ -160,7 +125,7 @@ class RepairHandlers(SessionRuns):
         self, settings: RepairSettings, image: np.ndarray, mask: np.ndarray, stop: threading.Event
     ) -> SamplingRun:
         pipeline = repair_pipeline(settings, self.model.pipeline)
-        return SamplingRun(pipeline, repair_arguments(settings, image, mask), stop, DEADLINE_SECONDS)
+        return SamplingRun(pipeline, repair_arguments(settings, self.model, image, mask), stop, DEADLINE_SECONDS)
 
     @staticmethod
     def _results(frame: Frame, image: np.ndarray, mask: np.ndarray) -> Image.Image:
@@ -177,7 +142,7 @@ class RepairHandlers(SessionRuns):
         return image_grid(colours[None])
 
     def _snippet(self, settings: RepairSettings) -> str:
-        return repair_snippet(settings, self.model.address, self.model.trained_range)
+        return repair_snippet(settings, self.model, self.model.address)
 
     def example(self, index: int) -> str:
         """The canvas with one of the shipped images, its right half marked."""

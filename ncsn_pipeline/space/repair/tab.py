@@ -7,32 +7,33 @@ import gradio as gr
 from PIL import Image
 
 from ..runs import messages
+from ..runs.controls import Choice, defaults, with_signature
 from ..runs.events import CHECKED_BY_US, PREVIEW, PRIVATE, QUIET
 from ..runs.models import SpaceModels
 from ..runs.sessions import offer
 from ..server.sharing import SharedView
+from ..widgets.controls import controls_in, layout
 from ..widgets.presets import preset_note
 from ..widgets.programs import code_view
 from ..widgets.seeds import connect_new_seed
 from .canvas import examples, pixel_canvas
-from .controls import (
-    DEFAULTS,
-    STEPS_OF_CONSISTENT,
-    STEPS_OF_LANGEVIN,
-    result_controls,
-    sampler_controls,
-    task_control,
-)
+from .controls import CONTROLS
 from .handlers import INPUTS, RepairHandlers
 
 FIRST = 2
+PREFIX = "repair-"
 READY = "Ready."
 NOTES = {
-    "inpaint": "Mark a part of the picture. The network never sees what was there: at every noise level it is shown "
-    "the kept pixels with that much noise, and paints the others to go with them. It knows only what it was "
-    "trained on.",
-    "edit": "Draw. Noise of the strength below is added to the sketch, and annealed away: what is finer than the noise "
-    "becomes as the network knows it, what is larger stays.",
+    "inpaint": (
+        "Repair",
+        "Mark a part of the picture. The network never sees what was there: at every noise level it is shown the kept "
+        "pixels with that much noise, and paints the others to go with them. It knows only what it was trained on.",
+    ),
+    "edit": (
+        "Edit",
+        "Draw. Noise of the strength below is added to the sketch, and annealed away: what is finer than the noise "
+        "becomes as the network knows it, what is larger stays.",
+    ),
 }
 # The canvas is told in the browser: it keeps a picture for each task.
 TELL_CANVAS = """(task) => {
@@ -55,8 +56,8 @@ class RepairTab:
         self._connect()
 
     def _build(self) -> None:
-        controls = {"task": task_control()}
-        self.note = gr.HTML(preset_note("Repair", NOTES["inpaint"]), elem_id="repair-note")
+        controls = controls_in("task", CONTROLS, self.model, PREFIX)
+        self.note = gr.HTML(preset_note(*NOTES["inpaint"]), elem_id="repair-note")
         with gr.Row(elem_classes="section"):
             with gr.Column(scale=5, min_width=300):
                 self.canvas = pixel_canvas(self.handlers.example(FIRST))
@@ -77,7 +78,7 @@ class RepairTab:
                         "Stop", variant="stop", interactive=False, elem_id="repair-stop", min_width=80
                     )
                     self.seed_button = gr.Button("New seed", elem_id="repair-new-seed", min_width=80)
-                cost, code = self.handlers.preview(*(DEFAULTS[name] for name in INPUTS))
+                cost, code = self.handlers.preview(*defaults(CONTROLS, self.model).values())
                 self.cost = gr.HTML(cost, label="Cost", elem_id="repair-cost")
                 start, given, results = self.handlers.start(FIRST)
                 words = f"Ready. Below: the first guess of what is missing, at σ = {start.sigma:.3g}."
@@ -100,23 +101,29 @@ class RepairTab:
             with gr.Column(min_width=300):
                 gr.HTML('<h2 class="heading">What to paint</h2>')
                 with gr.Group():
-                    controls |= result_controls(self.model)
+                    controls |= controls_in("result", CONTROLS, self.model, PREFIX)
             with gr.Column(min_width=300):
                 gr.HTML('<h2 class="heading">How to paint it</h2>')
                 with gr.Group():
-                    controls |= sampler_controls()
+                    controls |= controls_in("schedule", CONTROLS, self.model, PREFIX)
         with gr.Accordion("The same results in Python", open=False):
             self.code = code_view(code, "Python", "repair-code", buttons=["copy"])
         self.controls = controls
         self.inputs = [controls[name] for name in INPUTS]
-        shared = {name: controls[name] for name in INPUTS}
-        self.view = SharedView("repair", shared, self._check_shared, self.status, self.handlers)
+        self.view = SharedView(
+            "repair",
+            dict(zip(INPUTS, self.inputs, strict=True)),
+            self._check_shared,
+            self.status,
+            self.handlers,
+            CONTROLS,
+        )
 
     def _connect(self) -> None:
         controls = self.controls
         gr.on(
             [control.change for control in self.inputs],
-            self.handlers.preview,
+            with_signature(self.handlers.preview, INPUTS),
             self.inputs,
             [self.cost, self.code],
             api_name="preview_repair",
@@ -126,11 +133,11 @@ class RepairTab:
         controls["task"].change(None, controls["task"], None, js=TELL_CANVAS, **PRIVATE)
         controls["task"].input(lambda: messages.status(READY), None, self.status, **PRIVATE)
         gr.on(
-            [controls[name].change for name in ("task", "sampler", "class_label")],
+            [controls[row.name].change for row in CONTROLS if isinstance(row.kind, Choice)],
             self.layout,
-            [controls[name] for name in ("task", "sampler", "class_label")],
-            [self.note, controls["start_sigma"], controls["steps_per_level"], controls["guidance_scale"]],
-            **PRIVATE,
+            self.inputs,
+            [self.note, *self.inputs],
+            **PRIVATE | CHECKED_BY_US,
         )
         connect_new_seed(self.seed_button, controls["seed"])
         for index, button in enumerate(self.example_buttons):
@@ -153,7 +160,7 @@ class RepairTab:
         )
         run = self.handlers.connect_run(
             self.repair_button,
-            self.handlers.repair,
+            with_signature(self.handlers.repair, ("canvas", *INPUTS), request=gr.Request),
             [self.canvas, *self.inputs],
             [self.given, self.results, self.status, self.code, *self.downloads],
             self.status,
@@ -178,17 +185,11 @@ class RepairTab:
         restored.then(self.handlers.cost, self.inputs, self.cost, **PRIVATE | CHECKED_BY_US)
         page.unload(self.handlers.leave)
 
-    def layout(self, task: str, sampler: str, class_label: str) -> tuple[str, *tuple[dict[str, Any], ...]]:
-        """The note of the task, and the controls that it needs."""
-        editing, langevin = task == "edit", sampler == "langevin"
-        name = "Edit" if editing else "Repair"
-        info = STEPS_OF_LANGEVIN if langevin else STEPS_OF_CONSISTENT
-        return (
-            preset_note(name, NOTES["edit" if editing else "inpaint"]),
-            gr.update(visible=editing),
-            gr.update(visible=not editing or langevin, info=info),
-            gr.update(visible=class_label != "none"),
-        )
+    def layout(self, *values: Any) -> list[Any]:
+        """The note of the task, and the controls that have a meaning beside the others."""
+        given = dict(zip(INPUTS, values, strict=True))
+        note = NOTES.get(given["task"], NOTES["inpaint"])
+        return [preset_note(*note), *layout(CONTROLS, given, self.model)]
 
     def _check_shared(self, **values: Any) -> None:
         self.handlers.check(*(values[name] for name in INPUTS))

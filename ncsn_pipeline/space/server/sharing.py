@@ -6,13 +6,14 @@ page opens, the server reads the query, checks it as it checks every other input
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
 from gradio.components import Checkbox, Component, Number, Slider
 from gradio.events import Dependency
 
+from ..runs.controls import Choice, Control
 from ..runs.events import PRIVATE
 from ..runs.limits import SettingsError
 from ..runs.sessions import SessionRuns
@@ -54,11 +55,19 @@ class SharedView:
         check: called with the values of all controls by name, and raises `SettingsError` for values that are not valid.
         status: the tab's line of status, where a refusal is said.
         runs: the tab's handlers, which know how to say it.
+        rows: of the controls, where they have any: they know what another name stands for.
     """
 
     def __init__(
-        self, tab: str, controls: dict[str, Component], check: Callable[..., Any], status: Component, runs: SessionRuns
+        self,
+        tab: str,
+        controls: dict[str, Component],
+        check: Callable[..., Any],
+        status: Component,
+        runs: SessionRuns,
+        rows: Sequence[Control] = (),
     ) -> None:
+        self.meant = {row.name: row.kind.meant for row in rows if isinstance(row.kind, Choice)}
         self.tab = tab
         self.controls = controls
         self.check = check
@@ -106,7 +115,7 @@ class SharedView:
         if isinstance(control, Slider | Number) and re.fullmatch(r"-?\d+(\.\d+)?(e-?\d+)?", text):
             number = float(text)
             return int(number) if number.is_integer() else number
-        return text
+        return self.meant.get(name, str)(text)
 
     def _script(self, script: str) -> str:
         names = [f"{self.tab}.{name}" for name in self.controls]

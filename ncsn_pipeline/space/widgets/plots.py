@@ -15,6 +15,8 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from ncsn_pipeline.sampling import Row
+
 INK = "#010203"
 SIGMA_COLOUR = "#6366f1"
 STEP_COLOUR = "#ea580c"
@@ -50,31 +52,30 @@ def noise_level_figure(sigmas: Sequence[float], trained_range: tuple[float, floa
     return figure
 
 
-def step_size_figure(step_sizes: Sequence[float], limits: Sequence[float], limit_name: str) -> Figure:
-    """The step sizes alpha_i over i and what they must stay below, on a logarithmic axis.
+def table_figure(table: Sequence[Row], limit: float, limit_name: str) -> Figure:
+    """The columns a and b² of x <- x + a s + b z over the evaluations, and what a must stay below.
 
     Args:
-        step_sizes: alpha_i, shape `(L,)`, > 0, in squared data units.
-        limits: their limits, the same shape.
-        limit_name: what to call those.
+        table: the rows, a > 0 and in squared data units; a row that repeats the one before it is not drawn again.
+        limit: a's, in units of the row's sigma².
+        limit_name: what to call it.
     """
-    figure, axes = _panel(len(step_sizes))
-    axes.plot(
-        range(1, len(limits) + 1),
-        limits,
-        color=INK,
-        alpha=0.55,
-        linewidth=1.2,
-        linestyle=(0, (4, 3)),
-        marker="_" if len(limits) == 1 else None,
-        label=limit_name,
-    )
-    _levels(axes, step_sizes, STEP_COLOUR)
-    axes.plot([], [], color=STEP_COLOUR, linewidth=1.6, label="αᵢ")
-    both = [*step_sizes, *limits]
-    axes.set_ylim(10 ** (math.floor(math.log10(min(both))) - 0.15), 10 ** (math.ceil(math.log10(max(both))) + 0.15))
+    figure, axes = _panel(len(table), "evaluation")
+    across = [i for i, row in enumerate(table) if i == 0 or row != table[i - 1]]
+    rows = [table[i] for i in across]
+    across = [1 + i for i in across]
+    limits = [limit * row.sigma**2 for row in rows]
+    one = "_" if len(rows) == 1 else None
+    axes.plot(across, limits, color=INK, alpha=0.55, linewidth=1.2, linestyle=(0, (4, 3)), marker=one, label=limit_name)
+    size = 3.4 if len(rows) <= MOST_DOTS else 1.8
+    noise = [(i, row.b**2) for i, row in zip(across, rows, strict=True) if row.b > 0]
+    if noise:
+        axes.plot(*zip(*noise, strict=True), "o", color=SIGMA_COLOUR, markersize=size + 1.4, label="b²: noise put back")
+    axes.plot(across, [row.a for row in rows], "o", color=STEP_COLOUR, markersize=size, label="a: along the score")
+    values = [*limits, *(row.a for row in rows), *(square for _, square in noise)]
+    axes.set_ylim(10 ** (math.floor(math.log10(min(values))) - 0.15), 10 ** (math.ceil(math.log10(max(values))) + 0.15))
     _decades(axes)
-    axes.legend(loc="upper right", frameon=False, fontsize=8, labelcolor=INK, handlelength=2.2, reverse=True)
+    axes.legend(loc="lower left", frameon=False, fontsize=8, labelcolor=INK, handlelength=2.2, reverse=True)
     return figure
 
 
