@@ -414,18 +414,17 @@ def test_the_endpoint_gives_the_images_of_the_snippet(address, model_folder, tmp
     client = Client(address, verbose=False)
     image = fitted_picture(examples()[3], SHAPE)
     settings = DEFAULTS | {"num_levels": 6, "num_images": 5, "seed": 3} | changed
-    outputs = client.predict(canvas_value(image, right_half(SHAPE)), **settings, api_name="/repair")
-    _, results, status, code, _, image_file, mask_file = outputs
-    assert "Done" in status
+    told = client.predict(canvas_value(image, right_half(SHAPE)), **settings, api_name="/repair")
+    assert told["status"] == "done"
     monkeypatch.chdir(tmp_path)
-    Image.open(image_file).save("image.png")
+    Image.open(told["image"]).save("image.png")
     if settings["task"] == "inpaint":
-        Image.open(mask_file).save("mask.png")
+        Image.open(told["mask"]).save("mask.png")
     (tmp_path / "small").symlink_to(model_folder)
     names = {}
-    exec(code, names)
+    exec(told["python"], names)
     expected = np.stack([np.asarray(picture)[..., None] / 255 for picture in names["images"]])
-    np.testing.assert_array_equal(np.asarray(Image.open(results)), np.asarray(image_grid(expected, 4)))
+    np.testing.assert_array_equal(np.asarray(Image.open(told["results"])), np.asarray(image_grid(expected, 4)))
 
 
 @pytest.mark.browser

@@ -22,6 +22,7 @@ from ncsn_pipeline.space.runs.limits import SettingsError
 from ncsn_pipeline.space.runs.model import Pace, SpaceModel
 from ncsn_pipeline.space.runs.run import Frame, SamplingRun
 from ncsn_pipeline.space.widgets.grid import image_grid, row_of_classes, tile
+from ncsn_pipeline.space.widgets.plots import _power_of_ten, deviation_figure
 
 MODEL = ModelFacts([str(label) for label in range(10)])
 
@@ -38,7 +39,7 @@ def model():
     )
     pipeline = NCSNPipeline(network, AnnealedLangevinScheduler(sigma_max=12))
     found = SpaceModel(pipeline, "small", "./small", 0.003, 0.001, Pace())
-    found.pace.factor = 1.0
+    found.pace.factor, found.pace.is_known = 1.0, True
     return found
 
 
@@ -68,6 +69,17 @@ def test_a_run_of_a_second_counts_half():
 )
 def test_the_cost_is_said_in_evaluations_images_and_seconds(model, changed, said):
     assert said in messages.cost(settings(**changed), model)
+
+
+def test_nothing_is_said_of_time_before_a_run_was_seen(model):
+    fresh = replace(model, pace=Pace())
+    words = '<div class="cost"><b>50</b> network evaluations of <b>20</b> images</div>'
+    assert messages.cost(settings(), fresh) == words
+    assert messages.cost_numbers(settings(), fresh) == {
+        "evaluations": 50, "images_per_evaluation": 20, "seconds": None,
+    }  # fmt: skip
+    fresh.learn_pace(50, 20, 50 * (0.003 + 20 * 0.001))
+    assert "about 2 s" in messages.cost(settings(), fresh)
 
 
 def test_a_run_that_would_take_minutes_is_said_to_end_before(model):
@@ -153,6 +165,25 @@ def test_the_ends_of_the_noise_levels_are_judged(model, changed, words):
     """1 % beyond what was trained on, ten times the least of it, a last step of more than a factor of ten."""
     said = warnings_about(settings(**changed), model)
     assert said == [] if words is None else words in " ".join(said), said
+
+
+def ticks(axis):
+    low, high = axis.get_view_interval()
+    return [tick for tick in axis.get_majorticklocs() if low <= tick <= high]
+
+
+@pytest.mark.parametrize("low, high", [(0.4, 1.1), (0.9, 1.05), (0.02, 3), (1e-6, 300)])
+def test_every_logarithmic_axis_has_at_least_three_ticks(low, high):
+    figure = deviation_figure([0.5] * 100, np.geomspace(low, high, 100), data=math.sqrt(low * high))
+    found = ticks(figure.axes[0].yaxis)
+    assert 3 <= len(found) <= 8
+    assert [tick.get_text() for tick in figure.axes[0].yaxis.get_ticklabels()] == list(map(_power_of_ten, found))
+    assert len(set(map(_power_of_ten, found))) == len(found)
+
+
+def test_numbers_on_axes_are_plain_or_powers_of_ten():
+    said = [_power_of_ten(value) for value in (1e-6, 3e-5, 0.01, 0.15, 2, 30, 1000, 5e4)]
+    assert said == ["10⁻⁶", "3·10⁻⁵", "0.01", "0.15", "2", "30", "1000", "5·10⁴"]
 
 
 def test_a_grid_keeps_each_class_to_its_column():

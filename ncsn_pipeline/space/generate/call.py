@@ -60,6 +60,24 @@ def table_of(settings: GenerateSettings, model: Facts) -> list[Row]:
     return [*(row._replace(a=row.a * times, b=row.b * times**0.5) for row in langevin), last]
 
 
+def asked_of(settings: GenerateSettings, model: Facts) -> list[int] | None:
+    """The class that is asked of each image, if one is."""
+    labels = call_arguments(settings, model).get("class_labels")
+    if isinstance(labels, int):
+        return [labels] * settings.num_images
+    return labels if isinstance(labels, list) else None
+
+
+def title_of(settings: GenerateSettings) -> str:
+    """The run in a few words, beside others."""
+    levels = f"{settings.num_levels} levels" if settings.num_levels > 1 else "1 level"
+    ends = (
+        f"σ {settings.sigma_max:g} → {settings.sigma_min:g}" if settings.num_levels > 1 else f"σ {settings.sigma_max:g}"
+    )
+    times = f" × {settings.steps_per_level} steps" if settings.sampler == "annealed_langevin" else ""
+    return f"{SAMPLERS[settings.sampler].label}, {levels}{times}, {settings.ladder}, {ends}"
+
+
 def ladder_of(settings: GenerateSettings) -> Tensor:
     """The noise levels, shape `(L,)`, decreasing.
 

@@ -34,7 +34,7 @@ def ladder_plots(settings: GenerateSettings, model: SpaceModel) -> str:
     )
 
 
-def run_plots(recording: Recording) -> str:
+def run_plots(recording: Recording, model: SpaceModel) -> str:
     """The two numbers that tell whether a run kept its equilibrium, each over the whole of it."""
     noise = recording.noise_left
     left = themed_svg(
@@ -42,7 +42,7 @@ def run_plots(recording: Recording) -> str:
     )
     deviations = recording.deviations
     right = themed_svg(
-        deviation_figure(recording.sigmas, deviations),
+        deviation_figure(recording.sigmas, deviations, model.data_deviation),
         f"Standard deviation of x: from {deviations[0]:.3g} to {deviations[-1]:.3g}",
     )
     return (

@@ -4,18 +4,16 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
-import numpy as np
 
 from ..runs import messages
-from ..runs.controls import Choice, defaults, with_signature
+from ..runs.controls import Choice, defaults, parameters, with_signature
 from ..runs.events import CHECKED_BY_US, PREVIEW, PRIVATE, QUIET
 from ..runs.limits import IMAGES, SettingsError, check_number
 from ..runs.model import SpaceModel
 from ..runs.models import SpaceModels
-from ..runs.sessions import offer
+from ..runs.sessions import WORKER, offer
 from ..server.sharing import SharedView
 from ..widgets.controls import controls_in, layout, of_the_model
-from ..widgets.grid import image_grid, row_of_classes
 from ..widgets.presets import preset_note
 from ..widgets.programs import code_view
 from ..widgets.seeds import connect_new_seed
@@ -23,6 +21,24 @@ from .controls import CONTROLS
 from .handlers import INPUTS, GenerateHandlers
 from .presets import presets
 from .trajectory import trajectory_player
+
+# Pictures of other settings than those that are set are greyed.
+REMEMBER = """(...values) => {
+  window.generated = JSON.stringify(values);
+  document.querySelector("#trajectory .player").classList.remove("old");
+  document.querySelector("#trajectory .stale").hidden = true;
+  return [];
+}"""
+GREY_OUT_OTHERS = """(...values) => {
+  const old = window.generated !== undefined && window.generated !== JSON.stringify(values);
+  document.querySelector("#trajectory .player").classList.toggle("old", old);
+  document.querySelector("#trajectory .stale").hidden = !old;
+  return [];
+}"""
+PRESS_GENERATE = """() => {
+  document.querySelector("#generate:not(:disabled)")?.click();
+  return [];
+}"""
 
 
 class GenerateTab:
@@ -46,7 +62,7 @@ class GenerateTab:
         with gr.Row(elem_classes="presets"):
             self.preset_buttons = [gr.Button(preset.name, size="sm", min_width=110) for preset in self.presets]
         self.preset_note = gr.HTML(
-            preset_note("Presets", "Each sets the controls below; then generate."), elem_id="preset-note"
+            preset_note("Presets", "Each sets the controls below and draws at once."), elem_id="preset-note"
         )
         with gr.Row(elem_classes="section"):
             with gr.Column(scale=4, min_width=300):
@@ -61,24 +77,10 @@ class GenerateTab:
                     self.seed_button = gr.Button("New seed", elem_id="new-seed", min_width=80)
                 self.cost = gr.HTML(cost, label="Cost", elem_id="cost")
             with gr.Column(scale=7, min_width=300):
-                start = self.handlers.start()
+                start, pictures = self.handlers.start()
                 words = f"Ready. Below: noise at σ = {start.sigma:.3g}, and what the network makes of it."
                 self.status = gr.HTML(messages.status(words, of=start.evaluations), label="Status", elem_id="status")
-                with gr.Row(elem_classes="pictures"):
-                    self.samples = self._picture("x", "the samples", start.samples, "samples")
-                    self.denoised = self._picture("x + σ²s", "denoised", start.denoised, "denoised")
-        with gr.Row(elem_classes="section"):
-            with gr.Column(scale=4, min_width=300):
-                gr.HTML('<h2 class="heading">How to draw it</h2>')
-                with gr.Group():
-                    controls |= controls_in("schedule", CONTROLS, self.model)
-            with gr.Column(scale=7, min_width=300):
-                self.plots = gr.HTML(plots, label="Ladder", elem_id="plots")
-                self.notes = gr.HTML(notes, label="Notes", elem_id="notes")
-        with gr.Row(elem_classes="section"):
-            with gr.Column(scale=6, min_width=300):
-                gr.HTML('<h2 class="heading">How they formed</h2>')
-                self.trajectory = trajectory_player()
+                self.trajectory = trajectory_player(pictures)
                 with gr.Row():
                     self.downloads = [
                         gr.DownloadButton(label, interactive=False, size="sm", min_width=90, elem_id=elem_id)
@@ -88,7 +90,14 @@ class GenerateTab:
                             ("Python", "download-program"),
                         )
                     ]
+        with gr.Row(elem_classes="section"):
+            with gr.Column(scale=4, min_width=300):
+                gr.HTML('<h2 class="heading">How to draw it</h2>')
+                with gr.Group():
+                    controls |= controls_in("schedule", CONTROLS, self.model)
             with gr.Column(scale=7, min_width=300):
+                self.plots = gr.HTML(plots, label="Ladder", elem_id="plots")
+                self.notes = gr.HTML(notes, label="Notes", elem_id="notes")
                 self.statistics = gr.HTML(label="Statistics", elem_id="statistics")
         with gr.Accordion("The same images in Python", open=False):
             self.code = code_view(code, "Python", "code", buttons=["copy"])
@@ -96,6 +105,7 @@ class GenerateTab:
         shared = {name: controls[name] for name in INPUTS if name != "model" or len(self.models.names) > 1}
         self.view = SharedView("generate", shared, self._check_shared, self.status, self.handlers, CONTROLS)
         self.inputs = [controls[name] for name in INPUTS]
+        self.parameters = {"model": (str, self.model.name)} | parameters(CONTROLS, self.model)
         self.shown = [controls[row.name] for row in CONTROLS]
         self.of_the_model = [controls[row.name] for row in CONTROLS if row.is_of_the_model]
         self.previewed = [self.plots, self.notes, self.cost, self.code]
@@ -105,11 +115,10 @@ class GenerateTab:
         gr.on(
             # Not the model's: its classes come first, and Gradio refuses a class that is not among them.
             [controls[name].change for name in INPUTS if name != "model"],
-            with_signature(self.handlers.preview, INPUTS),
+            self.handlers.preview,
             self.inputs,
             previewed,
-            api_name="preview",
-            api_description="The ladder's figures, what is wrong with the settings, what they cost, their Python.",
+            api_visibility="private",
             **PREVIEW,
         )
         gr.on(
@@ -135,21 +144,40 @@ class GenerateTab:
             controls["num_images"],
             **PRIVATE,
         )
+        gr.api(
+            with_signature(self.handlers.preview_numbers, self.parameters),
+            api_name="preview",
+            api_description="The noise levels, the rows (sigma, a, b, next sigma) of the sampler's table, what is "
+            "wrong with the settings, what they cost, their Python.",
+            concurrency_id="plots",
+        )
+        gr.on([control.change for control in self.inputs], None, self.inputs, None, js=GREY_OUT_OTHERS, **PRIVATE)
         connect_new_seed(self.seed_button, controls["seed"])
         for index, (preset, button) in enumerate(zip(self.presets, self.preset_buttons, strict=True)):
             targets = [controls[name] for name in preset.values]
-            button.click(partial(self.apply_preset, index), controls["model"], [self.preset_note, *targets], **PRIVATE)
-        outputs = [self.samples, self.denoised, self.status, self.code, self.trajectory, self.statistics]
+            applied = button.click(
+                partial(self.apply_preset, index), controls["model"], [self.preset_note, *targets], **PRIVATE
+            )
+            applied.then(None, None, None, js=PRESS_GENERATE, **PRIVATE)
+        outputs = [self.trajectory, self.status, self.code, self.statistics]
+        self.generate_button.click(None, self.inputs, None, js=REMEMBER, **PRIVATE)
         run = self.handlers.connect_run(
             self.generate_button,
-            with_signature(self.handlers.generate, INPUTS, request=gr.Request),
+            with_signature(self.handlers.generate, self.parameters, request=gr.Request),
             self.inputs,
             [*outputs, *self.downloads],
             self.status,
             [self.generate_button, self.stop_button],
+            api_visibility="private",
+        )
+        gr.api(
+            with_signature(self.handlers.generate_numbers, self.parameters, request=gr.Request),
             api_name="generate",
-            api_description="Images from noise: the samples, their denoised estimate, a line of status, the Python, "
-            "every kept step, plots of the run, and the files: images, animation, program.",
+            api_description="Images from noise. While it runs: status, evaluation, evaluations, sigma, seconds. At "
+            "last the files too (images, animation, program), the same call as Python, and of every evaluation sigma, "
+            "the noise found in x (1 in equilibrium) and the standard deviation of x.",
+            concurrency_id=WORKER,
+            concurrency_limit=1,
         )
         offer(run, self.downloads)
         run.success(self.handlers.cost, self.inputs, self.cost, **PRIVATE | CHECKED_BY_US)
@@ -206,19 +234,3 @@ class GenerateTab:
     def _check_shared(self, **values: Any) -> None:
         values = {"model": self.model.name} | values
         self.handlers.check(*(values[name] for name in INPUTS))
-
-    def _picture(self, formula: str, words: str, images: np.ndarray, elem_id: str) -> gr.Image:
-        columns = row_of_classes(len(images), self.model.num_classes) if self.model.num_classes else None
-        with gr.Column(min_width=140, elem_classes="picture"):
-            gr.HTML(f'<p class="caption"><i>{formula}</i>, {words}</p>')
-            return gr.Image(
-                image_grid(images, columns),
-                label=f"{formula}, {words}",
-                show_label=False,
-                format="png",
-                image_mode="RGBA",
-                interactive=False,
-                buttons=["download", "fullscreen"],
-                alt_text=f"{formula}, {words}",
-                elem_id=elem_id,
-            )

@@ -7,10 +7,10 @@ import gradio as gr
 from PIL import Image
 
 from ..runs import messages
-from ..runs.controls import Choice, defaults, with_signature
+from ..runs.controls import Choice, defaults, parameters, with_signature
 from ..runs.events import CHECKED_BY_US, PREVIEW, PRIVATE, QUIET
 from ..runs.models import SpaceModels
-from ..runs.sessions import offer
+from ..runs.sessions import WORKER, offer
 from ..server.sharing import SharedView
 from ..widgets.controls import controls_in, layout
 from ..widgets.presets import preset_note
@@ -88,6 +88,7 @@ class RepairTab:
                 with gr.Row(elem_classes="pictures"):
                     self.given = self._picture("Given", given, "repair-given", scale=1)
                     self.results = self._picture("Results", results, "repair-results", scale=3)
+                self.read = gr.HTML(label="Read", elem_id="repair-read")
                 with gr.Row():
                     self.downloads = [
                         gr.DownloadButton(label, interactive=False, size="sm", min_width=90, elem_id=elem_id)
@@ -123,12 +124,18 @@ class RepairTab:
         controls = self.controls
         gr.on(
             [control.change for control in self.inputs],
-            with_signature(self.handlers.preview, INPUTS),
+            self.handlers.preview,
             self.inputs,
             [self.cost, self.code],
+            api_visibility="private",
+            **PREVIEW,
+        )
+        named = parameters(CONTROLS, self.model)
+        gr.api(
+            with_signature(self.handlers.preview_numbers, named),
             api_name="preview_repair",
             api_description="What a run of `repair` costs and its Python.",
-            **PREVIEW,
+            concurrency_id="plots",
         )
         controls["task"].change(None, controls["task"], None, js=TELL_CANVAS, **PRIVATE)
         controls["task"].input(lambda: messages.status(READY), None, self.status, **PRIVATE)
@@ -160,15 +167,21 @@ class RepairTab:
         )
         run = self.handlers.connect_run(
             self.repair_button,
-            with_signature(self.handlers.repair, ("canvas", *INPUTS), request=gr.Request),
+            with_signature(self.handlers.repair, {"canvas": (str, "")} | named, request=gr.Request),
             [self.canvas, *self.inputs],
-            [self.given, self.results, self.status, self.code, *self.downloads],
+            [self.given, self.results, self.status, self.code, self.read, *self.downloads],
             self.status,
             [self.repair_button, self.stop_button],
+            api_visibility="private",
+        )
+        gr.api(
+            with_signature(self.handlers.repair_numbers, {"canvas": (str, "")} | named, request=gr.Request),
             api_name="repair",
-            api_description="Paints what is marked anew, or edits from a sketch: the image as given, the results, a "
-            "line of status, the Python, and the files: results, image, mask. The canvas is JSON, "
-            '{"image": rows, "mask": rows}, in the pixels of the model: bytes, and 1 where to paint.',
+            api_description="Paints what is marked anew, or edits from a sketch. While it runs: status, evaluation, "
+            "evaluations, sigma, seconds; at last the files too (results, image, mask) and the same call as Python. "
+            'The canvas is JSON, {"image": rows, "mask": rows}, in the pixels of the model: bytes, 1 where to paint.',
+            concurrency_id=WORKER,
+            concurrency_limit=1,
         )
         offer(run, self.downloads)
         run.success(self.handlers.cost, self.inputs, self.cost, **PRIVATE | CHECKED_BY_US)

@@ -99,14 +99,15 @@ def noise_left_figure(noise_left: Sequence[float]) -> Figure:
     return figure
 
 
-def deviation_figure(sigmas: Sequence[float], deviations: Sequence[float]) -> Figure:
+def deviation_figure(sigmas: Sequence[float], deviations: Sequence[float], data: float | None = None) -> Figure:
     """The standard deviation of x over sigma, and what it is in equilibrium: sqrt(sigma² + s²), s that of the images.
 
     With one level, over the evaluations.
 
     Args:
         sigmas: of every evaluation, shape `(N,)`, > 0, in data units.
-        deviations: of x there, the same shape; the last one is taken for s.
+        deviations: of x there, the same shape.
+        data: s; by default the last of x, which the least noise hardly hides.
     """
     one_level = len(set(sigmas)) == 1
     across = range(1, len(sigmas) + 1) if one_level else sigmas
@@ -115,7 +116,7 @@ def deviation_figure(sigmas: Sequence[float], deviations: Sequence[float]) -> Fi
         axes.set_xscale("log")
         axes.set_xlim(max(sigmas) * 1.15, min(sigmas) / 1.15)
         _decades(axes, axes.xaxis, *sorted(axes.get_xlim()))
-    expected = [math.hypot(sigma, deviations[-1]) for sigma in sigmas]
+    expected = [math.hypot(sigma, data or deviations[-1]) for sigma in sigmas]
     axes.plot(across, expected, color=INK, alpha=0.55, linewidth=1.2, linestyle=(0, (4, 3)), label="√(σ² + s²)")
     few = len(set(across)) <= MOST_DOTS
     axes.plot(
@@ -173,16 +174,23 @@ def _levels(axes: Axes, values: Sequence[float], colour: str) -> None:
 
 
 def _decades(axes: Axes, axis: Axis | None = None, low: float | None = None, high: float | None = None) -> None:
-    """A tick for every power of ten, or every other one where they would crowd; of the vertical axis by default."""
+    """At least three ticks, of the vertical axis by default: powers of ten, fewer where they would crowd, more else."""
     axis = axis or axes.yaxis
-    low, high = (math.log10(limit) for limit in ((low, high) if low else axes.get_ylim()))
-    powers = range(math.ceil(low), math.floor(high) + 1)
-    stride = math.ceil(len(powers) / 7) or 1
-    axis.set_major_locator(FixedLocator([10.0**power for power in powers[::stride]]))
+    low, high = (low, high) if low else axes.get_ylim()
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for within in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
+        ticks = [part * 10.0**power for power in powers for part in within if low <= part * 10.0**power <= high]
+        if len(ticks) >= 3:
+            break
+    axis.set_major_locator(FixedLocator(ticks[:: math.ceil(len(ticks) / 7)]))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(_power_of_ten))
 
 
 def _power_of_ten(value: float, _: int | None = None) -> str:
-    power = round(math.log10(value))
-    return f"{10.0**power:g}" if -2 <= power <= 3 else f"10{str(power).translate(SUPERSCRIPTS)}"
+    power = math.floor(math.log10(value) + 1e-9)
+    if -2 <= power <= 3:
+        return f"{value:.2g}" if value < 100 else f"{value:.0f}"
+    part = round(value / 10.0**power, 1)
+    times = "" if part == 1 else f"{part:g}·"
+    return f"{times}10{str(power).translate(SUPERSCRIPTS)}"
