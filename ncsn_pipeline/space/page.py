@@ -18,9 +18,11 @@ from .server.sharing import share_tabs
 
 TITLE = "Noise-conditional score networks"
 INTRODUCTION = """
-<header class="introduction"><h1>Images from noise, by following the score</h1>
-<p>A network estimates <i>s(x, σ)</i>, the gradient of the log density of images blurred by noise of deviation σ. Start
-from pure noise, follow <i>s</i> at a large σ, then at smaller and smaller ones: digits appear.</p></header>
+<header class="introduction"><div class="copy-link"><button type="button">Copy link</button>
+<span role="status"></span><input hidden readonly aria-label="Link to this view"></div>
+<h1>Images from noise, by following the score</h1>
+<p>A network estimates <i>s(x, σ)</i>, the gradient of the log density of images with added noise of standard deviation
+σ. Start from pure noise, follow <i>s</i> at a large σ, then at smaller and smaller ones: digits appear.</p></header>
 """
 KEPT_SECONDS = 2 * 60 * 60  # a run leaves some four megabytes of pictures
 MOST_SESSIONS = 100  # up to a megabyte each, and a caller without a page never closes his
@@ -42,7 +44,7 @@ def build_page(*model_sources: str) -> gr.Blocks:
     models = SpaceModels(model_sources)
     with GuardedBlocks(title=TITLE, fill_width=True, delete_cache=(KEPT_SECONDS // 12, KEPT_SECONDS)) as page:
         gr.HTML(INTRODUCTION)
-        with gr.Tabs() as tabs:
+        with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("Playground", id="playground"):
                 PlaygroundTab()
             with gr.Tab("Generate", id="generate"):

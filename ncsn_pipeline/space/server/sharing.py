@@ -27,7 +27,7 @@ WRITE = """(...values) => {
     if (value === null || value === undefined || String(value) === DEFAULTS[i]) url.searchParams.delete(name);
     else url.searchParams.set(name, value);
   });
-  history.replaceState(history.state, "", url);
+  if (url.href !== location.href) history[IS_PLACE ? "pushState" : "replaceState"](history.state, "", url);
   return [];
 }"""
 RESTORED = "() => { (window.viewRestored ??= new Set()).add(TAB); return []; }"
@@ -41,7 +41,7 @@ SELECT = """() => {
   if (!window.tabOpened) return [];
   const url = new URL(location.href);
   if (IS_FIRST) url.searchParams.delete("tab"); else url.searchParams.set("tab", TAB);
-  history.replaceState(history.state, "", url);
+  if (url.href !== location.href) history.pushState(history.state, "", url);
   return [];
 }"""
 
@@ -56,6 +56,7 @@ class SharedView:
         status: the tab's line of status, where a refusal is said.
         runs: the tab's handlers, which know how to say it.
         rows: of the controls, where they have any: they know what another name stands for.
+        is_place: whether a change is somewhere else, to which the browser's back button returns.
     """
 
     def __init__(
@@ -66,7 +67,9 @@ class SharedView:
         status: Component,
         runs: SessionRuns,
         rows: Sequence[Control] = (),
+        is_place: bool = False,
     ) -> None:
+        self.is_place = is_place
         self.meant = {row.name: row.kind.meant for row in rows if isinstance(row.kind, Choice)}
         self.tab = tab
         self.controls = controls
@@ -120,7 +123,8 @@ class SharedView:
     def _script(self, script: str) -> str:
         names = [f"{self.tab}.{name}" for name in self.controls]
         defaults = [_as_javascript_writes(value) for value in self.defaults.values()]
-        for word, value in {"TAB": self.tab, "NAMES": names, "DEFAULTS": defaults}.items():
+        words = {"TAB": self.tab, "NAMES": names, "DEFAULTS": defaults, "IS_PLACE": self.is_place}
+        for word, value in words.items():
             script = re.sub(rf"\b{word}\b", lambda _, value=value: json.dumps(value), script)
         return script
 
