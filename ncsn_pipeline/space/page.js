@@ -93,6 +93,29 @@
     const claim = Array.from(claims).find((claim) => claim.dataset.name === wanted);
     if (claim && !claim.hasAttribute("aria-current")) claim.click();
   });
+  // A telephone's photograph is larger than the server takes, and far larger than what is made of it.
+  const MOST_SIDE = 1200;
+  const scaled = async (file) => {
+    const picture = await createImageBitmap(file);
+    const factor = Math.min(1, MOST_SIDE / Math.max(picture.width, picture.height));
+    if (factor === 1) return file;
+    const canvas = new OffscreenCanvas(Math.round(factor * picture.width), Math.round(factor * picture.height));
+    canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
+    return new File([await canvas.convertToBlob()], file.name.replace(/\.\w+$/, ".png"), { type: "image/png" });
+  };
+  document.addEventListener(
+    "change",
+    async (event) => {
+      const input = event.target;
+      if (!input.matches?.(".repair-examples input[type=file]") || !input.files.length || event.isScaled) return;
+      event.stopImmediatePropagation();
+      const files = new DataTransfer();
+      files.items.add(await scaled(input.files[0]).catch(() => input.files[0])); // the server says what is no picture
+      input.files = files.files;
+      input.dispatchEvent(Object.assign(new Event("change", { bubbles: true }), { isScaled: true }));
+    },
+    true
+  );
   let scheduled = false;
   const improve = () => {
     scheduled = false;

@@ -145,6 +145,7 @@ def test_pictures_of_other_settings_are_greyed_and_say_so(page):
     stale, views = page.locator("#trajectory .stale"), page.locator("#trajectory .views")
     expect(stale).to_be_hidden()
     fill(page, "num-levels", 4)
+    expect(stale).to_be_visible()
     expect(stale).to_have_text("These were made with other settings. Press Generate for new ones.")
     assert float(views.evaluate("views => getComputedStyle(views).opacity")) < 0.5
     fill(page, "num-levels", 3)

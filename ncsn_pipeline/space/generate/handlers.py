@@ -79,7 +79,7 @@ class GenerateHandlers(SessionRuns):
         model = self.models.get(named.pop("model"))
         return model, check_generate(named, model)
 
-    def preview(self, *values: Any) -> tuple[str | Update, str, str | Update, str | Update]:
+    def describe(self, *values: Any) -> tuple[str | Update, str, str | Update, str | Update]:
         """What these settings mean, before they run; where they are refused, why."""
         try:
             chosen, settings = self.check(*values)
@@ -107,7 +107,7 @@ class GenerateHandlers(SessionRuns):
         }
 
     def cost(self, *values: Any) -> str:
-        """What a run costs, as it is known by now; `values` as of `preview`."""
+        """What a run costs, as it is known by now; `values` as of `describe`."""
         try:
             model, settings = self.check(*values)
         except ValueError as error:
@@ -118,7 +118,7 @@ class GenerateHandlers(SessionRuns):
         """Yields the images as they form, and at last everything to look at and to take home.
 
         Args:
-            *values: as of `preview`, and the request.
+            *values: as of `describe`, and the request.
 
         Raises:
             gr.Error: for settings that are refused and for runs that fail, with the reason.

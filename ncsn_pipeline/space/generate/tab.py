@@ -57,7 +57,7 @@ class GenerateTab:
 
     def _build(self) -> None:
         default = defaults(CONTROLS, self.model) | {"model": self.model.name}
-        plots, notes, cost, code = self.handlers.preview(*(default[name] for name in INPUTS))
+        plots, notes, cost, code = self.handlers.describe(*(default[name] for name in INPUTS))
         self.presets = presets(default)
         with gr.Row(elem_classes="presets"):
             self.preset_buttons = [gr.Button(preset.name, size="sm", min_width=110) for preset in self.presets]
@@ -115,7 +115,7 @@ class GenerateTab:
         gr.on(
             # Not the model's: its classes come first, and Gradio refuses a class that is not among them.
             [controls[name].change for name in INPUTS if name != "model"],
-            self.handlers.preview,
+            self.handlers.describe,
             self.inputs,
             previewed,
             api_visibility="private",
@@ -136,7 +136,7 @@ class GenerateTab:
             api_description="Sets the controls of this session to a model's classes and range of noise levels.",
             **QUIET,
         )
-        chosen.then(self.handlers.preview, self.inputs, previewed, api_visibility="private", **PREVIEW)
+        chosen.then(self.handlers.describe, self.inputs, previewed, api_visibility="private", **PREVIEW)
         chosen.then(self.layout, self.inputs, self.shown, **PRIVATE | CHECKED_BY_US)
         controls["class_label"].input(
             self.whole_rows,
@@ -191,7 +191,7 @@ class GenerateTab:
         restored.then(self.layout, self.inputs, self.shown, **PRIVATE | CHECKED_BY_US)
         if len(self.models.names) > 1:
             restored.then(self.options, self.controls["model"], self.of_the_model, **PRIVATE).then(
-                self.handlers.preview, self.inputs, self.previewed, api_visibility="private", **PREVIEW
+                self.handlers.describe, self.inputs, self.previewed, api_visibility="private", **PREVIEW
             )
         restored.then(self.handlers.cost, self.inputs, self.cost, **PRIVATE | CHECKED_BY_US)
         page.unload(self.handlers.leave)

@@ -78,7 +78,7 @@ class RepairHandlers(SessionRuns):
         """
         return check_repair(dict(zip(INPUTS, values, strict=True)), self.model)
 
-    def preview(self, *values: Any) -> tuple[str, str | Update]:
+    def describe(self, *values: Any) -> tuple[str, str | Update]:
         """What a run with these settings costs, and its Python; where they are refused, why."""
         try:
             settings = self.check(*values)
@@ -96,7 +96,7 @@ class RepairHandlers(SessionRuns):
         return messages.cost_numbers(settings, self.model) | {"python": self._snippet(settings)}
 
     def cost(self, *values: Any) -> str:
-        """What a run costs, as it is known by now; `values` as of `preview`."""
+        """What a run costs, as it is known by now; `values` as of `describe`."""
         try:
             return messages.cost(self.check(*values), self.model)
         except ValueError as error:
@@ -107,7 +107,7 @@ class RepairHandlers(SessionRuns):
 
         Args:
             canvas: JSON, see `check_canvas`.
-            *values: as of `preview`, and the request.
+            *values: as of `describe`, and the request.
 
         Raises:
             gr.Error: for inputs that are refused and for runs that fail, with the reason.
@@ -130,7 +130,7 @@ class RepairHandlers(SessionRuns):
         if progress.frame is None:
             return self.outputs(progress.given)
         status = messages.progress(progress.frame, progress.run)
-        read = progress.read or gr.skip()
+        read = messages.reading(progress.read) if progress.read else gr.skip()
         shown = (gr.skip(), progress.results, status, progress.code, read)
         return self.outputs(*shown) if progress.files is None else (*shown, *progress.files.values())
 
@@ -226,6 +226,17 @@ class RepairHandlers(SessionRuns):
 
     def upload(self, picture: str) -> str:
         """The canvas with a picture of the visitor's own, fitted to the model's size, its right half marked.
+
+        A model of handwritten digits gets the digit of a photograph, of the size and at the place that it knows.
+
+        Raises:
+            SettingsError: for what is no picture.
+        """
+        fitted = fitted_picture(picture, self.shape, digits=self.model.reader is not None)
+        return canvas_value(fitted, right_half(self.shape))
+
+    def upload_as_it_is(self, picture: str) -> str:
+        """The same, the whole picture as it is.
 
         Raises:
             SettingsError: for what is no picture.

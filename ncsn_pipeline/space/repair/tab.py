@@ -69,7 +69,18 @@ class RepairTab:
                         for path in examples()
                     ]
                     self.upload_button = gr.UploadButton(
-                        "Upload a picture", file_types=["image"], type="filepath", size="sm", min_width=90
+                        "Upload a picture",
+                        file_types=["image"],
+                        type="filepath",
+                        size="sm",
+                        min_width=90,
+                        elem_id="repair-upload",
+                    )
+                    self.as_it_is_button = gr.Button(
+                        "Use the whole picture, not its digit",
+                        size="sm",
+                        visible=False,
+                        elem_id="repair-as-it-is",
                     )
             with gr.Column(scale=7, min_width=300):
                 with gr.Row():
@@ -78,7 +89,7 @@ class RepairTab:
                         "Stop", variant="stop", interactive=False, elem_id="repair-stop", min_width=80
                     )
                     self.seed_button = gr.Button("New seed", elem_id="repair-new-seed", min_width=80)
-                cost, code = self.handlers.preview(*defaults(CONTROLS, self.model).values())
+                cost, code = self.handlers.describe(*defaults(CONTROLS, self.model).values())
                 self.cost = gr.HTML(cost, label="Cost", elem_id="repair-cost")
                 start, given, results = self.handlers.start(FIRST)
                 words = f"Ready. Below: the first guess of what is missing, at σ = {start.sigma:.3g}."
@@ -124,7 +135,7 @@ class RepairTab:
         controls = self.controls
         gr.on(
             [control.change for control in self.inputs],
-            self.handlers.preview,
+            self.handlers.describe,
             self.inputs,
             [self.cost, self.code],
             api_visibility="private",
@@ -149,15 +160,21 @@ class RepairTab:
         connect_new_seed(self.seed_button, controls["seed"])
         for index, button in enumerate(self.example_buttons):
             button.click(partial(self.handlers.example, index), None, self.canvas, **PRIVATE)
-        self.upload_button.upload(
+        uploaded = self.upload_button.upload(
             self.handlers.upload,
             self.upload_button,
             self.canvas,
             api_name="fit_picture",
-            api_description="A picture of any size as the value of `repair`'s canvas, its right half marked.",
+            api_description="A picture of any size as the value of `repair`'s canvas, its right half marked; of a "
+            "photographed digit, the digit alone.",
             concurrency_id="plots",
             **QUIET,
         )
+        if self.model.reader is not None:
+            uploaded.success(lambda: gr.update(visible=True), None, self.as_it_is_button, **PRIVATE)
+        self.as_it_is_button.click(
+            self.handlers.upload_as_it_is, self.upload_button, self.canvas, api_visibility="private", **QUIET
+        ).success(lambda: gr.update(visible=False), None, self.as_it_is_button, **PRIVATE)
         gr.api(
             self.handlers.example_canvas,
             api_name="example_canvas",

@@ -53,6 +53,11 @@ def said(text: str, kind: str = "") -> dict[str, str]:
     return {"status": kind, "message": text}
 
 
+def reading(words: str) -> str:
+    """What the classifier reads in pictures."""
+    return f'<p class="reading">A classifier reads: {html.escape(words)}.</p>'
+
+
 def status(text: str, done: int = 0, of: int = 1, *, kind: str = "") -> str:
     """The line above the images, with a bar for what is done."""
     bar = f'<progress value="{done}" max="{of}" aria-label="Done so far"></progress>'
