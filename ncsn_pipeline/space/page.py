@@ -12,18 +12,22 @@ from .learn import LearnTab
 from .lecture import LectureTab
 from .playground import PlaygroundTab
 from .repair import RepairTab
+from .repair.canvas import examples
 from .runs.models import SpaceModels
 from .server.guard import MOST_BYTES, BoundedUploads, GuardedBlocks, refuse_large_pictures
+from .server.poster import Poster, poster
 from .server.sharing import share_tabs
 
 TITLE = "Noise-conditional score networks"
-INTRODUCTION = """
+HEADING = "Images from noise, by following the score"
+SENTENCE = """A network estimates <i>s(x, σ)</i>, the gradient of the log density of images with added noise of standard
+deviation σ. Start from pure noise, follow <i>s</i> at a large σ, then at smaller and smaller ones: digits appear."""
+INTRODUCTION = f"""
 <header class="introduction"><div class="copy-link"><button type="button">Copy link</button>
 <span role="status"></span><input hidden readonly aria-label="Link to this view"></div>
-<h1>Images from noise, by following the score</h1>
-<p>A network estimates <i>s(x, σ)</i>, the gradient of the log density of images with added noise of standard deviation
-σ. Start from pure noise, follow <i>s</i> at a large σ, then at smaller and smaller ones: digits appear.</p></header>
+<h1>{HEADING}</h1><p>{SENTENCE}</p></header>
 """
+POSTER_DIGIT = 2
 KEPT_SECONDS = 2 * 60 * 60  # a run leaves some four megabytes of pictures
 MOST_SESSIONS = 100  # up to a megabyte each, and a caller without a page never closes his
 
@@ -70,13 +74,14 @@ def build_page(*model_sources: str) -> gr.Blocks:
 
 def launch_options() -> dict[str, Any]:
     """Keyword arguments of `launch`; address and port come from Gradio's own environment variables."""
+    html = poster(HEADING, SENTENCE, examples()[POSTER_DIGIT])
     return {
         "theme": _theme(),
         "css_paths": [Path(__file__).with_name("page.css"), Path(__file__).parent / "lecture" / "tab.css"],
         "js": Path(__file__).with_name("page.js").read_text(encoding="utf-8"),
         "footer_links": ["api", "gradio"],
         "max_file_size": MOST_BYTES,
-        "app_kwargs": {"middleware": [(BoundedUploads, (), {})]},
+        "app_kwargs": {"middleware": [(BoundedUploads, (), {}), (Poster, (), {"html": html})]},
         "state_session_capacity": MOST_SESSIONS,
         "run_history": False,
     }
