@@ -23,7 +23,7 @@ from ncsn_pipeline.errors import in_one_line
 from ncsn_pipeline.finding import find_model
 from ncsn_pipeline.hub.push import push_command
 from ncsn_pipeline.shipped import PLACES, folder_or_shipped, shipped_folder
-from ncsn_pipeline.space.model import name_of
+from ncsn_pipeline.space.runs.model import name_of
 from ncsn_pipeline.training.config import TrainConfig
 from tests.hub_server import client_environment, running_hub
 from tests.processes import run, started

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ncsn_pipeline.space.limits import SettingsError
+from ncsn_pipeline.space.runs.limits import SettingsError
 
 STRANGE = (None, True, False, "", "12", "Geometric ", [1], [None], {}, {"a": 1}, 1j, math.nan, math.inf, -math.inf, -1)
 STRANGE += (10**12, 10**400, -(10**400))

@@ -19,7 +19,7 @@ from ncsn_pipeline.space.learn.presets import LEARN_DEFAULTS, learn_presets
 from ncsn_pipeline.space.learn.report import Panels, PastRun
 from ncsn_pipeline.space.learn.run import LearnRun
 from ncsn_pipeline.space.learn.tab import report
-from ncsn_pipeline.space.limits import SettingsError
+from ncsn_pipeline.space.runs.limits import SettingsError
 
 from .api import call, defaults, endpoints
 from .ranges import assert_choices, assert_range

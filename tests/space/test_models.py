@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from ncsn_pipeline.space import models as module
-from ncsn_pipeline.space.limits import SettingsError
-from ncsn_pipeline.space.model import Pace
-from ncsn_pipeline.space.models import SpaceModels
+from ncsn_pipeline.space.runs import models as module
+from ncsn_pipeline.space.runs.limits import SettingsError
+from ncsn_pipeline.space.runs.model import Pace
+from ncsn_pipeline.space.runs.models import SpaceModels
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
-from ncsn_pipeline.space.pictures import STRIP_ROW, save_animation, save_strip
-from ncsn_pipeline.space.plots import deviation_figure
-from ncsn_pipeline.space.recording import MOST_FRAMES, MOST_VALUES, Recording
+from ncsn_pipeline.space.runs.recording import MOST_FRAMES, MOST_VALUES, Recording
+from ncsn_pipeline.space.widgets.pictures import STRIP_ROW, save_animation, save_strip
+from ncsn_pipeline.space.widgets.plots import deviation_figure
 
 
 @pytest.mark.parametrize(

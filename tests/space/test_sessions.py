@@ -5,10 +5,10 @@ import math
 import gradio as gr
 import pytest
 
-from ncsn_pipeline.space import sessions
-from ncsn_pipeline.space.limits import SettingsError
-from ncsn_pipeline.space.sessions import NOTHING_TO_STOP, STOPPING, SessionRuns
-from ncsn_pipeline.space.sharing import SharedView, _as_javascript_writes
+from ncsn_pipeline.space.runs import sessions
+from ncsn_pipeline.space.runs.limits import SettingsError
+from ncsn_pipeline.space.runs.sessions import NOTHING_TO_STOP, STOPPING, SessionRuns
+from ncsn_pipeline.space.server.sharing import SharedView, _as_javascript_writes
 
 
 class Runs(SessionRuns):

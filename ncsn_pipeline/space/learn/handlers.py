@@ -9,8 +9,8 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from .. import messages
-from ..sessions import Outputs, SessionRuns
+from ..runs import messages
+from ..runs.sessions import Outputs, SessionRuns
 from . import report
 from .limits import SWEEP_SECONDS, TRAIN_SECONDS, LearnSettings, check_learn
 from .report import MOST_RUNS, Panels, PastRun

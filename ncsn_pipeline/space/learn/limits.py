@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ..limits import SEED, SettingsError, check_choice, check_number, check_whole
+from ..runs.limits import SEED, SettingsError, check_choice, check_number, check_whole
 from .data import DATA, LearnData
 
 OBJECTIVES = ("exact", "sliced", "denoising")

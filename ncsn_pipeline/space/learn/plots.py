@@ -12,7 +12,7 @@ from torch import Tensor
 from ...densities import Density, ScoreFn
 from ...diagnostics.plots import arrow_field, plain_log_ticks, plain_number, plane, plane_grid
 from ...diagnostics.plots.plane import ERROR_MAP, Extent
-from ..plots import INK, SIGMA_COLOUR, STEP_COLOUR
+from ..widgets.plots import INK, SIGMA_COLOUR, STEP_COLOUR
 
 # Shades of the density let the page's ground through, light or dark.
 DENSITY_MAP = LinearSegmentedColormap.from_list("density", ["#6366f100", "#6366f166", "#6366f1b0"])

@@ -1,6 +1,6 @@
 """Trainings worth watching, a button each: three noise levels of one density, and a curve without noise and with it."""
 
-from ..presets import Preset
+from ..widgets.presets import Preset
 
 LEARN_DEFAULTS: dict[str, str | float] = {
     "data": "gaussians",

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ...diagnostics import sliced_wasserstein, squared_error
 from ...diagnostics.plots import plain_number, plane_grid
-from ..plots import themed_svg
+from ..widgets.plots import themed_svg
 from .data import DATA
 from .limits import LearnSettings
 from .plots import dilemma_figure, error_figure, field_figure, longest_arrow, loss_figure

@@ -25,7 +25,7 @@ from ...lecture.training import seeded_layers
 from ...networks import ScoreMLP, as_score_function
 from ...sampling import langevin_dynamics, last_sample
 from ...score_matching import denoising_score_matching, implicit_score_matching, sliced_score_matching
-from ..work import ONE_AT_A_TIME
+from ..runs.work import ONE_AT_A_TIME
 from .limits import LearnSettings
 
 BATCH_SIZE = 256

@@ -6,11 +6,11 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from .. import messages
-from ..events import PREVIEW, PRIVATE
-from ..presets import preset_note
-from ..seeds import seed_control
-from ..sharing import SharedView
+from ..runs import messages
+from ..runs.events import PREVIEW, PRIVATE
+from ..server.sharing import SharedView
+from ..widgets.presets import preset_note
+from ..widgets.seeds import seed_control
 from . import limits, report
 from .data import DATA
 from .handlers import LEARN_INPUTS, LearnHandlers

@@ -8,8 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from ..limits import SettingsError, check_choice
-from ..sessions import Outputs, SessionRuns
+from ..runs.limits import SettingsError, check_choice
+from ..runs.sessions import Outputs, SessionRuns
 from . import report
 from .knobs import check_experiment, knobs_of
 from .run import ExperimentRun

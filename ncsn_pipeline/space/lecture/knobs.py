@@ -13,7 +13,7 @@ from typing import Any, get_args, get_origin
 
 from ncsn_pipeline.lecture import EXPERIMENTS, Params
 
-from ..limits import SEED, SettingsError, check_choice, check_number, check_whole
+from ..runs.limits import SEED, SettingsError, check_choice, check_number, check_whole
 
 MOST_TIMES = 4
 MOST_WORK = 4.0

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from ncsn_pipeline.lecture import Params
 
-from ..work import watched
+from ..runs.work import watched
 
 DOTS_AN_INCH = 130
 

@@ -13,9 +13,9 @@ from gradio.block_function import BlockFunction
 from gradio.processing_utils import client_utils
 from PIL import Image
 
-from .limits import SettingsError
-from .messages import toast
-from .sessions import FAILED
+from ..runs.limits import SettingsError
+from ..runs.messages import toast
+from ..runs.sessions import FAILED
 
 logger = logging.getLogger(__name__)
 

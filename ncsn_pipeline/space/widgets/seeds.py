@@ -4,8 +4,8 @@ import secrets
 
 import gradio as gr
 
-from .events import PRIVATE
-from .limits import SEED
+from ..runs.events import PRIVATE
+from ..runs.limits import SEED
 
 
 def seed_control(elem_id: str, same: str) -> gr.Number:
