@@ -261,12 +261,13 @@ def test_at_the_end_plain_is_wrong_and_annealed_is_right(page):
     found = numbers(page)
     assert float(found["plainMisplaced"]) > 0.2
     assert float(found["annealedMisplaced"]) < 0.05
-    expect(page.locator(".playground .said")).to_contain_text(re.compile(r"After [\d,]+ steps, \d+ % of the particles"))
+    said = r"After [\d,]+ steps, one noise level: wrong shares \(\d+ % of the particles would have to move\)\. "
+    expect(page.locator(".playground .said")).to_have_text(re.compile(said + "Many: shares and shape right."))
     true, plain, annealed = re.findall(r"(\d+), \d+", page.locator(".bars").get_attribute("aria-label"))
     assert int(true) == 80 and abs(int(plain) - 80) > 20 and abs(int(annealed) - 80) <= 5
     canvas = page.locator('[data-view="annealed"] canvas')
     assert canvas.get_attribute("role") == "img"
-    expect(canvas).to_have_attribute("aria-label", re.compile(r"level 12/12.*% of the particles are in the wrong"))
+    expect(canvas).to_have_attribute("aria-label", re.compile(r"level 12/12.*% of the particles would have to move"))
     assert float(found["rate"]) > 0
     expect(page.get_by_text(re.compile(r"\d+ frames/s"))).to_be_visible()
 
@@ -306,9 +307,9 @@ def test_a_step_that_is_too_large_diverges_and_says_so(page):
         expect(page.locator(f'[data-view="{view}"] [role="alert"]')).to_contain_text(
             f"{view.capitalize()} dynamics diverged: the step is too large"
         )
-        for place in ('[data-number="misplaced"]', None):
-            shown = page.locator(f'[data-view="{view}"] {place}' if place else f'[data-cell="{view}-misplaced"]')
-            expect(shown).to_have_text("–")
+        for key, name in (("misplaced", "shares"), ("outside", "shape")):
+            expect(page.locator(f'[data-cell="{view}-{key}"]')).to_have_text("–")
+            expect(page.locator(f'[data-view="{view}"] [data-verdict="{name}"]')).to_have_text(f"– {name}")
     set_by_key(page, "Step, as a share of the variance", "Home")
     expect(page.locator('[data-view="plain"] [role="alert"]')).to_be_empty()
 
@@ -415,6 +416,123 @@ def test_a_ladder_is_shortened_by_the_pointer_while_it_runs(page):
     page.wait_for_timeout(400)
     page.mouse.up()
     expect(page.locator('[data-number="budget"]')).to_have_text(re.compile(r"^[2-7] × 40"))
+
+
+@pytest.fixture
+def still_page(browser, address):
+    """Opens the page for somebody who asked for less motion, at an address: it shows where the run ends."""
+    context = browser.new_context(reduced_motion="reduce", viewport={"width": 1366, "height": 768})
+
+    def open_at(query=""):
+        page = context.new_page()
+        page.goto(f"{address}?{query}")
+        wait_until_finished(page)
+        return page
+
+    yield open_at
+    context.close()
+
+
+def test_one_large_level_has_the_right_shares_and_the_wrong_shape_and_is_told_so(still_page):
+    """At sigma 3 its variance is ten times the density's: 1 - (1 - 0.99) and more lies outside the contour."""
+    page = still_page("playground.sigma=3")
+    marks = {
+        name: page.locator(f'[data-view="{name}"] [data-verdict]').all_inner_texts() for name in ("plain", "annealed")
+    }
+    assert marks == {"plain": ["✓ shares", "✗ shape"], "annealed": ["✓ shares", "✓ shape"]}
+    said = re.compile(
+        r"one noise level: the wrong shape \((\d+) % lie outside the contour\)\. Many: shares and shape right"
+    )
+    expect(page.locator(".playground .said")).to_have_text(said)
+    assert float(numbers(page)["plainOutside"]) > 0.5
+    alphas = "Step α: 1 with one level, 6.4 down to 0.0063 with many."
+    expect(page.locator('[data-number="alphas"]')).to_have_text(alphas)
+
+
+@pytest.mark.parametrize("density", SHAPES)
+def test_the_first_sentence_holds_for_every_density_at_the_defaults(still_page, density):
+    """One small level: wrong shares; many levels: shares and shape right."""
+    page = still_page(f"playground.density={density}")
+    said = page.locator(".playground .said").inner_text()
+    assert "one noise level: wrong shares" in said and "Many: shares and shape right." in said
+
+
+def test_several_starts_are_averaged_with_their_standard_errors(still_page):
+    page = still_page()
+    button(page, "Average 8 starts").click()
+    page.locator('.playground[data-averaged="true"]').wait_for()
+    found = {}
+    for name in ("plain", "annealed"):
+        text = page.locator(f'[data-cell="{name}-mean-misplaced"]').inner_text()
+        found[name] = [float(number) for number in re.fullmatch(r"([\d.]+) ± ([\d.]+) %", text).groups()]
+        outside = page.locator(f'[data-cell="{name}-mean-outside"]').inner_text()
+        assert 1 <= float(outside.split()[0]) < 5
+    assert 25 < found["plain"][0] < 35 and 1 < found["annealed"][0] < 4
+    assert all(0.05 < error < 1 for _, error in found.values())
+    expect(page.locator('[data-number="chance"]')).to_have_text("1 %")
+    button(page, "New start").click()
+    expect(page.locator('[data-cell="plain-mean-misplaced"]')).to_have_text("–")
+
+
+def test_the_last_run_is_looked_at_again_by_its_time(still_page):
+    page = still_page()
+    time = page.get_by_role("slider", name="Time: back over the last run")
+    assert time.input_value() == time.get_attribute("max") == "480"
+    end = page.locator('[data-view="annealed"] canvas').evaluate("canvas => canvas.toDataURL()")
+    time.fill("122")
+    canvas = page.locator('[data-view="annealed"] canvas')
+    expect(canvas).to_have_attribute("aria-label", re.compile(r"level 4/12, σ = 3\.1, after 12[04] steps"))
+    expect(page.locator('[data-number="time"]')).to_have_text(re.compile(r"step 12[04] of 480"))
+    wait_for_frames(page, 3)
+    assert canvas.evaluate("canvas => canvas.toDataURL()") != end
+    time.fill("480")
+    expect(canvas).to_have_attribute("aria-label", re.compile("level 12/12, σ = 0.25, after 480 steps"))
+    button(page, "Step").click()
+    assert numbers(page)["steps"] == "481"
+
+
+def test_density_and_arrows_follow_sigma_while_it_is_dragged(still_page):
+    """Before the pointer lets go: the background is painted anew, and the caption says the new sigma."""
+    page = still_page()
+    pixels = "canvas => Array.from(canvas.getContext('2d').getImageData(0, 0, 40, 40).data).join()"
+    plain, annealed = (page.locator(f'[data-view="{name}"] canvas') for name in ("plain", "annealed"))
+    before = [canvas.evaluate(pixels) for canvas in (plain, annealed)]
+    slider = page.locator('[data-setting="sigma"]')
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + box["height"] / 2, steps=4)
+    wait_for_frames(page, 3)
+    expect(page.locator('[data-view="plain"] [data-number="where"]')).to_have_text(re.compile(r"σ = [34]\.\d"))
+    assert plain.evaluate(pixels) != before[0] and annealed.evaluate(pixels) == before[1]
+    assert "playground.sigma" not in page.url
+    page.mouse.up()
+    assert "playground.sigma" in page.url
+
+
+@pytest.mark.parametrize("size", [(1366, 768), (1024, 768), (390, 844)])
+def test_the_views_stay_in_sight_while_a_knob_is_used(still_page, size):
+    """Reached by the Tab key, a knob stands below both views, all of them on the screen."""
+    page = still_page()
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.locator('[data-setting="sigma"]').focus()
+    seen = page.evaluate(
+        """async () => {
+          const frames = async (n) => { for (; n; n--) await new Promise((done) => requestAnimationFrame(done)); };
+          const found = [];
+          for (const knob of document.querySelectorAll(".playground .controls input")) {
+            knob.focus();
+            await frames(2);
+            const box = knob.getBoundingClientRect();
+            const at = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+            const views = document.querySelector(".playground .views").getBoundingClientRect();
+            found.push([knob.dataset.setting, at === knob, views.top >= 0, views.bottom <= innerHeight]);
+          }
+          return found;
+        }"""
+    )
+    assert len(seen) == 13 and all(all(rest) for _, *rest in seen), seen
 
 
 def test_it_rests_while_another_tab_is_open(page):

@@ -62,7 +62,7 @@ def test_every_setting_of_the_address_is_held_within_its_range(javascript):
         assert {name: tuple(ends) for name, ends in javascript(read, given).items()} == ranges
 
 
-def test_what_is_misplaced_is_half_of_all_differences(javascript):
+def test_what_would_have_to_move_is_half_of_all_differences(javascript):
     assert javascript("() => misplaced([0.5, 0.5, 0], [0.8, 0.15, 0.05])") == pytest.approx(0.35)
 
 
@@ -243,16 +243,17 @@ def test_a_slider_in_the_middle_of_its_scale_is_the_geometric_mean(javascript):
 
 
 def test_bars_are_as_high_as_their_shares_of_the_largest(javascript):
-    heights, words = javascript(
+    heights, whiskers, words = javascript(
         """() => {
           const bars = new Bars(document.createElement("div"));
-          bars.setGroups([0.8, 0.2]);
+          bars.setGroups([0.8, 0.2], 400);
           bars.update([0.4, 0.6], [0.79, 0.21]);
           const columns = [...bars.element.querySelectorAll(".bar")];
-          const heights = columns.map((bar) => Number(bar.style.getPropertyValue("--height")));
-          return [heights, bars.element.getAttribute("aria-label")];
+          const of = (name) => columns.map((bar) => Number(bar.style.getPropertyValue(name)));
+          return [of("--height"), of("--whisker"), bars.element.getAttribute("aria-label")];
         }"""
     )
+    assert whiskers == [0.05, 0, 0, 0.2, 0, 0]  # of the true bar: 2 sqrt(0.8 x 0.2 / 400) / 0.8
     np.testing.assert_allclose(heights, [1, 0.5, 0.9875, 0.25, 0.75, 0.2625], atol=1e-4)
     assert words == "Percent of the particles in each mode: true 80, 20; plain 40, 60; annealed 79, 21"
 
@@ -262,11 +263,135 @@ def test_as_many_steps_are_taken_in_a_second_as_the_speed_says(javascript):
     taken = javascript(
         f"""() => {{
           {MAKE_CHAINS}
-          const numbers = {{ show() {{}}, sayEnd() {{}} }};
+          const [numbers, recording] = [{{ show() {{}}, sayEnd() {{}} }}, new Recording(chains)];
           const settings = {{ ...DEFAULTS, speed: 50 }};
-          const page = Object.assign(Object.create(Playground.prototype), {{ chains, numbers, settings, owed: 0 }});
+          const parts = {{ chains, numbers, recording, settings, owed: 0 }};
+          const page = Object.assign(Object.create(Playground.prototype), parts);
           for (let frame = 0; frame <= 120; frame++) page.play((frame * 1000) / 60);
           return chains.stepsTaken;
         }}"""
     )
     assert abs(taken - 100) <= 1
+
+
+def test_chance_is_what_independent_draws_come_to(javascript):
+    """The mean over 400 draws of 300; the normal approximation of a binomial share is off by less than 1 %."""
+    approximate, found = javascript(
+        """() => {
+          const mixture = makeMixture([[0, 0], [50, 0], [0, 50]], [0.5, 0.3, 0.2], 1, [0, 1, 2]);
+          const random = randomNumbers(3);
+          const draw = () => misplaced(groupShares(mixture, mixtureSample(mixture, 300, random)), mixture.shares);
+          return [chance(mixture.shares, 300), Array.from({ length: 400 }, draw)];
+        }"""
+    )
+    assert abs(np.mean(found) - approximate) < 4 * np.std(found) / 20 + 0.01 * approximate
+
+
+@pytest.mark.parametrize(
+    "moved, outside, wrong, words",
+    [
+        (0.05, 0.05, [False, False], "shares and shape right"),
+        (0.3, 0.02, [True, False], "wrong shares (30 % of the particles would have to move)"),
+        (0.01, 0.61, [False, True], "the wrong shape (61 % lie outside the contour)"),
+        (
+            0.2,
+            0.2,
+            [True, True],
+            "wrong shares (20 % of the particles would have to move) and "
+            "the wrong shape (20 % lie outside the contour)",
+        ),
+    ],
+)
+def test_what_fails_is_named_with_its_number(javascript, moved, outside, wrong, words):
+    found = javascript(
+        """([misplaced, outside]) => {
+          const found = { misplaced, outside };
+          const wrong = verdict(found, [0.8, 0.2], 1500);
+          return [[wrong.shares, wrong.shape], verdictWords(found, wrong)];
+        }""",
+        [moved, outside],
+    )
+    assert found == [wrong, words]
+
+
+def test_shares_are_wrong_from_five_percent_beyond_chance_and_the_shape_from_six_percent_outside(javascript):
+    chance = 0.5 * 2 * math.sqrt(2 / math.pi * 0.8 * 0.2 / 100)
+    ends = [(chance + 0.0499, 0.0599), (chance + 0.0501, 0.0601)]
+    found = javascript(
+        """(ends) => ends.map(([misplaced, outside]) => verdict({ misplaced, outside }, [0.8, 0.2], 100))""", ends
+    )
+    assert found == [{"shares": False, "shape": False}, {"shares": True, "shape": True}]
+
+
+def test_a_run_is_kept_at_its_moments_and_shown_as_it_was(javascript):
+    """480 steps: every fourth; the levels of a moment are those that it was at."""
+    steps, level, points, kept, late = javascript(
+        """() => {
+          const chains = new Chains({ mixture: mixtureOf({ density: "gaussians" }), sigma: 0.25, seed: 1,
+            sigmas: geometricLadder(8, 0.25, 12), stepsPerLevel: 40, stepShare: 0.1, particles: 100 });
+          const recording = new Recording(chains);
+          let kept;
+          while (chains.stepsTaken < 490) {
+            chains.step();
+            recording.keep(chains);
+            if (chains.stepsTaken === 200) kept = [...Float32Array.from(chains.annealed.points)];
+          }
+          const moment = recording.at(201, chains);
+          const late = recording.at(1e9, chains);
+          return [recording.moments.map(({ stepsTaken }) => stepsTaken), [moment.level, moment.annealedSigma,
+            moment.stepsTaken, chains.stepsTaken], [...moment.annealed.points], kept, [late.stepsTaken, late.finished]];
+        }"""
+    )
+    assert steps == list(range(0, 481, 4))
+    assert level == [5, pytest.approx(8 * (0.25 / 8) ** (5 / 11)), 200, 490]
+    assert points == kept and late == [480, True]
+
+
+def test_a_retuned_chain_goes_on_from_where_it_is_with_the_new_levels(javascript):
+    same, alpha, alphas = javascript(
+        f"""() => {{
+          {MAKE_CHAINS}
+          chains.step();
+          const before = [...chains.plain.points];
+          chains.retune({{ sigma: 2, sigmas: geometricLadder(4, 0.5, 2), stepsPerLevel: 5, stepShare: 0.2 }});
+          return [before.every((x, i) => x === chains.plain.points[i]), chains.plainAlpha, [...chains.alphas]];
+        }}"""
+    )
+    assert same is True and alpha == pytest.approx(0.2 * (1 + 2**2))
+    np.testing.assert_allclose(alphas, [0.2 * 16, 0.2 * 0.25])
+
+
+def test_an_average_is_the_mean_of_its_starts_and_their_standard_error(javascript):
+    """Eight runs one by one, against the average made in slices of no time."""
+    ends, result, slices = javascript(
+        """() => {
+          const scene = makeScene(mixtureOf({ density: "gaussians" }));
+          const settings = { mixture: scene.mixture, sigma: 0.25, sigmas: geometricLadder(8, 0.25, 3), stepsPerLevel: 5,
+            stepShare: 0.1, particles: 100 };
+          const average = new Average(settings, scene, 7);
+          let slices = 0;
+          for (; !average.finished; slices++) average.advance(0);
+          const ends = Array.from({ length: 8 }, (_, i) => {
+            const chains = new Chains({ ...settings, seed: 7 + i });
+            while (!chains.finished) chains.step();
+            return measure(chains.plain, scene.mixture, scene.edge).misplaced;
+          });
+          return [ends, average.result("plain", "misplaced"), slices];
+        }"""
+    )
+    assert result["mean"] == pytest.approx(np.mean(ends))
+    assert result["standardError"] == pytest.approx(np.std(ends, ddof=1) / math.sqrt(8))
+    assert slices == 8 * 15 + 1  # a step each, and one that finds the last chain at its end
+
+
+def test_a_start_that_diverged_has_no_average(javascript):
+    result = javascript(
+        """() => {
+          const scene = makeScene(mixtureOf({ density: "gaussians" }));
+          const average = new Average({ mixture: scene.mixture, sigma: 0.25, sigmas: geometricLadder(8, 0.25, 3),
+            stepsPerLevel: 40, stepShare: 3, particles: 100 }, scene, 1);
+          average.advance(Infinity);
+          return average.result("plain", "misplaced");
+        }"""
+    )
+    assert result is None

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ...densities import Density, GaussianMixture, checkerboard, ring, spiral, two_moons
 from ...diagnostics.plots.plane import Extent
+from ...lecture.one_sigma import eight_modes
 from ...lecture.toy import corner_mixture
 
 
@@ -15,7 +16,7 @@ class LearnData:
         label: its name on the page.
         density: the clean density, without noise.
         extent: `(x_min, x_max, y_min, y_max)` of the pictures, in data units.
-        thickness: deviation of its finest detail, in data units; 0 for a curve.
+        thickness: standard deviation of its finest detail, in data units; 0 for a curve.
     """
 
     label: str
@@ -36,6 +37,7 @@ def _corners() -> GaussianMixture:
 
 
 DATA = {
+    "eight": LearnData("Eight Gaussians", eight_modes(0.1), (-3.2, 3.2, -3.2, 3.2), 0.1),
     "gaussians": LearnData("Two Gaussians", _corners(), (-2.4, 2.4, -2.4, 2.4), 0.25),
     "ring": LearnData("Ring", ring(1.4), (-2.4, 2.4, -2.4, 2.4)),
     "moons": LearnData("Two moons", two_moons(), (-1.7, 2.7, -1.95, 2.45)),

@@ -12,14 +12,15 @@ import numpy as np
 from ..runs import messages
 from ..runs.sessions import Outputs, SessionRuns
 from . import report
+from .dilemma import dilemma, distance_to_data
 from .limits import SWEEP_SECONDS, TRAIN_SECONDS, LearnSettings, check_learn
 from .report import MOST_RUNS, Panels, PastRun
 from .run import LearnRun
 
 # The order in which the endpoints take their inputs; the session's runs come last.
-LEARN_INPUTS = ("data", "objective", "sigma", "num_steps", "seed")
-SWEEP_SIGMAS = (0.03, 0.07, 0.15, 0.35, 0.8, 1.8)
-FRAMES_A_PICTURE = 4  # the three pictures take longer to draw than the loss
+LEARN_INPUTS = ("data", "levels", "objective", "sigma", "num_steps", "seed")
+SWEEP_SIGMAS = (0.03, 0.06, 0.1, 0.3, 0.8, 2.0)
+FRAMES_PER_PICTURE = 4  # the three pictures take longer to draw than the loss
 
 Update = dict[str, Any]
 Runs = list[PastRun]
@@ -32,19 +33,19 @@ class LearnHandlers(SessionRuns):
     num_outputs, status_at = 6, 0
 
     def preview(
-        self, data: str, objective: str, sigma: float, num_steps: int, seed: int, runs: Runs | None
+        self, data: str, levels: str, objective: str, sigma: float, num_steps: int, seed: int, runs: Runs | None
     ) -> tuple[str | Update, str, str | Update]:
         """The true score of the noised density, and where this sigma stands; where settings are refused, why."""
         try:
-            settings = check_learn(data, objective, sigma, num_steps, seed)
+            settings = check_learn(data, levels, objective, sigma, num_steps, seed)
         except ValueError as error:
             return gr.skip(), messages.refusal(str(error)), gr.skip()
-        return Panels(settings).html(), "", report.dilemma(settings, runs or [])
+        return Panels(settings).html(), "", dilemma(settings, runs or [])
 
-    def check(self, data: str, objective: str, sigma: float, num_steps: int, seed: int) -> str:
+    def check(self, data: str, levels: str, objective: str, sigma: float, num_steps: int, seed: int) -> str:
         """Why the settings are refused, or nothing."""
         try:
-            check_learn(data, objective, sigma, num_steps, seed)
+            check_learn(data, levels, objective, sigma, num_steps, seed)
         except ValueError as error:
             return messages.refusal(str(error))
         return ""
@@ -52,6 +53,7 @@ class LearnHandlers(SessionRuns):
     def train(
         self,
         data: str,
+        levels: str,
         objective: str,
         sigma: float,
         num_steps: int,
@@ -64,12 +66,13 @@ class LearnHandlers(SessionRuns):
         Raises:
             gr.Error: for settings that are refused and for runs that fail, with the reason.
         """
-        values = (data, objective, sigma, num_steps, seed)
+        values = (data, levels, objective, sigma, num_steps, seed)
         yield from self.answered(request, lambda stop: self._train_one(check_learn(*values), runs or [], stop))
 
     def sweep(
         self,
         data: str,
+        levels: str,
         objective: str,
         sigma: float,
         num_steps: int,
@@ -77,29 +80,33 @@ class LearnHandlers(SessionRuns):
         runs: Runs | None,
         request: gr.Request,
     ) -> Iterator[Outputs]:
-        """Trains one network after another, from a small sigma to a large one, with all other settings the same.
+        """Trains a network at one noise level after another, from a small sigma to a large one, and one at all levels.
 
         Raises:
             gr.Error: for settings that are refused and for runs that fail, with the reason.
         """
-        values = (data, objective, sigma, num_steps, seed)
+        values = (data, levels, objective, sigma, num_steps, seed)
         yield from self.answered(request, lambda stop: self._train_all(check_learn(*values), runs or [], stop))
 
     def _train_one(self, settings: LearnSettings, runs: Runs, stop: threading.Event) -> Iterator[Outputs]:
-        return self._training(settings, runs, stop, TRAIN_SECONDS, f"σ = {settings.sigma:g}. ")
+        return self._training(settings, runs, stop, TRAIN_SECONDS, f"{_levels_in_words(settings)}. ")
 
     def _train_all(self, settings: LearnSettings, runs: Runs, stop: threading.Event) -> Iterator[Outputs]:
-        end, done, of = time.perf_counter() + SWEEP_SECONDS, 0, len(SWEEP_SIGMAS)
-        for i, sigma in enumerate(SWEEP_SIGMAS, 1):
-            words, left = f"Level {i} of {of}, σ = {sigma:g}. ", end - time.perf_counter()
-            for answer in self._training(replace(settings, sigma=sigma), runs, stop, left, words):
+        trainings = [
+            *(replace(settings, levels="one", sigma=sigma) for sigma in SWEEP_SIGMAS),
+            replace(settings, levels="all", objective="denoising", sigma=settings.sigma or SWEEP_SIGMAS[-1]),
+        ]
+        end, done, of = time.perf_counter() + SWEEP_SECONDS, 0, len(trainings)
+        for i, training in enumerate(trainings, 1):
+            words, left = f"Training {i} of {of}, {_levels_in_words(training)}. ", end - time.perf_counter()
+            for answer in self._training(training, runs, stop, left, words):
                 if isinstance(answer[-1], list):
                     runs = answer[-1]
                     done += runs[-1].finished
                 yield answer
             if stop.is_set() or (time.perf_counter() >= end and done < of):
-                why = "Stopped" if stop.is_set() else f"Ended after {SWEEP_SECONDS:.0f} s, the most a sweep may take"
-                yield self.only_status(f"{why}: {done} of {of} noise levels done.", "stopped")
+                why = "Stopped" if stop.is_set() else f"Ended after {SWEEP_SECONDS:.0f} s, the most these may take"
+                yield self.only_status(f"{why}: {done} of {of} trainings done.", "stopped")
                 return
 
     def _training(
@@ -122,14 +129,14 @@ class LearnHandlers(SessionRuns):
                 messages.status(words, step, settings.num_steps, kind="running"),
                 report.loss(run.losses, settings, least, runs),
                 gr.skip(),
-                panels.html(run) if frame % FRAMES_A_PICTURE == 1 else gr.skip(),
+                panels.html(run) if frame % FRAMES_PER_PICTURE == 1 else gr.skip(),
             )
         text, kind = self._ending(run)
         if not run.losses:
             yield self.outputs(messages.status(prefix + text, 0, settings.num_steps, kind=kind))
             return
         drawn = run.draw()
-        distance = None if drawn is None else report.distance_to_data(settings, drawn)
+        distance = None if drawn is None else distance_to_data(settings, drawn)
         past = PastRun(settings, run.errors(), distance, np.asarray(run.losses, dtype=np.float32))
         answer = (
             messages.status(prefix + text, len(run.losses), settings.num_steps, kind=kind),
@@ -138,7 +145,7 @@ class LearnHandlers(SessionRuns):
             panels.html(run, drawn),
         )
         runs = [*runs, past][-MOST_RUNS:]
-        yield (*answer, report.dilemma(settings, runs), runs)
+        yield (*answer, dilemma(settings, runs), runs)
 
     @staticmethod
     def _ending(run: LearnRun) -> tuple[str, str]:
@@ -151,3 +158,7 @@ class LearnHandlers(SessionRuns):
         if run.timed_out:
             return f"Ended after {run.deadline:.0f} s, the most a training may take, at {so_far}", "stopped"
         return f"Stopped at {so_far}", "stopped"
+
+
+def _levels_in_words(settings: LearnSettings) -> str:
+    return "all levels" if settings.all_levels else f"σ = {settings.sigma:g}"

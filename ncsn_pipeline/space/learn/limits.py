@@ -7,8 +7,10 @@ from ..runs.limits import SEED, SettingsError, check_choice, check_number, check
 from .data import DATA, LearnData
 
 OBJECTIVES = ("exact", "sliced", "denoising")
+LEVELS = ("one", "all")
 LEARN_SIGMA = (0.0, 2.0)
 LEAST_SIGMA = 0.01
+ALL_SIGMAS = (0.01, 3.0)  # between which all levels lie, in data units
 TRAIN_STEPS = (50, 4000)
 
 TRAIN_SECONDS = 60.0
@@ -21,13 +23,15 @@ class LearnSettings:
 
     Args:
         data: a key of `DATA`.
+        levels: `"one"`, the score at sigma alone, or `"all"`, one network that is told which level it is asked about.
         objective: `"exact"`, implicit score matching with its exact trace, `"sliced"` or `"denoising"`.
-        sigma: the one noise level, in data units; 0 for clean data.
+        sigma: the noise level, in data units, 0 for clean data; of all levels the one that is shown.
         num_steps: updates of the network.
         seed: of weights, samples, noise and projections.
     """
 
     data: str
+    levels: str
     objective: str
     sigma: float
     num_steps: int
@@ -39,18 +43,25 @@ class LearnSettings:
         return DATA[self.data]
 
     @property
+    def all_levels(self) -> bool:
+        """Whether the network learns every noise level."""
+        return self.levels == "all"
+
+    @property
     def has_score(self) -> bool:
         """Whether the density that the network sees has a score to be held against."""
         return self.sigma > 0 or self.learned.has_clean_score
 
 
-def check_learn(data: Any, objective: Any, sigma: Any, num_steps: Any, seed: Any) -> LearnSettings:
+def check_learn(data: Any, levels: Any, objective: Any, sigma: Any, num_steps: Any, seed: Any) -> LearnSettings:
     """Checks the inputs of the Learn tab.
 
     Raises:
-        SettingsError: for the first input that is not valid, and for denoising without noise.
+        SettingsError: for the first input that is not valid, for denoising without noise, and for all levels
+            without denoising.
     """
     data = check_choice("Data", data, tuple(DATA))
+    levels = check_choice("Noise levels", levels, LEVELS)
     objective = check_choice("Objective", objective, OBJECTIVES)
     sigma = check_number("σ", sigma, *LEARN_SIGMA)
     num_steps = check_whole("Training steps", num_steps, *TRAIN_STEPS)
@@ -62,4 +73,9 @@ def check_learn(data: Any, objective: Any, sigma: Any, num_steps: Any, seed: Any
             "Denoising score matching learns from the noise that is added, and at σ = 0 there is none. "
             f"Raise σ to at least {LEAST_SIGMA:g}, or choose the exact or the sliced objective."
         )
-    return LearnSettings(data, objective, sigma, num_steps, seed)
+    if levels == "all" and objective != "denoising":
+        raise SettingsError(
+            "All noise levels are learned by denoising, which costs the same at each. Choose the denoising objective, "
+            "or one noise level."
+        )
+    return LearnSettings(data, levels, objective, sigma, num_steps, seed)

@@ -130,6 +130,8 @@ def dilemma_figure(
     marks: Sequence[tuple[float, float]],
     sigma: float,
     limits: tuple[float, float],
+    chance: float | None = None,
+    all_levels: float | None = None,
 ) -> Figure:
     """A number over sigma, both logarithmic: a curve that is known, and a mark for every run that was made.
 
@@ -138,17 +140,25 @@ def dilemma_figure(
         marks: pairs of sigma and of what was measured.
         sigma: the one that is set, as an upright line; 0 for none.
         limits: of the upright axis, widened where marks lie outside.
+        chance: what a perfect sampler comes to, dotted.
+        all_levels: what was measured with all levels, a line across; None for none.
     """
     figure = Figure(figsize=(3.7, 2.7), layout="constrained")
     axes = figure.add_subplot()
     _style(axes)
     axes.set(xscale="log", yscale="log", xlim=(0.008, 2.5))
-    values = [value for _, value in marks]
+    values = [value for _, value in marks] + [value for value in (chance, all_levels) if value is not None]
     axes.set_ylim(min([limits[0], *(value / 1.5 for value in values)]), max([limits[1], *(v * 1.5 for v in values)]))
     if sigma > 0:
         axes.axvline(sigma, color=INK, alpha=0.35, linewidth=1.2)
     if curve is not None:
         axes.plot(*curve, color=INK, alpha=0.7, linewidth=1.4, linestyle=(0, (4, 3)))
+    for name, value, style in (("all levels", all_levels, "-"), ("chance", chance, ":")):
+        if value is not None:
+            colour = SIGMA_COLOUR if name == "all levels" else INK
+            axes.axhline(value, color=colour, linewidth=1.8, linestyle=style, label=name)
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(loc="upper left", frameon=False, fontsize=8, labelcolor=INK, handlelength=2.2)
     if marks:
         axes.plot(*zip(*marks, strict=True), color=STEP_COLOUR, linestyle="", marker="o", markersize=5.5)
     for axis in (axes.xaxis, axes.yaxis):

@@ -1,11 +1,14 @@
-"""Trainings worth watching, a button each: three noise levels of one density, and a curve without noise and with it."""
+"""Trainings worth watching, a button each: one density at three noise levels and at all; a curve, clean and noised."""
 
 from ..widgets.presets import Preset
 
+JUST_RIGHT, TOO_SMALL, TOO_LARGE = 0.1, 0.03, 2.0  # of the noise levels that are swept, in data units
+
 LEARN_DEFAULTS: dict[str, str | float] = {
-    "data": "gaussians",
+    "data": "eight",
+    "levels": "one",
     "objective": "denoising",
-    "sigma": 0.25,
+    "sigma": JUST_RIGHT,
     "num_steps": 1000,
     "seed": 0,
 }
@@ -13,25 +16,32 @@ LEARN_DEFAULTS: dict[str, str | float] = {
 
 def learn_presets() -> list[Preset]:
     """The presets, by the names of `check_learn`'s arguments."""
-    dilemma = {"data": "moons", "objective": "denoising", "num_steps": 1000}
-    curve = {"data": "ring", "objective": "sliced", "num_steps": 1000}
+    dilemma = {"data": "eight", "levels": "one", "objective": "denoising", "num_steps": 1000}
+    curve = {"data": "ring", "levels": "one", "objective": "sliced", "num_steps": 1000}
     return [
         Preset(
             "σ just right",
-            "Two moons that the noise does not yet join, wide enough to fill the gap between them with samples: "
-            "the network learns where to go from almost everywhere.",
-            dilemma | {"sigma": 0.15},
+            "Eight narrow Gaussians. Of the six noise levels of “Train at six σ, then all” this one draws the samples "
+            "nearest to the data. For other data it is another level, and only trying finds it.",
+            dilemma | {"sigma": JUST_RIGHT},
         ),
         Preset(
             "σ too small",
-            "The same moons, hardly noised. Off the thin lines there are no samples to learn from, and the arrows "
-            "there are wrong: some chains stay between the moons, and too many of the others end at a tip.",
-            dilemma | {"sigma": 0.03},
+            "Hardly any noise. Between the Gaussians there are no samples to learn from, the arrows there are wrong, "
+            "and many samples are left there.",
+            dilemma | {"sigma": TOO_SMALL},
         ),
         Preset(
             "σ too large",
-            "Easy to learn: the error is small everywhere. But what is learned is one blob, and the moons are gone.",
-            dilemma | {"sigma": 1.0},
+            "Easy to learn: the error is small everywhere. But what is learned is one blob: the eight Gaussians "
+            "are gone.",
+            dilemma | {"sigma": TOO_LARGE},
+        ),
+        Preset(
+            "All levels",
+            "One network that is told σ learns every level at once, and annealed Langevin dynamics goes from the "
+            "largest to the smallest. No σ had to be found.",
+            dilemma | {"levels": "all", "sigma": JUST_RIGHT},
         ),
         Preset(
             "On a curve, clean",

@@ -1,24 +1,20 @@
-"""What the Learn tab shows of a training: its figures with a sentence each, its numbers, and its dilemma."""
+"""What the Learn tab shows of a training: its figures with a sentence each, and its numbers."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from ...diagnostics import sliced_wasserstein, squared_error
+from ...diagnostics import squared_error
 from ...diagnostics.plots import plain_number, plane_grid
 from ..widgets.plots import themed_svg
-from .data import DATA
 from .limits import LearnSettings
-from .plots import dilemma_figure, error_figure, field_figure, longest_arrow, loss_figure
-from .run import GRID, Errors, LearnRun
+from .plots import error_figure, field_figure, longest_arrow, loss_figure
+from .run import DRAWING_SIGMAS, GRID, Errors, LearnRun
 
-CURVE_SIGMAS = tuple(np.geomspace(0.01, 2, 14).tolist())
-CURVE_SAMPLES = 1000
 SHOWN_SAMPLES = 600
 MOST_RUNS = 40
 
@@ -59,7 +55,7 @@ class Panels:
         self.longest = longest_arrow(self.noised.score, self.data.extent) if settings.has_score else None
         score_fn = self.noised.score if settings.has_score else None
         self._true = field_figure(score_fn, self.data.extent, self.longest or 1.0, self.density, self.points)
-        self._true = _svg(self._true, f"The true score of the {self.data.label.lower()} at sigma {settings.sigma:g}")
+        self._true = svg(self._true, f"The true score of the {self.data.label.lower()} at sigma {settings.sigma:g}")
 
     def html(self, run: LearnRun | None = None, drawn: torch.Tensor | None = None) -> str:
         """The pictures as they are now; `drawn` are samples by the learned score, shape `(N, 2)`."""
@@ -74,10 +70,14 @@ class Panels:
             longest = self.longest or longest_arrow(run.learned, self.data.extent)
             points = self.points if drawn is None else drawn[:SHOWN_SAMPLES]
             field = field_figure(run.learned, self.data.extent, longest, self.density, points, drawn is not None)
-            learned = _svg(field, "The learned score")
+            learned = svg(field, "The learned score")
             if self.settings.has_score:
-                error = _svg(self._error(run), "Squared error of the learned score over the plane")
-        dots = " Dots: what Langevin dynamics draws by them at this σ alone." if drawn is not None else ""
+                error = svg(self._error(run), "Squared error of the learned score over the plane")
+        largest, smallest = DRAWING_SIGMAS[0], DRAWING_SIGMAS[-1]
+        how = "Langevin dynamics draws by them at this σ alone"
+        if self.settings.all_levels:
+            how = f"annealed Langevin dynamics draws with all levels, from σ = {largest:g} to {smallest:g}"
+        dots = f" Dots: what {how}." if drawn is not None else ""
         middle = f"The same arrows by the network, on the same scale.{dots}"
         if not self.settings.has_score:
             middle = "What the network makes of the points: arrows that grow for as long as it is trained."
@@ -114,8 +114,8 @@ def loss(losses: Sequence[float], settings: LearnSettings, least: float | None, 
     before = None
     for run in reversed(runs):
         past = run.settings
-        same_kind = (past.objective == "denoising") == (settings.objective == "denoising")
-        if past.data == settings.data and same_kind and past != settings and len(run.losses):
+        kinds = [(either.objective == "denoising", either.levels) for either in (past, settings)]
+        if past.data == settings.data and kinds[0] == kinds[1] and past != settings and len(run.losses):
             before = (f"before: {past.objective}, σ = {past.sigma:g}", run.losses)
             break
     figure = loss_figure(losses, settings.num_steps, least, before)
@@ -125,8 +125,8 @@ def loss(losses: Sequence[float], settings: LearnSettings, least: float | None, 
         words = "Nothing bounds this loss from below: on clean data of this kind it falls, ever more bumpily."
     else:
         words = "The gap to the dashed line is the Fisher divergence: what there is still to learn."
-    svg = _svg(figure, f"Loss of {len(losses)} training steps")
-    return f'<div class="loss"><figure><figcaption>Loss</figcaption>{svg}<p>{words}</p></figure></div>'
+    drawn = svg(figure, f"Loss of {len(losses)} training steps")
+    return f'<div class="loss"><figure><figcaption>Loss</figcaption>{drawn}<p>{words}</p></figure></div>'
 
 
 def numbers(run: PastRun | None) -> str:
@@ -136,7 +136,11 @@ def numbers(run: PastRun | None) -> str:
     rows = []
     if run.errors is not None:
         rows += [
-            ("Relative Fisher divergence", run.errors.relative, "over samples; 0 perfect, 1 as bad as no score at all"),
+            (
+                f"Relative Fisher divergence at σ = {run.settings.sigma:g}",
+                run.errors.relative,
+                "over samples; 0 perfect, 1 as bad as no score at all",
+            ),
             ("Error, densest tenth", run.errors.highest, "the same over the tenth of the square with most data"),
             ("Error, emptiest tenth", run.errors.lowest, "the same over the tenth with the least"),
         ]
@@ -145,71 +149,16 @@ def numbers(run: PastRun | None) -> str:
         rows.append(("Mean loss, last tenth", float(last.mean()), "and nothing that ends its fall"))
     if run.distance is not None:
         rows.append(("Samples to clean data", run.distance, "sliced Wasserstein distance, in data units"))
-    items = "".join(f"<div><dt>{name}</dt><dd>{_number(value)}<p>{words}</p></dd></div>" for name, value, words in rows)
+    items = "".join(f"<div><dt>{name}</dt><dd>{number(value)}<p>{words}</p></dd></div>" for name, value, words in rows)
     return f'<dl class="numbers">{items}</dl>'
 
 
-def dilemma(settings: LearnSettings, runs: Sequence[PastRun]) -> str:
-    """Three numbers over sigma: what falls, what rises, and what is least between; marks are this session's runs."""
-    same = [run for run in runs if run.finished and run.settings.data == settings.data and run.settings.sigma > 0]
-    errors = [(run.settings.sigma, run.errors.relative) for run in same if run.errors is not None]
-    distances = [(run.settings.sigma, run.distance) for run in same if run.distance is not None]
-    curve = noised_distances(settings.data)
-    sigma = settings.sigma
-    limits = (min(curve[1]) / 2, max(curve[1]) * 1.5)
-    marks = f"{len(errors)} run{'s' * (len(errors) != 1)} of this session"
-    figures = (
-        (
-            "Falls: error of the learned score",
-            dilemma_figure(None, errors, sigma, (1e-3, 3)),
-            f"Relative Fisher divergence. Dots: {marks}. Less noise, harder to learn.",
-        ),
-        (
-            "Rises: noised density to clean data",
-            dilemma_figure(curve, [], sigma, limits),
-            "Sliced Wasserstein distance. More noise, further from the data, however well it is learned.",
-        ),
-        (
-            "Both: what is drawn to clean data",
-            dilemma_figure(curve, distances, sigma, limits),
-            "Dots: samples by the learned score; dashed: as in the middle. No single σ is right; many, one after "
-            "another, are.",
-        ),
-    )
-    return (
-        '<div class="ladder">'
-        + "".join(
-            f"<figure><figcaption>{title}</figcaption>{_svg(figure, title)}<p>{words}</p></figure>"
-            for title, figure, words in figures
-        )
-        + "</div>"
-    )
-
-
-def distance_to_data(settings: LearnSettings, drawn: torch.Tensor) -> float:
-    """The sliced Wasserstein distance of samples to the clean data, in data units."""
-    clean = settings.learned.density.sample(len(drawn), generator=torch.Generator().manual_seed(0))
-    return sliced_wasserstein(drawn, clean, generator=torch.Generator().manual_seed(0))
-
-
-@lru_cache(len(DATA))
-def noised_distances(data: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Values of sigma, and the sliced Wasserstein distance of the density noised by it to the clean data."""
-    density = DATA[data].density
-    clean = density.sample(CURVE_SAMPLES, generator=torch.Generator().manual_seed(0))
-    distances = []
-    for sigma in CURVE_SIGMAS:
-        # The same clean samples and noise at every level: what rises is the level's doing alone.
-        noised = density.noised(sigma).sample(CURVE_SAMPLES, generator=torch.Generator().manual_seed(0))
-        distances.append(sliced_wasserstein(noised, clean, generator=torch.Generator().manual_seed(0)))
-    return CURVE_SIGMAS, tuple(distances)
-
-
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Three digits, as the page writes them."""
     return plain_number(float(f"{value:.3g}")).replace("-", "−")
 
 
-def _svg(figure: Figure, description: str) -> str:
+def svg(figure: Figure, description: str) -> str:
     """The figure for the page; two digits of a path's coordinates are enough, and half of the bytes."""
     svg = themed_svg(figure, description)
     return re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), svg)

@@ -1,11 +1,7 @@
-"""One training of a small network at one noise level, that can be watched, stopped, and never outlives its deadline.
+"""One training of a small network, that can be watched, stopped, and never outlives its deadline; and what it draws.
 
-All three objectives have the score of the noised density for their minimum.  The exact and the sliced one are given the
-noised samples x + sigma z as if they were data; denoising is given x, and adds the noise itself:
-
-    exact       E 1/2 || s(x + sigma z) ||² + tr(ds/dx)
-    sliced      the same, the trace estimated along a random direction
-    denoising   E 1/2 || s(x + sigma z) + z / sigma ||²
+Samples start all over the picture.  At one noise level they follow plain Langevin dynamics there, after all levels the
+annealed one, for as many steps; neither ends with a denoising step.
 """
 
 import threading
@@ -17,28 +13,25 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ...densities import ScoreFn
 from ...diagnostics import error_by_density_quantile, relative_fisher_divergence, squared_error
 from ...diagnostics.plots import plane_grid
-from ...lecture.toy import uniform_square
-from ...lecture.training import seeded_layers
-from ...networks import ScoreMLP, as_score_function
-from ...sampling import langevin_dynamics, last_sample
-from ...score_matching import denoising_score_matching, implicit_score_matching, sliced_score_matching
+from ...networks import as_score_function
+from ...noise_levels import geometric_noise_levels
+from ...sampling import annealed_langevin_dynamics, langevin_dynamics, last_sample
 from ..runs.work import ONE_AT_A_TIME
-from .limits import LearnSettings
+from .limits import ALL_SIGMAS, LearnSettings
+from .objectives import Objective, new_network
 
 BATCH_SIZE = 256
-HIDDEN_FEATURES = 64
 LEARNING_RATE = 3e-3
 EMA_DECAY = 0.98
 SECONDS_A_FRAME = 0.6
 GRID = 64  # points along each side of the square that errors are averaged over
 JUDGED_SAMPLES = 5000
-DRAWN_SAMPLES = 1000
+DRAWN_SAMPLES = 2000
 DRAWING_STEPS = 200
 STEP_SHARE = 0.1
-HALF_WIDTH = 2.4  # of the square in which samples start, in data units
+DRAWING_SIGMAS = geometric_noise_levels(ALL_SIGMAS[1], 0.05, 20)
 
 
 @dataclass(frozen=True)
@@ -80,7 +73,8 @@ class LearnRun:
         self.timed_out = self.broken = False
         self._generator = torch.Generator().manual_seed(settings.seed)
         with ONE_AT_A_TIME:  # its weights come from torch's own generator, which is everybody's
-            self._network = new_network(settings, self._generator)
+            self._network, spread = new_network(settings, self._generator)
+        self._objective = Objective(settings, spread, self._generator)
         self._average = AveragedModel(self._network, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY))
 
     @property
@@ -112,7 +106,7 @@ class LearnRun:
         """Takes steps for so long, or until the run ends."""
         until = time.perf_counter() + seconds
         while not self._ended and time.perf_counter() < until:
-            loss = self._losses(self.score_of(self._network), BATCH_SIZE).mean()
+            loss = self._objective.losses(as_score_function(self._network), BATCH_SIZE).mean()
             if not loss.isfinite():
                 self.broken = True
                 return
@@ -126,20 +120,12 @@ class LearnRun:
 
     @torch.no_grad()
     def learned(self, x: Tensor) -> Tensor:
-        """The learned score at points `(B, 2)`: that of the averaged weights."""
-        return self.score_of(self._average.module)(x)
-
-    def score_of(self, network: ScoreMLP) -> ScoreFn:
-        """A network at the run's noise level; without noise it ignores the sigma that it is given."""
-        noisy_score_fn, sigma = as_score_function(network), torch.tensor(self.settings.sigma or 1.0)
-        return lambda x: noisy_score_fn(x, sigma)
+        """The learned score at the run's noise level, at points `(B, 2)`: that of the averaged weights."""
+        return as_score_function(self._average.module)(x, torch.tensor(self.settings.sigma))
 
     def least_loss(self) -> float | None:
         """The loss of the exact score, which no other falls below; None where there is none, and so no such bound."""
-        if not self.settings.has_score:
-            return None
-        exact = self.settings.learned.density.noised(self.settings.sigma).score
-        return float(self._losses(exact, JUDGED_SAMPLES).detach().mean())
+        return self._objective.least(JUDGED_SAMPLES)
 
     def errors(self) -> Errors | None:
         """How good the learned score is; None where there is nothing to hold it against."""
@@ -156,43 +142,34 @@ class LearnRun:
 
     @torch.no_grad()
     def draw(self) -> Tensor | None:
-        """Samples by Langevin dynamics with the learned score, started all over the square, shape `(N, 2)`.
+        """Samples by Langevin dynamics with the learned score, started all over the picture, shape `(N, 2)`.
 
-        The step is a fixed share of the variance of the noised data's finest detail, as in the lecture's experiment.
-        None where that is zero, and where the learned field drives the samples to infinity.
+        The step is a fixed share of a variance, as in the lecture's experiment: at one level of the noised data's
+        finest detail, at all levels of each level's noise.  None where that is zero, and where the learned field drives
+        the samples to infinity.
         """
-        variance = self.settings.sigma**2 + self.settings.learned.thickness**2
+        settings, generator = self.settings, torch.Generator().manual_seed(self.settings.seed)
+        variance = settings.sigma**2 + settings.learned.thickness**2
         if variance == 0:
             return None
-        generator = torch.Generator().manual_seed(self.settings.seed)
-        start = uniform_square(DRAWN_SAMPLES, HALF_WIDTH, generator=generator)
-        chain = langevin_dynamics(
-            self.learned, start, step_size=STEP_SHARE * variance, num_steps=DRAWING_STEPS, generator=generator
-        )
-        x = last_sample(chain)
-        return x if x.isfinite().all() else None
-
-    def _losses(self, score_fn: ScoreFn, batch_size: int) -> Tensor:
-        settings, generator = self.settings, self._generator
-        density = settings.learned.density
-        if settings.objective == "denoising":
-            x = density.sample(batch_size, generator=generator)
-            return denoising_score_matching(score_fn, x, settings.sigma, generator=generator)
-        x = density.noised(settings.sigma).sample(batch_size, generator=generator)
-        if settings.objective == "exact":
-            return implicit_score_matching(score_fn, x)
-        return sliced_score_matching(score_fn, x, generator=generator)
-
-
-def new_network(settings: LearnSettings, generator: torch.Generator) -> ScoreMLP:
-    """A free vector field, that knows nothing of noise, in units of the noised data's deviation."""
-    x = settings.learned.density.noised(settings.sigma).sample(2000, generator=generator)
-    with seeded_layers(generator):
-        return ScoreMLP(
-            2,
-            HIDDEN_FEATURES,
-            preconditioning="none",
-            sigma_conditioned=False,
-            sigma_data=float(x.std()),
-            data_mean=float(x.mean()),
-        )
+        left, right, bottom, top = settings.learned.extent
+        size, corner = torch.tensor([right - left, top - bottom]), torch.tensor([left, bottom])
+        start = corner + size * torch.rand(DRAWN_SAMPLES, 2, generator=generator)
+        if settings.all_levels:
+            chain = annealed_langevin_dynamics(
+                as_score_function(self._average.module),
+                start,
+                sigmas=DRAWING_SIGMAS,
+                steps_per_level=DRAWING_STEPS // len(DRAWING_SIGMAS),
+                step_size=STEP_SHARE * float(DRAWING_SIGMAS[-1]) ** 2,
+                denoise=False,
+                generator=generator,
+            )
+        else:
+            chain = langevin_dynamics(
+                self.learned, start, step_size=STEP_SHARE * variance, num_steps=DRAWING_STEPS, generator=generator
+            )
+        try:
+            return last_sample(chain)
+        except FloatingPointError:
+            return None

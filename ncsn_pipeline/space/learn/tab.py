@@ -1,4 +1,4 @@
-"""The Learn tab: a small network learns the score of a density in the plane, at one noise level, while one watches."""
+"""The Learn tab: a small network learns the score of a density in the plane while one watches."""
 
 from functools import partial
 from typing import Any
@@ -13,14 +13,17 @@ from ..widgets.presets import preset_note
 from ..widgets.seeds import seed_control
 from . import limits, report
 from .data import DATA
+from .dilemma import dilemma
 from .handlers import LEARN_INPUTS, LearnHandlers
 from .limits import check_learn
 from .presets import LEARN_DEFAULTS, learn_presets
 from .report import Panels
 
+LEVEL_NAMES = [("One, σ", "one"), ("All, told σ", "all")]
 OBJECTIVE_NAMES = [("Denoising", "denoising"), ("Sliced", "sliced"), ("Exact trace", "exact")]
 INTRODUCTION = """<p class="lead">A small network learns <i>s(x) ≈ ∇ log p<sub>σ</sub>(x)</i> from samples alone. Here
-the true score is known, so it can be seen where the network is right, and what one noise level σ costs.</p>"""
+the true score is known, so it can be seen where the network is right, what one noise level σ costs, and what all of
+them together are worth.</p>"""
 
 
 class LearnTab:
@@ -50,7 +53,7 @@ class LearnTab:
                     self.stop_button = gr.Button(
                         "Stop", variant="stop", interactive=False, elem_id="learn-stop", min_width=70
                     )
-                    self.sweep_button = gr.Button("Train at six σ", elem_id="sweep", min_width=110)
+                    self.sweep_button = gr.Button("Train at six σ, then all", elem_id="sweep", min_width=110)
                 self.note = gr.HTML(label="Refusal", elem_id="learn-note")
             with gr.Column(scale=7, min_width=300):
                 words = f"Ready. A training takes a few seconds, and at most {limits.TRAIN_SECONDS:.0f} s."
@@ -60,7 +63,7 @@ class LearnTab:
         gr.HTML('<h2 class="heading">True, learned, and where they differ</h2>')
         self.panels = gr.HTML(Panels(settings).html(), label="Fields and errors", elem_id="panels")
         gr.HTML('<h2 class="heading">The dilemma of a single noise level</h2>')
-        self.dilemma = gr.HTML(report.dilemma(settings, []), label="Dilemma", elem_id="dilemma")
+        self.dilemma = gr.HTML(dilemma(settings, []), label="Dilemma", elem_id="dilemma")
         self.runs = gr.State(None)
         self.inputs = [self.controls[name] for name in LEARN_INPUTS]
         shared = {name: self.controls[name] for name in LEARN_INPUTS}
@@ -79,7 +82,7 @@ class LearnTab:
             **PREVIEW,
         )
         gr.on(
-            [self.controls[name].change for name in ("objective", "num_steps", "seed")],
+            [self.controls[name].change for name in ("levels", "objective", "num_steps", "seed")],
             self.handlers.check,
             self.inputs,
             self.note,
@@ -97,9 +100,14 @@ class LearnTab:
                 self.train_button,
                 self.handlers.train,
                 "train",
-                "Trains a network on the score at one noise level.",
+                "Trains a network on the score at one noise level, or at all of them.",
             ),
-            (self.sweep_button, self.handlers.sweep, "train_sweep", "Trains a network at each of six noise levels."),
+            (
+                self.sweep_button,
+                self.handlers.sweep,
+                "train_sweep",
+                "Trains a network at each of six noise levels, then one at all levels.",
+            ),
         ):
             self.handlers.connect_run(
                 button,
@@ -142,6 +150,13 @@ def learn_controls() -> dict[str, Component]:
             label="σ, the noise level",
             info="In data units; the data are about 4 across. 0: no noise.",
             elem_id="learn-sigma",
+        ),
+        "levels": gr.Radio(
+            LEVEL_NAMES,
+            value=LEARN_DEFAULTS["levels"],
+            label="Noise levels",
+            info="All: samples are drawn from a large σ down to a small one, and the pictures show σ as set above.",
+            elem_id="learn-levels",
         ),
         "objective": gr.Radio(
             OBJECTIVE_NAMES,

@@ -32,8 +32,8 @@ class LectureHandlers(SessionRuns):
         """The line of status."""
         return report.progress(text, kind)
 
-    def show(self, name: str) -> tuple[str, str, str, str, str, str, str, Update, Update]:
-        """A claim: heading, equation, picture, numbers, knobs, file, status, and the two buttons beside it.
+    def show(self, name: str) -> tuple[str, str, str, str, str, str, str, str, Update, Update]:
+        """A claim: heading, equation, words, picture, numbers, knobs, file, status, and the two buttons beside it.
 
         Raises:
             SettingsError: for a claim that there is not.
@@ -42,6 +42,7 @@ class LectureHandlers(SessionRuns):
         return (
             report.heading(name),
             report.equation(name),
+            report.explanation(name),
             *report.shipped_view(name),
             report.controls(name),
             report.source_note(name),

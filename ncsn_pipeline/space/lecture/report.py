@@ -8,6 +8,8 @@ from .knobs import MOST_WORK, Knob, knobs_of
 from .results import as_address, shipped_picture, shipped_results
 from .run import Outcome
 from .stops import EXPERIMENTS, NAMES, STOPS, claim_of, file_of, themes
+from .symbols import symbols_of
+from .words import WORDS
 
 
 def contents() -> str:
@@ -38,6 +40,16 @@ def heading(name: str) -> str:
 def equation(name: str) -> str:
     """The claim's equation, for Markdown with LaTeX."""
     return f"$${STOPS[name].latex}$$"
+
+
+def explanation(name: str) -> str:
+    """The claim in words, the symbols of its equation, and a link to where it is seen moving."""
+    words = WORDS[name]
+    symbols = "".join(
+        f"<div><dt>{shown}</dt><dd>{meaning}</dd></div>" for shown, meaning in symbols_of(STOPS[name].latex)
+    )
+    link = f'<p><a href="?{html.escape(words.moving)}">See it move in the Playground</a></p>' if words.moving else ""
+    return f'<div class="lecture-words"><p>{html.escape(words.text)}</p><dl>{symbols}</dl>{link}</div>'
 
 
 def shipped_view(name: str) -> tuple[str, str]:

@@ -67,6 +67,7 @@ class LectureTab:
                     elem_id="lecture-equation",
                     elem_classes="lecture-equation",
                 )
+                self.words = gr.HTML(report.explanation(first), elem_id="lecture-words", apply_default_css=False)
                 self.picture = gr.HTML(picture, elem_id="lecture-picture", apply_default_css=False)
                 self.numbers = gr.HTML(numbers, elem_id="lecture-numbers", apply_default_css=False)
                 gr.HTML('<h3 class="heading">Run it again</h3>')
@@ -94,7 +95,8 @@ class LectureTab:
 
     def _connect(self) -> None:
         shown = [
-            *(self.heading, self.equation, self.picture, self.numbers, self.knobs, self.source_note, self.status),
+            *(self.heading, self.equation, self.words, self.picture, self.numbers, self.knobs, self.source_note),
+            self.status,
             *(self.previous_button, self.next_button),
         ]
         self.contents.change(self._stop, None, None, **PRIVATE)  # its results belong to the claim that was left

@@ -1,14 +1,17 @@
-"""The Playground tab: Langevin particles at one noise level and down a ladder, beside each other, in the browser.
+"""The Playground tab: Langevin particles at one noise level and at many, beside each other, in the browser.
 
 No server work: the page's JavaScript moves and draws the particles.  Its arithmetic is the package's own, see
 `tests/space/test_playground.py`.  The files in the order in which they are joined, each using those before it:
 
-langevin    ladder, step sizes, the step, random numbers
+langevin    noise levels, step sizes, the step, random numbers
 densities   mixtures of Gaussians: score, log density, shares of the modes
 shapes      the densities to choose from, and drawn ones
 settings    ranges, defaults, and the address of the page
 chains      the two chains, plain and annealed
 scene       contours and labels of a density
+verdict     whether shares and shape are right, beside what is chance
+recording   where the particles were, to be looked at again
+average     the same settings from several starts
 canvas      a view of the plane
 bars        shares of the modes
 ladder      the plot whose levels can be dragged

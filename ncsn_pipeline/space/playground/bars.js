@@ -1,4 +1,5 @@
-// Bars beside each other for each group: its true share, and those of the plain and the annealed particles.
+// Bars beside each other for each group: its true share, and those of the plain and the annealed particles.  The whisker
+// on the true share is two standard errors of as many independent draws: what lies within it may be chance.
 
 const SERIES = ["true", "plain", "annealed"];
 const percent = (share) => `${Math.round(100 * share)}`;
@@ -8,8 +9,8 @@ class Bars {
     this.element = element;
   }
 
-  // One set of bars a group; with few groups there is room for numbers.
-  setGroups(shares) {
+  // One set of bars per group; with few groups there is room for numbers.
+  setGroups(shares, particles) {
     this.shares = shares;
     this.element.classList.toggle("numbered", shares.length <= 4);
     this.element.replaceChildren(
@@ -21,6 +22,11 @@ class Bars {
           const column = document.createElement("div");
           const bar = document.createElement("span");
           bar.className = `bar ${name}`;
+          if (name === "true") {
+            const whisker = document.createElement("i");
+            bar.style.setProperty("--whisker", ((2 * standardError(shares[group], particles)) / shares[group]).toFixed(4));
+            bar.append(whisker);
+          }
           column.append(document.createElement("b"), bar);
           columns.append(column);
         }

@@ -12,11 +12,7 @@ const CLUSTER_STD = 0.3;
 class Chains {
   constructor({ mixture, sigma, sigmas, stepsPerLevel, stepShare, particles, seed }) {
     this.mixture = mixture;
-    this.sigma = sigma;
-    this.sigmas = sigmas;
-    this.stepsPerLevel = stepsPerLevel;
-    this.plainAlpha = stepShare * (mixture.std ** 2 + sigma ** 2);
-    this.alphas = stepSizes(sigmas, stepShare * sigmas[sigmas.length - 1] ** 2);
+    this.retune({ sigma, sigmas, stepsPerLevel, stepShare });
     this.random = randomNumbers(seed);
     this.stepsTaken = 0;
     this.noise = new Float64Array(2 * particles);
@@ -26,6 +22,13 @@ class Chains {
     const start = this.noise.map(() => START * (2 * this.random() - 1));
     this.plain = { points: start, diverged: false };
     this.annealed = { points: start.slice(), diverged: false };
+  }
+
+  // Goes on from where the particles are, with other noise levels and steps.
+  retune({ sigma, sigmas, stepsPerLevel, stepShare }) {
+    Object.assign(this, { sigma, sigmas, stepsPerLevel });
+    this.plainAlpha = stepShare * (this.mixture.std ** 2 + sigma ** 2);
+    this.alphas = stepSizes(sigmas, stepShare * sigmas[sigmas.length - 1] ** 2);
   }
 
   get totalSteps() {
@@ -74,18 +77,6 @@ class Chains {
       }
     }
   }
-}
-
-// What the page says of a chain: shares of the groups, how many particles are in a wrong one, how many lie outside of
-// the contour that holds 99 % of the data.
-function measure(chain, mixture, contour) {
-  const shares = groupShares(mixture, chain.points);
-  const outside = mixtureLogProb(mixture, 0, chain.points).filter((logProb) => !(logProb >= contour)).length;
-  return {
-    shares,
-    misplaced: misplaced(shares, mixture.shares),
-    outside: outside / (chain.points.length / 2),
-  };
 }
 
 // The log density above which a share of the mixture's mass lies, from samples.

@@ -1,4 +1,4 @@
-// Mixtures of Gaussians of one deviation in the plane, as densities/gaussian_mixture.py has them:
+// Mixtures of Gaussians of one standard deviation in the plane, as densities/gaussian_mixture.py has them:
 //
 //     p_sigma(x) = sum_k w_k N(x; mu_k, v I),     v = std² + sigma²
 //     s(x, sigma) = sum_k r_k(x) (mu_k - x) / v,  r_k = w_k N_k / p_sigma
@@ -97,7 +97,7 @@ function groupShares(mixture, points) {
   return found;
 }
 
-// The share of particles that are in a wrong group, sum |found - true| / 2: so many would have to move.
+// The share of particles that would have to move to another group, sum |found - true| / 2.
 function misplaced(found, shares) {
   return found.reduce((sum, share, group) => sum + Math.abs(share - shares[group]), 0) / 2;
 }

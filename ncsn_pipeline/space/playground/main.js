@@ -28,12 +28,14 @@ class Playground {
       () => this.changed("sigmas"),
     );
     this.numbers = new Numbers(root, this.bars, this.ladder);
-    this.controls = new Controls(root, this.settings, () => this.showSettings(), (name) => this.changed(name));
+    this.controls = new Controls(root, this.settings, (name) => this.changing(name), (name) => this.changed(name));
     for (const button of root.querySelectorAll("[data-action]")) {
       button.addEventListener("click", () => this.act(button.dataset.action));
     }
     this.still = matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.playing = !this.still;
+    this.time = root.querySelector("[data-time]");
+    this.time.addEventListener("input", () => this.lookBack(Number(this.time.value)));
     this.watchThePage();
     this.restart();
   }
@@ -52,7 +54,7 @@ class Playground {
     new IntersectionObserver(([entry]) => {
       this.seen = entry.isIntersecting;
       this.schedule();
-    }).observe(this.root.querySelector(".stage"));
+    }).observe(this.root.querySelector(".views"));
     document.addEventListener("visibilitychange", () => this.schedule());
   }
 
@@ -67,6 +69,20 @@ class Playground {
     root.querySelector('[data-for="drawing"]').hidden = settings.density !== "drawing";
     root.querySelector('[data-for="dropping"]').hidden = settings.density === "drawing";
     this.schedule();
+  }
+
+  // While a slider or a level is dragged: the density, the arrows and the particles follow; the next run is its own.
+  changing(name) {
+    this.showSettings();
+    if (LIVE.has(name)) return;
+    this.moment = null;
+    this.chains.retune(this.tuning());
+    this.count();
+  }
+
+  tuning() {
+    const { sigma, steps, step } = this.settings;
+    return { sigma, sigmas: ladderOf(this.settings), stepsPerLevel: steps, stepShare: step };
   }
 
   changed(name) {
@@ -89,7 +105,7 @@ class Playground {
     if (sigmas.length === 1) settings.max = inRange("max", sigma);
     else if (end) settings[end] = inRange(end, sigma);
     settings.sigmas = end ? null : sigmas.map((other, k) => (k === i ? sigma : other));
-    this.showSettings();
+    this.changing("sigmas");
   }
 
   addStroke(line) {
@@ -119,17 +135,12 @@ class Playground {
     if (density !== this.sceneOf) {
       this.sceneOf = density;
       this.scene = makeScene(mixtureOf(settings));
-      this.bars.setGroups(this.scene.mixture.shares);
     }
-    this.chains = new Chains({
-      mixture: this.scene.mixture,
-      sigma: settings.sigma,
-      sigmas: ladderOf(settings),
-      stepsPerLevel: settings.steps,
-      stepShare: settings.step,
-      particles: settings.particles,
-      seed: settings.seed,
-    });
+    this.bars.setGroups(this.scene.mixture.shares, settings.particles);
+    this.chains = new Chains(this.chainSettings());
+    this.recording = new Recording(this.chains);
+    this.moment = this.average = null;
+    this.numbers.showAverage(null);
     this.owed = 0;
     this.ended = false;
     this.numbers.say("");
@@ -140,10 +151,25 @@ class Playground {
     this.count();
   }
 
+  chainSettings() {
+    const { particles, seed } = this.settings;
+    return { mixture: this.scene.mixture, ...this.tuning(), particles, seed };
+  }
+
+  // Shows the last run as it was at a step; the run goes on from where it is.
+  lookBack(step) {
+    this.playing = this.resting = this.jumping = false;
+    this.moment = this.recording.at(step, this.chains);
+    for (const view of Object.values(this.views)) view.clearTrails();
+    this.count();
+    this.schedule();
+  }
+
   act(action) {
     const { settings } = this;
     const random = (low, high) => low + (high - low) * Math.random();
     this.jumping = false;
+    if (action !== "share" && action !== "average") this.moment = null;
     if (action === "play") {
       if (this.resting) this.wake();
       else this.playing = !this.playing;
@@ -164,7 +190,9 @@ class Playground {
       settings.strokes = left.length ? left : null;
       this.changed("strokes");
     } else if (action === "share") this.share();
-    else if (action === "defaults") {
+    else if (action === "average") {
+      this.average ??= new Average(this.chainSettings(), this.scene, settings.seed);
+    } else if (action === "defaults") {
       Object.assign(settings, DEFAULTS);
       this.changed("density");
     }
@@ -181,6 +209,7 @@ class Playground {
   }
 
   drop(x, y) {
+    this.moment = null;
     this.wake();
     this.chains.drop(x, y);
     this.count();
@@ -193,8 +222,9 @@ class Playground {
     let taken = 0;
     while (taken < steps && (taken === 0 || performance.now() < until)) {
       this.chains.step();
+      this.recording.keep(this.chains);
       taken++;
-      if (this.chains.stepsTaken === this.chains.totalSteps) this.end();
+      if (this.chains.finished && !this.ended) this.end();
     }
     return taken;
   }
@@ -207,8 +237,8 @@ class Playground {
 
   count(now = performance.now(), ending = false) {
     this.countedAt = now;
-    this.numbers.show(this.chains, this.scene, this);
-    if (this.ended) this.numbers.sayEnd(this.chains, ending);
+    this.numbers.show(this.moment ?? this.chains, this.scene, this);
+    if (this.ended && !this.moment) this.numbers.sayEnd(this.chains, this.scene, ending);
   }
 
   // Frames
@@ -230,14 +260,26 @@ class Playground {
     const before = this.chains.stepsTaken;
     if (this.playing) this.play(now);
     else if (this.jumping && this.jump()) return;
+    const shown = this.moment ?? this.chains;
     for (const [name, view] of Object.entries(this.views)) {
       if (!view.size) continue;
-      view.paint(this.scene, name === "plain" ? this.chains.sigma : this.chains.annealedSigma, this.settings);
-      const moved = this.chains.stepsTaken !== before;
-      view.draw(this.chains[name].points, this.chains.dropped, this.settings.trails, moved);
+      view.paint(this.scene, name === "plain" ? shown.sigma : shown.annealedSigma, this.settings);
+      const moved = !this.moment && shown.stepsTaken !== before;
+      view.draw(shown[name].points, shown.dropped, this.settings.trails, moved);
       if (this.pointer.line) view.drawLine(this.pointer.line);
     }
-    if (this.playing) this.schedule();
+    if (this.averaging) this.averageFor(STEPPING_TIME);
+    if (this.playing || this.averaging) this.schedule();
+  }
+
+  get averaging() {
+    return Boolean(this.average && !this.average.finished);
+  }
+
+  averageFor(time) {
+    const known = this.average.ends.length;
+    this.average.advance(performance.now() + time);
+    if (this.average.ends.length > known) this.numbers.showAverage(this.average);
   }
 
   // Towards the end in slices, none of which is drawn; returns whether it is still on its way.

@@ -5,7 +5,7 @@ from pathlib import Path
 import gradio as gr
 
 SCRIPTS = (
-    *("langevin", "densities", "shapes", "settings", "chains", "scene"),
+    *("langevin", "densities", "shapes", "settings", "chains", "scene", "verdict", "recording", "average"),
     *("canvas", "bars", "ladder", "controls", "pointer", "numbers", "main"),
 )
 

@@ -1,0 +1,93 @@
+"""The lecture's claims in words: what each says and where to look, and where the Playground shows it moving."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Words:
+    """A claim explained.
+
+    Args:
+        text: what it says, and what to look for in the picture.
+        moving: settings of the Playground that show it, as in the page's address; None where it cannot.
+    """
+
+    text: str
+    moving: str | None = None
+
+
+WORDS = {
+    "vector-field": Words(
+        "A score points, from every place, to where data are likelier, and is longer where the density rises "
+        "faster. Compare the arrows of the true score with those of the network.",
+        "playground.density=spiral",
+    ),
+    "implicit": Words(
+        "Nobody knows the true score of images. Integration by parts removes it from the loss; what remains is "
+        "known of the model alone, but one derivative per dimension has to be taken. Look at how the time grows.",
+    ),
+    "denoising": Words(
+        "Add noise to a sample and let the network guess that noise: the best guess is the score of the noised "
+        "data. So a denoiser is a score, and the other way round.",
+    ),
+    "noised-target": Words(
+        "What denoising learns is the score with the noise in it. The smaller the noise, the nearer it is to the "
+        "clean score, and the harder to learn.",
+        "playground.sigma=1&playground.density=spiral",
+    ),
+    "sliced": Words(
+        "Instead of all derivatives, one along a random direction: right on average, at a cost that does not grow "
+        "with the number of dimensions. Look at the spread of the estimates, and at the seconds per step.",
+    ),
+    "langevin": Words(
+        "Step along the arrow and add a little noise, again and again: after many steps the points are spread as "
+        "the density is, a little too widely where steps are large.",
+        "playground.step=0.5",
+    ),
+    "manifold": Words(
+        "Data fill a thin part of the space, as points on a curve. Beside it the arrows grow without bound as the "
+        "noise shrinks, and a network has nothing to learn from.",
+        "playground.density=ring&playground.sigma=0.05",
+    ),
+    "clean-loss": Words(
+        "On clean images a steeper and steeper score has an ever lower loss, and the curve is bumpy. With a noise "
+        "too small to be seen there is a least value, and the loss settles.",
+    ),
+    "low-density": Words(
+        "A network learns where samples are. In between it has seen none, and its arrows there are guesses: look at "
+        "the error between the modes.",
+    ),
+    "mixing": Words(
+        "Between two modes the arrows say nothing of how much mass each has, and a particle hardly ever crosses. So "
+        "the shares that were started with remain.",
+        "playground.density=gaussians",
+    ),
+    "one-sigma": Words(
+        "With little noise the score is wrong between the modes; with much noise it is right, but for another "
+        "density. In the Playground the scores are exact: there a large σ has the right shares and the wrong shape.",
+        "playground.sigma=3",
+    ),
+    "many-sigmas": Words(
+        "Large noise levels give a direction far from the data, small ones the detail near them. Together there is "
+        "a level that is accurate at every distance.",
+        "playground.density=ring",
+    ),
+    "annealing": Words(
+        "Start at the largest noise level, where particles move between the modes, and take what comes out to the "
+        "next smaller one. Shares are settled early, the shape at the end.",
+        "playground.density=moons",
+    ),
+    "continuum": Words(
+        "More and more levels in ever smaller steps become a path without noise, along which even the probability "
+        "of a sample can be computed.",
+        "playground.levels=24&playground.steps=20",
+    ),
+    "one-network": Words(
+        "Scores at neighbouring noise levels are alike, so one network that is told σ learns them together: a "
+        "little less accurately than one network for each, with far fewer weights.",
+    ),
+    "conservative": Words(
+        "The arrows of a true score belong to a hill: once around a loop, ups and downs cancel. Those of a free "
+        "network do not cancel exactly; of an energy they do.",
+    ),
+}
