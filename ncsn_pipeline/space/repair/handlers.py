@@ -192,7 +192,7 @@ class RepairHandlers(SessionRuns):
     def _sampling(
         self, settings: RepairSettings, image: np.ndarray, mask: np.ndarray, stop: threading.Event
     ) -> SamplingRun:
-        pipeline = repair_pipeline(settings, self.model.pipeline)
+        pipeline = repair_pipeline(settings, self.model.pipeline, self.model)
         return SamplingRun(pipeline, repair_arguments(settings, self.model, image, mask), stop, DEADLINE_SECONDS)
 
     @staticmethod
