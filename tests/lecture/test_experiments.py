@@ -5,16 +5,17 @@ import math
 import re
 import sys
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
 from benchmarks.claims import claims_table
-from ncsn_pipeline.commands.lecture import main
+from ncsn_pipeline.commands.lecture import main, table
 from ncsn_pipeline.lecture import EXPERIMENTS
 from ncsn_pipeline.lecture.experiment import Check, Params, Result
-from ncsn_pipeline.lecture.running import parameters
+from ncsn_pipeline.lecture.running import Report, parameters
 from tests.processes import run
 
 NAMES = list(EXPERIMENTS)
@@ -34,8 +35,8 @@ def quick():
     return run
 
 
-def test_the_sixteen_claims_are_in_order():
-    assert [module.CLAIM.number for module in EXPERIMENTS.values()] == list(range(1, 17))
+def test_the_claims_are_in_order():
+    assert [module.CLAIM.number for module in EXPERIMENTS.values()] == list(range(1, len(EXPERIMENTS) + 1))
     assert [module.__name__.rsplit(".")[-1] for module in EXPERIMENTS.values()] == [
         name.replace("-", "_") for name in NAMES
     ]
@@ -92,6 +93,33 @@ def test_a_claim_holds_where_all_checks_do():
     assert good.holds and not bad.holds
     assert Result(params=Params(), checks=[good]).holds
     assert not Result(params=Params(), checks=[good, bad]).holds
+
+
+@pytest.mark.parametrize(
+    ("relation", "value", "bound", "null", "holds"),
+    [
+        ("<=", 1.0, 2.0, 3.0, True),
+        ("<=", 1.0, 2.0, 2.0, False),  # the null keeps to the bound as well
+        ("<=", 3.0, 2.0, 3.0, False),
+        (">=", 3.0, 2.0, 1.0, True),
+        (">=", 3.0, 2.0, 2.5, False),
+        (">", 3.0, 2.0, 2.0, True),
+    ],
+)
+def test_a_check_fails_where_its_null_holds_too(relation, value, bound, null, holds):
+    check = Check("a", value, relation, bound, null=null, null_name="chance")
+    assert check.holds is holds
+    written = Result(params=Params(), checks=[check]).as_json()
+    assert written["holds"] is holds
+    assert written["checks"][0]["null"] == null and written["checks"][0]["null_name"] == "chance"
+
+
+def test_the_table_shows_measure_bound_and_null():
+    check = Check("error", 0.25, ">=", 0.125, null=0.5, null_name="untrained network")
+    result = Result(params=Params(), checks=[check]).as_json() | {"seconds": 1.0}
+    printed = table(Report(EXPERIMENTS["mixing"].CLAIM, result, Path("a.png")))
+    for words in ("0.25", ">= 0.125", "null: untrained network", "0.5", "FAILS: its null holds too", "Not confirmed"):
+        assert words in printed
 
 
 def test_the_readme_shows_every_claim_as_it_was_measured(repo_root):

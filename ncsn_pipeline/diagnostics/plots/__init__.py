@@ -18,7 +18,7 @@ look for `matplotlib.rc_context`, which is global: for scripts, not for a server
 """
 
 from .figure import line, new_figure, save
-from .labels import direct_label, label_ends, legend, panel_title
+from .labels import direct_label, label_ends, legend, null_line, panel_title
 from .plane import arrow_field, closed_loop, density_background, error_map, plane, plane_grid, samples
 from .style import COLOURS, STYLE, colour_of, level_colours
 from .ticks import log_axis, plain_log_ticks, plain_number
@@ -30,6 +30,7 @@ __all__ = [
     "direct_label",
     "label_ends",
     "legend",
+    "null_line",
     "panel_title",
     "arrow_field",
     "closed_loop",
