@@ -220,7 +220,7 @@ def figure(result: NeverLostResult) -> Figure:
     extent, sigma = (-9.0, 9.0, -9.0, 9.0), result.sigmas[-1]
     fig, (left, middle, right) = plots.new_figure(
         "The annealed chain is never where its level's score is wrong",
-        f"Relative error at most {max(result.along):.3f} along the chain, {max(result.off):.2f} where it started. Null, "
+        f"Relative error at most {max(result.along):.3f} along it, {max(result.off):.2f} where it started. Null, "
         f"plain Langevin at sigma {sigma:g} by the same network: large mode {result.plain_weight:.2f}, annealed "
         f"{result.weight:.2f}, in truth 0.8",
         ncols=3,

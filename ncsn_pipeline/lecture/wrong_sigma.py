@@ -129,7 +129,7 @@ def run(params: WrongSigmaParams) -> WrongSigmaResult:
             f"Told the right sigma the network is off by {100 * right.max():.1f} % at most (at sigma "
             f"{levels[worst]:.2g}); told the level beside it, by {100 * neighbour(matrix).min():.0f} % or more.",
             f"Told a sigma that is too small its arrows are too long, with errors up to {float(matrix.max()):.0f}; "
-            f"told one that is too large, too short, with errors of at most {float(matrix.tril(-1).max()):.2f} (1 is the "
+            f"told one that is too large, too short, with errors of up to {float(matrix.tril(-1).max()):.2f} (1 is the "
             "error of no arrows at all).",
             f"The network that is not told sigma has {float(blind.min()):.3f} at its best level and "
             f"{float(blind.max()):.2f} at its worst.",
