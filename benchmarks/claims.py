@@ -22,7 +22,7 @@ def claims_table(runs: dict[str, dict[str, Any]]) -> str:
         low, high = min(check["value"] for check in checks), max(check["value"] for check in checks)
         values = f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} … {high:.3g}"
         number = f"{checks[0]['name']}: {values} ({checks[0]['relation']} {checks[0]['bound']:.3g})"
-        picture = f"benchmarks/results/lecture/{name}.png"
+        picture = f"benchmarks/results/lecture/{name}.svg"
         cells = [
             f"L{claim.number} [{file.rsplit('/')[-1]}]({file}) `ncsn lecture {name}`",
             claim.sentence,

@@ -13,17 +13,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from benchmarks.claims import BAR, claims_table
 from ncsn_pipeline.lecture import EXPERIMENTS
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "runs" / "lecture"
 RESULTS = ROOT / "benchmarks" / "results"
+SHIPPED = ROOT / "ncsn_pipeline" / "space" / "lecture" / "shipped"
 SEEDS = (0, 1, 2)
 START, END = "<!-- claims: written by benchmarks/lecture.py -->", "<!-- end of claims -->"
-PICTURE_WIDTH = 800  # pixels
 
 
 def run(seed: int, names: list[str], jobs: int) -> dict[str, Any]:
@@ -67,12 +65,11 @@ def as_markdown(runs: dict[str, dict[str, Any]]) -> str:
 
 
 def save_picture(name: str) -> None:
-    """The first seed's picture, small enough for a repository."""
-    with Image.open(RUNS / f"seed{SEEDS[0]}" / f"{name}.png") as picture:
-        size = PICTURE_WIDTH, round(picture.height * PICTURE_WIDTH / picture.width)
-        small = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS).quantize(128)
-    (RESULTS / "lecture").mkdir(parents=True, exist_ok=True)
-    small.save(RESULTS / "lecture" / f"{name}.png", optimize=True)
+    """The first seed's picture; also in the package, where the page finds it."""
+    picture = (RUNS / f"seed{SEEDS[0]}" / f"{name}.svg").read_bytes()
+    for folder in (RESULTS / "lecture", SHIPPED):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.svg").write_bytes(picture)
 
 
 def main() -> None:
@@ -89,7 +86,8 @@ def main() -> None:
         runs[seed] = {name: known[name] for name in EXPERIMENTS if name in known}
     for name in arguments.only:
         save_picture(name)
-    written.write_text(json.dumps(runs, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    for path in (written, SHIPPED / "lecture.json"):
+        path.write_text(json.dumps(runs, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     (RESULTS / "lecture.md").write_text(as_markdown(runs), encoding="utf-8")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     before, rest = readme.split(START)

@@ -4,8 +4,10 @@ import html
 import os
 from typing import Any
 
+from ncsn_pipeline.diagnostics import plots
+
 from .knobs import MOST_WORK, Knob, knobs_of
-from .results import as_address, shipped_picture, shipped_results
+from .results import shipped_picture, shipped_results
 from .run import Outcome
 from .stops import EXPERIMENTS, NAMES, STOPS, claim_of, file_of, themes
 
@@ -55,12 +57,14 @@ def run_view(name: str, outcome: Outcome) -> tuple[str, str]:
     return picture(name, outcome.picture, said), numbers([outcome.result])
 
 
-def picture(name: str, png: bytes, caption: str) -> str:
-    """The experiment's own drawing; where it is wider than the page it scrolls, also by keyboard."""
+def picture(name: str, svg: str, caption: str) -> str:
+    """The experiment's own drawing, panel by panel, so that they stand below each other where the page is narrow."""
+    parts = plots.taken_apart(svg)
     return (
-        f'<figure class="tour-picture"><div tabindex="0" role="group" aria-label="Picture of claim '
-        f'{claim_of(name).number}"><img src="{as_address(png)}" alt="{html.escape(description(name))}"></div>'
-        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+        f'<figure class="tour-picture"><p class="title">{html.escape(parts.title)}</p>'
+        f'<p class="subtitle">{html.escape(parts.subtitle)}</p>'
+        f'<div class="tour-panels" role="img" aria-label="{html.escape(description(name))}">{"".join(parts.panels)}'
+        f"</div><figcaption>{html.escape(caption)}</figcaption></figure>"
     )
 
 

@@ -3,7 +3,6 @@
 Copies of what `benchmarks/lecture.py` wrote, kept in the package because the Space gets nothing else.
 """
 
-import base64
 import json
 from functools import cache
 from pathlib import Path
@@ -23,11 +22,6 @@ def shipped_results(name: str) -> list[dict[str, Any]]:
     return [run[name] for run in _runs().values()]
 
 
-def shipped_picture(name: str) -> bytes:
-    """The picture of the first seed, PNG."""
-    return (FOLDER / f"{name}.png").read_bytes()
-
-
-def as_address(picture: bytes) -> str:
-    """A PNG as the address of an image, for a page that needs no file then."""
-    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+def shipped_picture(name: str) -> str:
+    """The picture of the first seed, SVG."""
+    return (FOLDER / f"{name}.svg").read_text(encoding="utf-8")
