@@ -182,8 +182,8 @@ def run(params: ManifoldParams) -> ManifoldResult:
             f"the exact norm by a factor of {exact[-1] / learned[-1]:.1f}: a smooth network explodes less.",
             f"{components} of {dimension} components hold {share} of the variance of the images ({params.data}), "
             f"{shuffled_components} where the pixels are shuffled; "
-            f"other images lose {100 * float(error_by_components[components]):.1f} % with them. That is a plane of lower "
-            "dimension; a curved manifold in it may have far fewer.",
+            f"other images lose {100 * float(error_by_components[components]):.1f} % with them. That is a plane of "
+            "lower dimension; a curved manifold in it may have far fewer.",
         ],
         learned_norm=learned,
         exact_norm=exact,

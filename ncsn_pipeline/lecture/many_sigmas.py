@@ -74,9 +74,9 @@ class ManySigmasParams(Params):
 Params = ManySigmasParams
 QUICK = {
     "sigma_min": 0.05,
-    "num_levels": 2,
+    "num_levels": 4,
     "train_steps": 1000,
-    "joint_steps": 1500,
+    "joint_steps": 2000,
     "batch_size": 256,
     "num_points": 2000,
 }
