@@ -72,12 +72,12 @@ class ConservativeParams(Params):
 
 Params = ConservativeParams
 QUICK = {
-    "sigma_min": 0.1,
-    "train_steps": 250,
+    "sigma_min": 0.08,
+    "train_steps": 1000,
     "batch_size": 256,
     "num_test": 500,
     "num_particles": 500,
-    "num_levels": 10,
+    "num_levels": 20,
 }
 
 

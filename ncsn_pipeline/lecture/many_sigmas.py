@@ -55,7 +55,7 @@ class ManySigmasParams(Params):
     num_levels: int = flag(6, "L, levels of the geometric schedule, at least 2")
     thickness: float = flag(0.1, "tau, standard deviation of the data about the two moons, in data units")
     far: float = flag(1.0, "distance from which a point is far, in data units; points reach out to 4")
-    right_angle: float = flag(30.0, "mean angle up to which directions are given, in degrees", below=90)
+    right_angle: float = flag(45.0, "mean angle up to which directions are given, in degrees", below=90)
     hidden_features: int = flag(64, "width of each network's three hidden layers")
     train_steps: int = flag(1500, "updates of each network of the ensemble")
     joint_steps: int = flag(3000, "updates of the one network for all levels")
@@ -308,13 +308,13 @@ def figure(result: ManySigmasResult) -> Figure:
     plots.log_axis(right, "x")
     for far, near, colour, label in (
         (result.far_angle, result.near_angle, "learned", "own"),
-        (result.joint_far_angle, result.joint_near_angle, "second", "for all"),
+        (result.joint_far_angle, result.joint_near_angle, "second", "all"),
     ):
-        plots.line(right, sigmas, far, colour, dashed=True, label=f"far, {label}")
-        plots.line(right, sigmas, near, colour, label=f"near, {label}")
+        plots.line(right, sigmas[::-1], far[::-1], colour, dashed=True, label=f"far, {label}")
+        plots.line(right, sigmas[::-1], near[::-1], colour, label=f"near, {label}")
     plots.null_line(right, result.untrained_far_angle, "untrained, far")
     right.axhline(params.right_angle, color=plots.COLOURS["muted"], linewidth=1)
-    plots.direct_label(right, sigmas[-1], params.right_angle, "bound", "muted", offset=(0, 3), ha="left")
+    plots.direct_label(right, sigmas[0], params.right_angle, "bound", "muted", offset=(-3, 3))
     right.set(xlabel="noise level sigma", ylim=(0, 120))
     plots.panel_title(right, "angle, near and far")
     plots.label_ends(right)
