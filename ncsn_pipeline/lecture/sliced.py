@@ -151,7 +151,7 @@ def run(params: SlicedParams) -> SlicedResult:
                 f"variance, reduced / plain, D = {dimension}",
                 (reduced / plain) ** 2,
                 "<=",
-                0.8 * flat_ratio,
+                0.5 * flat_ratio,
                 null=flat_ratio,
                 null_name="data flat in one direction",
             )
