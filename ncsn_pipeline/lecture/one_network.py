@@ -266,17 +266,17 @@ def figure(result: OneNetworkResult) -> Figure:
     )
     for kind, name, colour, above in (
         ("ensemble", f"{levels} networks", "second", 8),
-        ("half ensemble", "null: after half", "muted", 8),
+        ("half ensemble", f"null: {levels}, after half", "muted", 8),
         ("large", "one, large", "annealed", -8),
         ("small", "one, small", "learned", 8),
-        ("half small", "after half", "learned", -8),
+        ("half small", "one, after half", "learned", -8),
     ):
         plots.line(left, result.sigmas[::-1], result.errors[kind][::-1], colour, dashed="half" in kind, markers=True)
         seconds, error = result.training_seconds[kind], result.mean_errors[kind]
         right.plot(seconds, error, "o", color=plots.COLOURS[colour], markersize=10)
         plots.direct_label(right, seconds, error, name, colour, (0, above))
     plots.line(left, result.sigmas[::-1], result.errors["untrained"][::-1], "muted", dashed=True)
-    plots.direct_label(left, result.sigmas[-1], result.errors["untrained"][-1], "null: untrained", "muted", (2, 6))
+    plots.direct_label(left, result.sigmas[-1], result.errors["untrained"][-1], "null: untrained", "muted", (8, -10))
     plots.panel_title(left, "relative error of the score")
     left.set(xlabel="sigma (data units)")
     plots.panel_title(right, "mean error over the levels")

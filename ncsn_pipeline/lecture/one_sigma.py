@@ -145,7 +145,7 @@ def run(params: OneSigmaParams) -> OneSigmaResult:
                 "relative error at the smallest sigma over that at the best",
                 relative[0] / relative[best],
                 ">=",
-                5 * untrained[0] / untrained[best],
+                2 * untrained[0] / untrained[best],
                 null=untrained[0] / untrained[best],
                 null_name="untrained network",
             ),

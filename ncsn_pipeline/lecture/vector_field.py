@@ -137,7 +137,7 @@ def run(params: VectorFieldParams) -> VectorFieldResult:
                 "distance of samples by the learned and the exact score",
                 distance,
                 "<=",
-                0.1 * untrained_distance,
+                0.25 * untrained_distance,
                 null=untrained_distance,
                 null_name="untrained network",
             ),
