@@ -104,14 +104,14 @@ class Check:
     value: float
     relation: str
     bound: float
-    null: float | None = None
-    null_name: str = ""
+    null: float
+    null_name: str
     timing: bool = False
 
     @property
     def null_fails(self) -> bool:
         """Whether the null does not keep to the bound, so that the check can tell the claim from its opposite."""
-        return self.null is None or not RELATIONS[self.relation](self.null, self.bound)
+        return not RELATIONS[self.relation](self.null, self.bound)
 
     @property
     def holds(self) -> bool:
