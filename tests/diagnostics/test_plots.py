@@ -153,7 +153,8 @@ def test_density_is_the_right_way_up_and_darkest_at_its_peak():
     assert (column + 0.5) / 60 * 6 - 4 == pytest.approx(1.0, abs=0.1)
     assert (row + 0.5) / 60 * 6 - 1 == pytest.approx(3.5, abs=0.1)
     assert image.origin == "lower" and tuple(image.get_extent()) == EXTENT
-    darkness = image.to_rgba(shade)[..., :3].sum(-1)
+    *colour, opacity = np.moveaxis(image.to_rgba(shade), -1, 0)
+    darkness = (opacity * colour + (1 - opacity)).sum(0)  # on white paper
     assert darkness[row, column] == darkness.min() < darkness.max()
 
 

@@ -8,7 +8,7 @@ from ncsn_pipeline.lecture.wrong_sigma import WrongSigmaParams, error_matrix, ne
 
 
 def test_the_matrix_of_exact_scores_of_a_gaussian():
-    """E_ij of s_j = -x / v_j at data of variance v_i is (1 / v_j - 1 / v_i)² v_i²: rows are data, columns what is told."""
+    """E_ij of s_j = -x / v_j at data of variance v_i is (v_i / v_j - 1)²: rows are data, columns what is told."""
     density = GaussianMixture(torch.zeros(1, 2, dtype=torch.float64), 1.0)
     levels = torch.tensor([2.0, 1.0, 0.5], dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)

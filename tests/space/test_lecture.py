@@ -12,6 +12,7 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from playwright.sync_api import expect
 
+from ncsn_pipeline.diagnostics import plots
 from ncsn_pipeline.lecture import EXPERIMENTS
 from ncsn_pipeline.space.lecture.knobs import MOST_WORK, check_experiment, knobs_of
 from ncsn_pipeline.space.lecture.results import NUMBERS, shipped_picture, shipped_results
@@ -24,6 +25,7 @@ from ncsn_pipeline.space.work import watched
 from .ranges import STRANGE, assert_range, refusal, taken
 
 FEW = {"num_particles": 300, "num_steps": 40}
+PANELS = "#tour-picture .tour-panels > svg"
 
 
 # What is shown and asked for
@@ -126,7 +128,7 @@ def test_a_run_gives_what_the_experiment_gives():
     assert seconds == sorted(seconds) and run.outcome.seconds >= seconds[0]
     module, params = check_experiment("mixing", FEW)
     assert run.outcome.result == module.run(params).as_json()
-    assert run.outcome.picture.startswith(b"\x89PNG")
+    assert plots.taken_apart(run.outcome.picture).panels
 
 
 def test_a_run_is_stopped_in_the_middle_of_its_computation():
@@ -208,7 +210,7 @@ def test_the_table_shows_the_range_over_the_seeds_and_what_fails():
 def page(page):
     """The open tab."""
     page.get_by_role("tab", name="Lecture").click()
-    page.wait_for_selector("#tour-picture img")
+    page.wait_for_selector("#tour-picture svg")
     return page
 
 
@@ -229,8 +231,7 @@ def test_the_tour_shows_every_claim_with_picture_equation_and_numbers(page):
         expect(page.locator(f"#tour-controls [data-name={name}]")).to_be_visible()
         expect(page.locator("#tour-equation .katex-html")).to_be_visible()
         assert page.locator("#tour-equation .katex-error").count() == 0
-        image = page.locator("#tour-picture img")
-        assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 800
+        expect(page.locator(PANELS)).to_have_count(len(plots.taken_apart(shipped_picture(name)).panels))
         rows = page.locator("#tour-numbers tbody tr")
         expect(rows).to_have_count(len(shipped_results(name)[0]["checks"]))
         if number < len(NAMES):
@@ -242,18 +243,41 @@ def test_the_tour_shows_every_claim_with_picture_equation_and_numbers(page):
 def test_an_experiment_runs_again_with_other_settings_and_goes_back(page):
     page.locator("#tour-contents [data-name=mixing]").click()
     expect(claim(page, 10)).to_be_visible()
-    shipped = page.locator("#tour-picture img").get_attribute("src")
+    shipped = page.locator(PANELS).first.inner_html()
     knob(page, "num_steps").fill("40")
     assert page.get_by_label("Steps, slider").get_attribute("aria-valuetext") == "40"
     page.locator("#tour-run").click()
     expect(page.locator("#tour-status")).to_contain_text("Done in")
-    assert page.locator("#tour-picture img").get_attribute("src") != shipped
+    assert page.locator(PANELS).first.inner_html() != shipped
     expect(page.locator("#tour-picture figcaption")).to_contain_text("Your run")
     expect(page.locator("#tour-numbers")).to_contain_text("40 steps changed that")
     expect(page.locator("#tour-stop")).to_be_disabled()
     page.locator("#tour-reset").click()
     expect(page.locator("#tour-picture figcaption")).to_contain_text("At full size")
     expect(knob(page, "num_steps")).to_have_value("300")
+
+
+@pytest.mark.browser
+def test_panels_stand_below_each_other_on_a_phone_and_follow_the_theme(page, address):
+    page.goto(f"{address}?tab=lecture&lecture.experiment=vanishing-price")
+    expect(claim(page, NAMES.index("vanishing-price") + 1)).to_be_visible()
+    expect(page.locator(PANELS)).to_have_count(2)
+
+    def boxes():
+        return [panel.bounding_box() for panel in page.locator(PANELS).all()]
+
+    left, right = boxes()
+    assert left["x"] + left["width"] <= right["x"]
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_function("document.documentElement.clientWidth === 390")
+    above, below = boxes()
+    assert above["y"] + above["height"] <= below["y"] and min(above["width"], below["width"]) > 250
+    words = page.locator(f"{PANELS} text").first
+    colour = "text => getComputedStyle(text).fill"
+    page.evaluate("document.body.classList.remove('dark')")
+    assert words.evaluate(colour) == "rgb(95, 95, 95)"
+    page.evaluate("document.body.classList.add('dark')")
+    assert words.evaluate(colour) == "rgb(150, 150, 150)"
 
 
 @pytest.mark.browser

@@ -78,8 +78,12 @@ def _linear(rgb: np.ndarray) -> np.ndarray:
 
 
 def as_svg(figure: Figure) -> str:
-    """The whole figure as a file: it has two colour schemes, its title and subtitle as `<title>` and `<desc>`."""
+    """The whole figure as a file: it has two colour schemes, its title and subtitle as `<title>` and `<desc>`.
+
+    Its panels keep the places that they have now.
+    """
     figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # each drawing would lay out a colour bar anew
     panels = _panels(figure)
     for i, axes in enumerate(figure.axes):
         axes.set_gid(f"axes-{i}")
