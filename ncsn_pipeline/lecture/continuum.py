@@ -202,7 +202,7 @@ def run(params: ContinuumParams) -> ContinuumResult:
                 f"distance of samples with {levels[-1]:,} levels, learned",
                 by_learned[-1],
                 "<=",
-                0.5 * by_few,
+                5 * chance,
                 null=by_few,
                 null_name=f"network trained on {FEW_LEVELS} levels",
             ),
