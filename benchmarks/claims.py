@@ -1,4 +1,4 @@
-"""Tables of the lecture's claims, as they were measured: the README's, and that of all checks."""
+"""The lecture's claims, as they were measured: what a run replaces, the README's table, the document of all checks."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -91,3 +91,46 @@ def checks_table(runs: Runs) -> str:
             ]
             lines.append(f"| {' | '.join(cell.replace('|', BAR) for cell in cells)} |")
     return "\n".join(lines)
+
+
+def updated(runs: Runs, seed: str, found: dict[str, Any]) -> Runs:
+    """The stored results with those of one more run, without those whose checks are not the run's any more."""
+    kept = {
+        other: {
+            name: result
+            for name, result in numbers.items()
+            if name not in found or _names(result) == _names(found[name])
+        }
+        for other, numbers in runs.items()
+    }
+    kept[seed] = kept.get(seed, {}) | found
+    return {
+        each: {name: kept[each][name] for name in EXPERIMENTS if name in kept[each]} for each in sorted(kept, key=int)
+    }
+
+
+def _names(result: dict[str, Any]) -> list[str]:
+    return [check["name"] for check in result["checks"]]
+
+
+def as_markdown(runs: Runs) -> str:
+    """The committed table of checks, and the findings of the first seed of each experiment."""
+    minutes = ", ".join(f"{sum(each['seconds'] for each in numbers.values()) / 60:.1f}" for numbers in runs.values())
+    lines = [
+        "# The lecture's claims, measured",
+        "",
+        f"`python -m benchmarks.lecture`: full size, seeds {', '.join(runs)}; {minutes} minutes per seed on one "
+        "thread, half of that on two cores. A null is the same measure where the claim is false: a check holds where "
+        "its value keeps to the bound and its null does not.",
+        "",
+        checks_table(runs),
+        "",
+        "## What else was found",
+        "",
+        "With the first seed.",
+        "",
+    ]
+    for name, module in EXPERIMENTS.items():
+        first = next(iter(results_of(runs, name).values()))
+        lines += [f"- **L{module.CLAIM.number} {name}** ({first['seconds']:.0f} s): {' '.join(first['findings'])}"]
+    return "\n".join([*lines, ""])

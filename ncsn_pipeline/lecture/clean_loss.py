@@ -55,7 +55,7 @@ class CleanLossParams(Params):
 
 
 Params = CleanLossParams
-QUICK = {"num_runs": 2, "train_steps": 600, "batch_size": 64, "hidden_features": 64, "learning_rate": 2e-3}
+QUICK = {"num_runs": 2, "train_steps": 600, "batch_size": 64, "hidden_features": 64, "learning_rate": 5e-3}
 
 
 @dataclass(kw_only=True)
@@ -65,7 +65,7 @@ class CleanLossResult(Result):
     Args:
         clean_bumps: standard deviation of the detrended loss over the last half, over its level.
         noised_bumps: likewise.
-        clean_change: change of the mean loss from the last but one tenth to the last, over the last.
+        clean_change: change of the mean loss from the last but one fifth to the last, over the last.
         noised_change: likewise.
         clean_levels: mean loss over the last tenth.
         noised_levels: likewise.
@@ -124,7 +124,7 @@ def run(params: CleanLossParams) -> CleanLossResult:
                 null_name="noised over noised, other trainings",
             ),
             Check(
-                "change of the noised loss over the last two tenths, over its level",
+                "change of the noised loss over the last two fifths, over its level",
                 settled,
                 "<=",
                 0.5 * unsettled,
@@ -135,7 +135,7 @@ def run(params: CleanLossParams) -> CleanLossResult:
         findings=[
             f"In units of its own level the loss spreads {_listed(clean_bumps)} with clean images and "
             f"{_listed(noised_bumps)} with noise of standard deviation {sigma:g}, a number per training; over the last "
-            f"two tenths it changes by {_listed(clean_change)} and {_listed(noised_change)}: with noise it settles, "
+            f"two fifths it changes by {_listed(clean_change)} and {_listed(noised_change)}: with noise it settles, "
             "though it does not stand still.",
             f"The losses end at {clean_levels[0]:,.0f} and {noised_levels[0]:,.0f}, so that most of a difference in "
             "absolute spread is one of size. The worst step of the last half had a loss of "
@@ -166,9 +166,9 @@ def bumps(losses: Tensor) -> float:
 
 
 def change(losses: Tensor) -> float:
-    """Difference of the means of the last two tenths of a loss, shape `(n,)`, over the size of the last one's."""
-    tenth = len(losses) // 10
-    before, last = float(losses[-2 * tenth : -tenth].mean()), float(losses[-tenth:].mean())
+    """Difference of the means of the last two fifths of a loss, shape `(n,)`, over the size of the last one's."""
+    fifth = len(losses) // 5
+    before, last = float(losses[-2 * fifth : -fifth].mean()), float(losses[-fifth:].mean())
     return abs(last - before) / abs(last)
 
 

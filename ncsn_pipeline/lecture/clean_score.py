@@ -42,14 +42,14 @@ class CleanScoreParams(Params):
 
     sigma: float = flag(0.2, "the noise of denoising score matching, in data units")
     hidden_features: int = flag(64, "width of both networks' three hidden layers")
-    train_steps: int = flag(1500, "updates of each network")
-    batch_size: int = flag(1024, "samples an update")
+    train_steps: int = flag(900, "updates of each network")
+    batch_size: int = flag(512, "samples an update")
     learning_rate: float = flag(5e-3, "of Adam at the start")
     num_samples: int = flag(20_000, "samples that errors are averaged over")
 
 
 Params = CleanScoreParams
-QUICK = {"train_steps": 500, "batch_size": 512, "num_samples": 10_000}
+QUICK = {"train_steps": 500, "num_samples": 10_000}
 
 
 @dataclass(kw_only=True)

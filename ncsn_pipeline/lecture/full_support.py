@@ -43,9 +43,9 @@ TOLERANCE = 0.1  # of the squared error, relative
 class FullSupportParams(Params):
     """See the flags."""
 
-    sigmas: tuple[float, ...] = flag((0.05, 0.15, 0.4, 1.0), "noise levels, increasing, in data units")
+    sigmas: tuple[float, ...] = flag((0.05, 0.2, 1.0), "noise levels, increasing, in data units")
     hidden_features: int = flag(64, "width of each network's three hidden layers")
-    train_steps: int = flag(600, "updates of each network, of which there are two at each level and two without noise")
+    train_steps: int = flag(500, "updates of each network, of which there are two at each level and two without noise")
     batch_size: int = flag(512, "samples an update")
     learning_rate: float = flag(5e-3, "of Adam at the start")
     grid_size: int = flag(50, "points along each side of the square")

@@ -48,7 +48,7 @@ class NeverLostParams(Params):
     relative_step: float = flag(0.1, "alpha_i / sigma_i², without unit", below=2)
     num_particles: int = flag(2000, "particles, uniform on [-8, 8]² at the start")
     hidden_features: int = flag(64, "width of the network's three hidden layers")
-    train_steps: int = flag(1500, "updates of the network")
+    train_steps: int = flag(1000, "updates of the network")
     batch_size: int = flag(512, "samples an update")
     learning_rate: float = flag(1e-2, "of Adam at the start")
 

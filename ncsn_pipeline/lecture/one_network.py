@@ -71,6 +71,7 @@ QUICK = {
     "sigma_min": 0.1,
     "ensemble_steps": 500,
     "large_steps": 300,
+    "learning_rate": 1e-2,
     "num_test": 500,
     "num_particles": 500,
 }

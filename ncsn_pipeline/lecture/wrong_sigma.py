@@ -44,7 +44,7 @@ class WrongSigmaParams(Params):
     sigma_min: float = flag(0.1, "sigma_L, the smallest level, in data units")
     num_levels: int = flag(7, "L, levels of the geometric schedule, at least 2")
     hidden_features: int = flag(64, "width of both networks' three hidden layers")
-    train_steps: int = flag(1500, "updates of each network")
+    train_steps: int = flag(1000, "updates of each network")
     batch_size: int = flag(512, "samples an update")
     learning_rate: float = flag(1e-2, "of Adam at the start")
     num_samples: int = flag(10_000, "samples at each level that errors are averaged over")

@@ -29,9 +29,9 @@ def test_bumps_are_relative_to_the_level_whatever_the_scale():
     assert bumps(1000 * (noise - 10)) == pytest.approx(bumps(noise - 10), rel=1e-4)
 
 
-def test_the_change_is_that_of_the_last_two_tenths():
+def test_the_change_is_that_of_the_last_two_fifths():
     losses = torch.full((100,), 7.0)
-    losses[80:90], losses[90:] = -3.0, -4.0
+    losses[60:80], losses[80:] = -3.0, -4.0
     assert change(losses) == 0.25
-    losses[:80] = 1e6
+    losses[:60] = 1e6
     assert change(losses) == 0.25

@@ -2,8 +2,7 @@
 
 import pytest
 
-from benchmarks.claims import checks_table, claims_table, spread
-from benchmarks.lecture import as_markdown, updated
+from benchmarks.claims import as_markdown, checks_table, claims_table, spread, updated
 from ncsn_pipeline.lecture import EXPERIMENTS
 
 
