@@ -10,7 +10,7 @@
     }
   };
   // What is said of a choice is read out when it changes.
-  const SAID = ["#preset-note", "#learn-preset-note", "#repair-note", "#tour-heading"];
+  const SAID = ["#preset-note", "#learn-preset-note", "#repair-note", "#lecture-heading"];
   const announce = () => {
     for (const element of document.querySelectorAll(SAID.join())) if (!element.ariaLive) element.ariaLive = "polite";
   };

@@ -30,7 +30,7 @@ TABS = {
     "Generate": "#plots svg",
     "Repair": "#repair-status",
     "Learn the score": "#panels svg",
-    "Lecture": "#tour-picture svg",
+    "Lecture": "#lecture-picture svg",
     "About / API": "#about-equations .katex",
 }
 
@@ -100,12 +100,12 @@ def test_headings_are_in_order_and_every_control_has_a_name(page):
 def test_the_keyboard_goes_from_tab_to_tab_and_into_the_page(page):
     page.get_by_role("tab", name="Lecture").focus()
     page.keyboard.press("Enter")
-    expect(page.locator("#tour-heading h2")).to_be_visible()
+    expect(page.locator("#lecture-heading h2")).to_be_visible()
     reached = set()
     for _ in range(60):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.closest('[id^=tour]')?.id"))
-    assert {"tour-contents", "tour-picture", "tour-run"} <= reached
+    assert {"lecture-contents", "lecture-picture", "lecture-run"} <= reached
 
 
 def test_the_radio_buttons_of_a_question_are_one_group_with_its_name(page):
@@ -174,8 +174,8 @@ def test_axe_finds_nothing_serious_after_runs_refusals_and_with_everything_open(
     found += complaints(page, rules)
     open_tab(page, "Lecture")
     page.get_by_role("button", name="The experiment's file").click()
-    expect(page.locator("#tour-source")).to_contain_text("L1.")
-    for summary in page.locator(".tour-found summary, .tour-knobs summary").all():
+    expect(page.locator("#lecture-source")).to_contain_text("L1.")
+    for summary in page.locator(".lecture-found summary, .lecture-knobs summary").all():
         summary.click()
     found += complaints(page, rules)
     for name in ("About / API", "Playground"):

@@ -25,7 +25,7 @@ from ncsn_pipeline.space.work import watched
 from .ranges import STRANGE, assert_range, refusal, taken
 
 FEW = {"num_particles": 300, "num_steps": 40}
-PANELS = "#tour-picture .tour-panels > svg"
+PANELS = "#lecture-picture .lecture-panels > svg"
 
 
 # What is shown and asked for
@@ -210,29 +210,29 @@ def test_the_table_shows_the_range_over_the_seeds_and_what_fails():
 def page(page):
     """The open tab."""
     page.get_by_role("tab", name="Lecture").click()
-    page.wait_for_selector("#tour-picture svg")
+    page.wait_for_selector("#lecture-picture svg")
     return page
 
 
 def claim(page, number):
-    return page.locator("#tour-heading").get_by_text(f"Claim {number} of {len(NAMES)}")
+    return page.locator("#lecture-heading").get_by_text(f"Claim {number} of {len(NAMES)}")
 
 
 def knob(page, name):
-    return page.locator(f"#tour-controls input[name={name}]")
+    return page.locator(f"#lecture-controls input[name={name}]")
 
 
 @pytest.mark.browser
 def test_the_tour_shows_every_claim_with_picture_equation_and_numbers(page):
     for number, name in enumerate(NAMES, 1):
         expect(claim(page, number)).to_be_visible()
-        expect(page.locator("#tour-contents [aria-current]")).to_have_attribute("data-name", name)
-        expect(page.locator("#tour-heading h2")).to_have_text(EXPERIMENTS[name].CLAIM.sentence)
-        expect(page.locator(f"#tour-controls [data-name={name}]")).to_be_visible()
-        expect(page.locator("#tour-equation .katex-html")).to_be_visible()
-        assert page.locator("#tour-equation .katex-error").count() == 0
+        expect(page.locator("#lecture-contents [aria-current]")).to_have_attribute("data-name", name)
+        expect(page.locator("#lecture-heading h2")).to_have_text(EXPERIMENTS[name].CLAIM.sentence)
+        expect(page.locator(f"#lecture-controls [data-name={name}]")).to_be_visible()
+        expect(page.locator("#lecture-equation .katex-html")).to_be_visible()
+        assert page.locator("#lecture-equation .katex-error").count() == 0
         expect(page.locator(PANELS)).to_have_count(len(plots.taken_apart(shipped_picture(name)).panels))
-        rows = page.locator("#tour-numbers tbody tr")
+        rows = page.locator("#lecture-numbers tbody tr")
         expect(rows).to_have_count(len(shipped_results(name)[0]["checks"]))
         if number < len(NAMES):
             page.get_by_role("button", name="Next →").click()
@@ -241,19 +241,19 @@ def test_the_tour_shows_every_claim_with_picture_equation_and_numbers(page):
 
 @pytest.mark.browser
 def test_an_experiment_runs_again_with_other_settings_and_goes_back(page):
-    page.locator("#tour-contents [data-name=mixing]").click()
+    page.locator("#lecture-contents [data-name=mixing]").click()
     expect(claim(page, 10)).to_be_visible()
     shipped = page.locator(PANELS).first.inner_html()
     knob(page, "num_steps").fill("40")
     assert page.get_by_label("Steps, slider").get_attribute("aria-valuetext") == "40"
-    page.locator("#tour-run").click()
-    expect(page.locator("#tour-status")).to_contain_text("Done in")
+    page.locator("#lecture-run").click()
+    expect(page.locator("#lecture-status")).to_contain_text("Done in")
     assert page.locator(PANELS).first.inner_html() != shipped
-    expect(page.locator("#tour-picture figcaption")).to_contain_text("Your run")
-    expect(page.locator("#tour-numbers")).to_contain_text("40 steps changed that")
-    expect(page.locator("#tour-stop")).to_be_disabled()
-    page.locator("#tour-reset").click()
-    expect(page.locator("#tour-picture figcaption")).to_contain_text("At full size")
+    expect(page.locator("#lecture-picture figcaption")).to_contain_text("Your run")
+    expect(page.locator("#lecture-numbers")).to_contain_text("40 steps changed that")
+    expect(page.locator("#lecture-stop")).to_be_disabled()
+    page.locator("#lecture-reset").click()
+    expect(page.locator("#lecture-picture figcaption")).to_contain_text("At full size")
     expect(knob(page, "num_steps")).to_have_value("300")
 
 
@@ -283,22 +283,22 @@ def test_panels_stand_below_each_other_on_a_phone_and_follow_the_theme(page, add
 @pytest.mark.browser
 def test_what_a_knob_cannot_be_is_refused_beside_the_button(page):
     knob(page, "num_steps").fill("9000")
-    page.locator("#tour-run").click()
-    expect(page.locator("#tour-status .status.error")).to_contain_text("Steps must lie between 15 and 600; got 9000")
-    expect(page.locator("#tour-run")).to_be_enabled()
+    page.locator("#lecture-run").click()
+    expect(page.locator("#lecture-status .status.error")).to_contain_text("Steps must lie between 15 and 600; got 9000")
+    expect(page.locator("#lecture-run")).to_be_enabled()
     knob(page, "num_steps").fill("")
-    page.locator("#tour-run").click()
-    expect(page.locator("#tour-status .status.error")).to_contain_text("Steps must be a number")
+    page.locator("#lecture-run").click()
+    expect(page.locator("#lecture-status .status.error")).to_contain_text("Steps must be a number")
 
 
 @pytest.mark.browser
 def test_stop_ends_a_run(page):
     knob(page, "train_steps").fill("2000")
-    page.locator("#tour-run").click()
-    expect(page.locator("#tour-status")).to_contain_text("s of at most")
-    page.locator("#tour-stop").click()
-    expect(page.locator("#tour-status")).to_contain_text("Stopped")
-    expect(page.locator("#tour-run")).to_be_enabled()
+    page.locator("#lecture-run").click()
+    expect(page.locator("#lecture-status")).to_contain_text("s of at most")
+    page.locator("#lecture-stop").click()
+    expect(page.locator("#lecture-status")).to_contain_text("Stopped")
+    expect(page.locator("#lecture-run")).to_be_enabled()
 
 
 @pytest.mark.browser
@@ -306,27 +306,27 @@ def test_a_run_ends_when_another_address_is_opened(page, address):
     """Three times in a row, each of a run that would take longer than this test waits."""
     for _ in range(3):
         knob(page, "train_steps").fill("2000")
-        page.locator("#tour-run").click()
-        expect(page.locator("#tour-status")).to_contain_text("s of at most")
+        page.locator("#lecture-run").click()
+        expect(page.locator("#lecture-status")).to_contain_text("s of at most")
         page.goto(f"{address}?tab=lecture&lecture.experiment=vector-field")
-        expect(page.locator("#tour-run")).to_be_enabled()
+        expect(page.locator("#lecture-run")).to_be_enabled()
 
 
 @pytest.mark.browser
 def test_results_do_not_come_under_another_claim(page):
     knob(page, "train_steps").fill("2000")
-    page.locator("#tour-run").click()
-    expect(page.locator("#tour-status")).to_contain_text("s of at most")
-    page.locator("#tour-contents [data-name=sliced]").click()
+    page.locator("#lecture-run").click()
+    expect(page.locator("#lecture-status")).to_contain_text("s of at most")
+    page.locator("#lecture-contents [data-name=sliced]").click()
     expect(claim(page, 5)).to_be_visible()
-    expect(page.locator("#tour-run")).to_be_enabled()
-    expect(page.locator("#tour-status")).to_contain_text(re.compile("Stopped|Ready"))
-    expect(page.locator("#tour-numbers")).not_to_contain_text("Your run")
+    expect(page.locator("#lecture-run")).to_be_enabled()
+    expect(page.locator("#lecture-status")).to_contain_text(re.compile("Stopped|Ready"))
+    expect(page.locator("#lecture-numbers")).not_to_contain_text("Your run")
 
 
 @pytest.mark.browser
 def test_a_claim_can_be_shared_and_the_keyboard_walks_through_the_list(page, address):
-    page.locator("#tour-contents [data-name=vector-field]").focus()
+    page.locator("#lecture-contents [data-name=vector-field]").focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
@@ -334,11 +334,11 @@ def test_a_claim_can_be_shared_and_the_keyboard_walks_through_the_list(page, add
     page.wait_for_function("new URL(location.href).searchParams.get('lecture.experiment') === 'denoising'")
     page.goto(f"{address}?tab=lecture&lecture.experiment=annealing")
     expect(claim(page, 13)).to_be_visible()
-    expect(page.locator("#tour-contents [aria-current]")).to_have_attribute("data-name", "annealing")
+    expect(page.locator("#lecture-contents [aria-current]")).to_have_attribute("data-name", "annealing")
     page.get_by_role("button", name="The experiment's file").click()
-    expect(page.locator("#tour-source")).to_contain_text("L13.")
+    expect(page.locator("#lecture-source")).to_contain_text("L13.")
     page.goto(f"{address}?tab=lecture&lecture.experiment=nothing")
-    expect(page.locator("#tour-status .error")).to_contain_text("Experiment must be one of")
+    expect(page.locator("#lecture-status .error")).to_contain_text("Experiment must be one of")
 
 
 @pytest.mark.browser
@@ -353,8 +353,8 @@ def test_knobs_are_kept_for_each_claim_and_stand_in_the_address(page, address):
     knob(page, "num_particles").fill("400")
     expected = {"tab": "lecture", "lecture.experiment": "mixing", "lecture.num_steps": "45", "steps": "7"}
     assert query() == expected | {"lecture.num_particles": "400"}
-    page.locator("#tour-run").click()
-    expect(page.locator("#tour-numbers")).to_contain_text("45 steps changed that")
+    page.locator("#lecture-run").click()
+    expect(page.locator("#lecture-numbers")).to_contain_text("45 steps changed that")
 
     page.get_by_role("button", name="Next →").click()
     expect(claim(page, 11)).to_be_visible()
@@ -365,7 +365,7 @@ def test_knobs_are_kept_for_each_claim_and_stand_in_the_address(page, address):
     expect(knob(page, "num_steps")).to_have_value("45")
     expect(knob(page, "num_particles")).to_have_value("400")
     page.wait_for_function("new URL(location.href).searchParams.get('lecture.num_particles') === '400'")
-    page.locator("#tour-reset").click()
+    page.locator("#lecture-reset").click()
     expect(knob(page, "num_steps")).to_have_value("300")
     page.wait_for_function("!new URL(location.href).searchParams.has('lecture.num_steps')")
 

@@ -3,7 +3,7 @@
 const numberOf = (slider) => element.querySelector(`#${slider.dataset.for}`);
 const ends = (number) => [Number(number.min), Number(number.max)];
 const inputs = () => element.querySelectorAll("input[name]");
-const claim = () => element.querySelector(".tour-knobs").dataset.name;
+const claim = () => element.querySelector(".lecture-knobs").dataset.name;
 
 const PREFIX = "lecture.";
 

@@ -23,7 +23,7 @@ def contents() -> str:
         )
         parts.append(f"<h3>{theme}</h3><ul>{stops}</ul>")
     return (
-        '<nav class="tour-contents" aria-label="Claims of the lecture"><details open><summary>'
+        '<nav class="lecture-contents" aria-label="Claims of the lecture"><details open><summary>'
         f"All {len(NAMES)} claims</summary>{''.join(parts)}</details></nav>"
     )
 
@@ -32,7 +32,7 @@ def heading(name: str) -> str:
     """Where in the lecture, and what is claimed."""
     claim = claim_of(name)
     return (
-        f'<div class="tour-claim"><p>Claim {claim.number} of {len(NAMES)} · {STOPS[name].theme} · at '
+        f'<div class="lecture-claim"><p>Claim {claim.number} of {len(NAMES)} · {STOPS[name].theme} · at '
         f"{claim.at} in the lecture</p><h2>{html.escape(claim.sentence)}</h2></div>"
     )
 
@@ -64,9 +64,9 @@ def picture(name: str, svg: str, caption: str) -> str:
     """The experiment's own drawing, panel by panel, so that they stand below each other where the page is narrow."""
     parts = plots.taken_apart(svg)
     return (
-        f'<figure class="tour-picture"><p class="title">{html.escape(parts.title)}</p>'
+        f'<figure class="lecture-picture"><p class="title">{html.escape(parts.title)}</p>'
         f'<p class="subtitle">{html.escape(parts.subtitle)}</p>'
-        f'<div class="tour-panels" role="img" aria-label="{html.escape(description(name))}">{"".join(parts.panels)}'
+        f'<div class="lecture-panels" role="img" aria-label="{html.escape(description(name))}">{"".join(parts.panels)}'
         f"</div><figcaption>{html.escape(caption)}</figcaption></figure>"
     )
 
@@ -94,12 +94,12 @@ def numbers(results: list[dict[str, Any]]) -> str:
     timed = any(check["timing"] for check in results[0]["checks"])
     found = "".join(f"<li>{html.escape(finding)}</li>" for finding in results[0]["findings"])
     return (
-        '<table class="tour-numbers"><thead><tr><th scope="col">What is measured</th><th scope="col">Found</th>'
+        '<table class="lecture-numbers"><thead><tr><th scope="col">What is measured</th><th scope="col">Found</th>'
         '<th scope="col">Bound</th><th scope="col">If the claim were false</th><th scope="col">Claim</th></tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table>"
-        + ("<p class='tour-help'>* A time: a busy machine can spoil it.</p>" if timed else "")
+        + ("<p class='lecture-help'>* A time: a busy machine can spoil it.</p>" if timed else "")
         + (
-            f'<details class="tour-found"><summary>What else was found</summary><ul>{found}</ul></details>'
+            f'<details class="lecture-found"><summary>What else was found</summary><ul>{found}</ul></details>'
             if found
             else ""
         )
@@ -113,7 +113,7 @@ def controls(name: str) -> str:
     folded = "".join(_control(knob) for knob in knobs if knob.is_size)
     more = f"<details><summary>Sizes of the computation</summary><div>{folded}</div></details>" if folded else ""
     return (
-        f'<div class="tour-knobs" data-name="{name}"><p class="tour-help">The knobs start at a version that takes '
+        f'<div class="lecture-knobs" data-name="{name}"><p class="lecture-help">The knobs start at a version that takes '
         f"seconds; raise them to at most {MOST_WORK:g} times its work in all.</p><div>{shown}</div>{more}</div>"
     )
 
@@ -125,7 +125,7 @@ def source_note(name: str) -> str:
     file = f"<code>{path}</code>"
     if space:
         file = f'<a href="https://huggingface.co/spaces/{html.escape(space)}/blob/main/{path}" target="_top">{file}</a>'
-    return f'<p class="tour-help">{file} · at full size: <code>ncsn lecture {name}</code></p>'
+    return f'<p class="lecture-help">{file} · at full size: <code>ncsn lecture {name}</code></p>'
 
 
 def progress(text: str, kind: str = "") -> str:
@@ -135,7 +135,7 @@ def progress(text: str, kind: str = "") -> str:
 
 
 def _control(knob: Knob) -> str:
-    name, label = f"tour-{knob.name}", html.escape(knob.label)
+    name, label = f"lecture-{knob.name}", html.escape(knob.label)
     value = ", ".join(f"{number:g}" for number in knob.value) if knob.most else f"{knob.value:.15g}"
     shared = f'id="{name}" name="{knob.name}" value="{value}" aria-describedby="{name}-help" autocomplete="off"'
     slider = f'<input type="range" min="0" max="200" step="1" aria-label="{label}, slider" data-for="{name}">'
@@ -146,7 +146,7 @@ def _control(knob: Knob) -> str:
         field = f'<input type="number" min="{knob.low:.15g}" max="{knob.high:.15g}" step="{step}" {shared}>'
         field += slider if knob.name != "seed" else ""
     words = f'<p id="{name}-help">{html.escape(knob.help)}; {knob.allowed}</p>'
-    return f'<div class="tour-knob"><label for="{name}">{label}</label>{field}{words}</div>'
+    return f'<div class="lecture-knob"><label for="{name}">{label}</label>{field}{words}</div>'
 
 
 def _span(values: list[float | str]) -> str:

@@ -1,4 +1,4 @@
-"""The stops of the lecture's tour: what each of its claims is called in a list, and its equation as LaTeX.
+"""The stops of the lecture: what each of its claims is called in a list, and its equation as LaTeX.
 
 The claims themselves, their place in the lecture and the equations in plain text are the experiments' own.
 """

@@ -16,17 +16,17 @@ HERE = Path(__file__)
 # The knobs are plain inputs: their values by name, as the endpoint takes them.
 READ_KNOBS = """(name) => {
   const read = (input) => input.type === "number" ? (input.value === "" ? null : Number(input.value)) : input.value;
-  const inputs = document.querySelectorAll("#tour-controls input[name]");
+  const inputs = document.querySelectorAll("#lecture-controls input[name]");
   return [name, Object.fromEntries(Array.from(inputs, (input) => [input.name, read(input)]))];
 }"""
 RESTART_KNOBS = """(name) => {
-  document.querySelector("#tour-controls .tour-knobs")?.dispatchEvent(new Event("restart", { bubbles: true }));
+  document.querySelector("#lecture-controls .lecture-knobs")?.dispatchEvent(new Event("restart", { bubbles: true }));
   return [name];
 }"""
 # The picture of a run stands above its button, on a phone out of sight.
 SHOW_PICTURE = """() => {
-  const figure = document.querySelector("#tour-picture");
-  if (document.querySelector("#tour-status .done") && figure.getBoundingClientRect().top < 0) {
+  const figure = document.querySelector("#lecture-picture");
+  if (document.querySelector("#lecture-status .done") && figure.getBoundingClientRect().top < 0) {
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     figure.scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
   }
@@ -54,38 +54,38 @@ class LectureTab:
                     js_on_load=_read("contents.js"),
                     apply_default_css=False,
                     label="Claim",
-                    elem_id="tour-contents",
+                    elem_id="lecture-contents",
                 )
             with gr.Column(scale=9, min_width=300):
-                with gr.Row(elem_classes="tour-steps"):
+                with gr.Row(elem_classes="lecture-steps"):
                     self.previous_button = gr.Button("← Previous", size="sm", min_width=110, interactive=False)
                     self.next_button = gr.Button("Next →", size="sm", min_width=110)
-                self.heading = gr.HTML(report.heading(first), elem_id="tour-heading")
+                self.heading = gr.HTML(report.heading(first), elem_id="lecture-heading")
                 self.equation = gr.Markdown(
                     report.equation(first),
                     latex_delimiters=[{"left": "$$", "right": "$$", "display": True}],
-                    elem_id="tour-equation",
-                    elem_classes="tour-equation",
+                    elem_id="lecture-equation",
+                    elem_classes="lecture-equation",
                 )
-                self.picture = gr.HTML(picture, elem_id="tour-picture", apply_default_css=False)
-                self.numbers = gr.HTML(numbers, elem_id="tour-numbers", apply_default_css=False)
+                self.picture = gr.HTML(picture, elem_id="lecture-picture", apply_default_css=False)
+                self.numbers = gr.HTML(numbers, elem_id="lecture-numbers", apply_default_css=False)
                 gr.HTML('<h3 class="heading">Run it again</h3>')
                 self.knobs = gr.HTML(
                     report.controls(first),
                     js_on_load=_read("knobs.js"),
                     apply_default_css=False,
-                    elem_id="tour-controls",
+                    elem_id="lecture-controls",
                 )
                 with gr.Row():
-                    self.run_button = gr.Button("Run", variant="primary", min_width=110, elem_id="tour-run")
+                    self.run_button = gr.Button("Run", variant="primary", min_width=110, elem_id="lecture-run")
                     self.stop_button = gr.Button(
-                        "Stop", variant="stop", interactive=False, min_width=80, elem_id="tour-stop"
+                        "Stop", variant="stop", interactive=False, min_width=80, elem_id="lecture-stop"
                     )
-                    self.reset_button = gr.Button("Back to the full-size results", min_width=110, elem_id="tour-reset")
-                self.status = gr.HTML(report.progress(READY), elem_id="tour-status")
+                    self.reset_button = gr.Button("Back to the full-size results", min_width=110, elem_id="lecture-reset")
+                self.status = gr.HTML(report.progress(READY), elem_id="lecture-status")
                 with gr.Accordion("The experiment's file", open=False) as self.file:
-                    self.source_note = gr.HTML(report.source_note(first), elem_id="tour-file")
-                    self.source = code_view(None, "Its text", "tour-source")
+                    self.source_note = gr.HTML(report.source_note(first), elem_id="lecture-file")
+                    self.source = code_view(None, "Its text", "lecture-source")
         self.view = SharedView(
             "lecture", {"experiment": self.contents}, self.handlers.check, self.status, self.handlers
         )
