@@ -1,29 +1,33 @@
 """Every experiment of the laboratory at full size, over several seeds.
 
-    python -m benchmarks.lecture [--jobs 2] [--only NAME ...]
+    python -m benchmarks.lecture [--jobs 2] [--only NAME ...] [--seeds 0 1 ...]
+    python -m benchmarks.lecture --only mixing --seeds 3        one experiment with one seed
+    python -m benchmarks.lecture --seeds                        no run: the tables anew from what is stored
 
-Runs `ncsn lecture all` once a seed and renews, in `benchmarks/results`, the numbers, a table of all
-checks with their values for each seed, and the pictures of the first seed; then the table of claims in the README.
+Runs `ncsn lecture all` once per seed.  After each seed it renews, in `benchmarks/results`, the numbers, the table of
+all checks with bound, null and a value for each seed, and the pictures of the first seed; the copy of numbers and
+pictures that the page shows; and the table of claims in the README.  What is stored of an experiment whose checks have
+changed since is dropped.
 """
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from benchmarks.claims import BAR, claims_table
+from benchmarks.claims import Runs, as_markdown, claims_table, updated
 from ncsn_pipeline.lecture import EXPERIMENTS
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "runs" / "lecture"
 RESULTS = ROOT / "benchmarks" / "results"
-SEEDS = (0, 1, 2)
+SHIPPED = ROOT / "ncsn_pipeline" / "space" / "lecture" / "shipped"
+SEEDS = (0, 1, 2, 3, 4)
+PICTURED = 0  # the seed whose pictures are kept
 START, END = "<!-- claims: written by benchmarks/lecture.py -->", "<!-- end of claims -->"
-PICTURE_WIDTH = 800  # pixels
 
 
 def run(seed: int, names: list[str], jobs: int) -> dict[str, Any]:
@@ -39,63 +43,41 @@ def run(seed: int, names: list[str], jobs: int) -> dict[str, Any]:
     return json.loads(numbers.read_text(encoding="utf-8"))
 
 
-def as_markdown(runs: dict[str, dict[str, Any]]) -> str:
-    """The committed table of checks, and the findings of the first seed."""
-    seeds = list(runs)
-    minutes = ", ".join(f"{sum(each['seconds'] for each in runs[seed].values()) / 60:.1f}" for seed in seeds)
-    lines = [
-        "# The lecture's claims, measured",
-        "",
-        f"`python -m benchmarks.lecture`: full size, seeds {', '.join(seeds)}; {minutes} minutes a seed on one thread, "
-        "half of that on two cores.",
-        "",
-        f"| | check | bound | {' | '.join(f'seed {seed}' for seed in seeds)} | |",
-        "|---|---|---|" + "---|" * (len(seeds) + 1),
-    ]
-    for name, first in runs[seeds[0]].items():
-        for i, check in enumerate(first["checks"]):
-            each = [runs[seed][name]["checks"][i] for seed in seeds]
-            values = " | ".join(f"{one['value']:.4g}" for one in each)
-            verdict = "holds" if all(one["holds"] for one in each) else "**fails**"
-            label = f"L{first['number']} {name}" if i == 0 else ""
-            bound = f"{check['relation']} {check['bound']:.4g}"
-            lines.append(f"| {label} | {check['name'].replace('|', BAR)} | {bound} | {values} | {verdict} |")
-    lines += ["", "## What else was found", "", f"With seed {seeds[0]}.", ""]
-    for name, first in runs[seeds[0]].items():
-        lines += [f"- **L{first['number']} {name}** ({first['seconds']:.0f} s): {' '.join(first['findings'])}"]
-    return "\n".join([*lines, ""])
-
-
-def save_picture(name: str) -> None:
-    """The first seed's picture, small enough for a repository."""
-    with Image.open(RUNS / f"seed{SEEDS[0]}" / f"{name}.png") as picture:
-        size = PICTURE_WIDTH, round(picture.height * PICTURE_WIDTH / picture.width)
-        small = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS).quantize(128)
-    (RESULTS / "lecture").mkdir(parents=True, exist_ok=True)
-    small.save(RESULTS / "lecture" / f"{name}.png", optimize=True)
-
-
-def main() -> None:
-    """Runs every seed; renews the tables and the pictures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, default=2, help="experiments at a time")
-    parser.add_argument("--only", nargs="+", choices=EXPERIMENTS, default=list(EXPERIMENTS), metavar="NAME")
-    arguments = parser.parse_args()
-    written = RESULTS / "lecture.json"
-    old = json.loads(written.read_text(encoding="utf-8")) if written.exists() else {}
-    runs = {}
-    for seed in map(str, SEEDS):
-        known = old.get(seed, {}) | run(int(seed), arguments.only, arguments.jobs)
-        runs[seed] = {name: known[name] for name in EXPERIMENTS if name in known}
-    for name in arguments.only:
-        save_picture(name)
-    written.write_text(json.dumps(runs, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+def write(runs: Runs) -> None:
+    """Numbers, the page's copies, the table of checks, and the README's table of claims."""
+    (RESULTS / "lecture.json").write_text(json.dumps(runs, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    for file in (RESULTS / "lecture.json", *(RESULTS / "lecture").glob("*.svg")):
+        shutil.copyfile(file, SHIPPED / file.name)
     (RESULTS / "lecture.md").write_text(as_markdown(runs), encoding="utf-8")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     before, rest = readme.split(START)
     (ROOT / "README.md").write_text(
         f"{before}{START}\n{claims_table(runs)}\n{END}{rest.split(END)[1]}", encoding="utf-8"
     )
+
+
+def save_picture(name: str) -> None:
+    """The picture of one seed."""
+    (RESULTS / "lecture").mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(RUNS / f"seed{PICTURED}" / f"{name}.svg", RESULTS / "lecture" / f"{name}.svg")
+
+
+def main() -> None:
+    """Runs the seeds one after the other; renews tables and pictures after each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=2, help="experiments at a time")
+    parser.add_argument("--only", nargs="+", choices=EXPERIMENTS, default=list(EXPERIMENTS), metavar="NAME")
+    parser.add_argument("--seeds", nargs="*", type=int, default=list(SEEDS), metavar="SEED")
+    arguments = parser.parse_args()
+    written = RESULTS / "lecture.json"
+    runs = json.loads(written.read_text(encoding="utf-8")) if written.exists() else {}
+    for seed in arguments.seeds:
+        runs = updated(runs, str(seed), run(seed, arguments.only, arguments.jobs))
+        if seed == PICTURED:
+            for name in arguments.only:
+                save_picture(name)
+        write(runs)
+    write(runs)
     print(as_markdown(runs))
 
 

@@ -49,7 +49,7 @@ def learn(page: Page) -> None:
 
 def lecture(page: Page) -> None:
     """The first claim with its shipped results."""
-    page.locator("#lecture-picture img").wait_for()
+    page.locator("#lecture-picture svg").first.wait_for()
 
 
 def about(page: Page) -> None:

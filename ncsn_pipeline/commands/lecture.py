@@ -106,19 +106,24 @@ def listing() -> str:
     return "\n".join([*lines, "", f"{PROGRAM} NAME [--help]"])
 
 
+def four_digits(number: float | str) -> str:
+    """0.1235; what is not finite is a word already."""
+    return number if isinstance(number, str) else f"{number:.4g}"
+
+
 def table(report: "Report") -> str:
-    """The claim, its checks as a table, and the findings."""
+    """The claim, its checks as a table with the null of each, and the findings."""
     claim, result = report.claim, report.result
     width = max(len(check["name"]) for check in result["checks"])
     lines = [f"L{claim.number} {claim.name} ({claim.at})", *textwrap.wrap(claim.sentence, 110), claim.equation, ""]
     for check in result["checks"]:
-        mark = "holds" if check["holds"] else "FAILS"
-        lines.append(
-            f"  {check['name']:{width}}  {check['value']:>10.4g}  {check['relation']:2} {check['bound']:<8.4g} {mark}"
-        )
+        mark = "holds" if check["holds"] else "FAILS" if check["null_fails"] else "FAILS: its null holds too"
+        value, bound, null = (four_digits(check[number]) for number in ("value", "bound", "null"))
+        lines.append(f"  {check['name']:{width}}  {value:>10}  {check['relation']:2} {bound:<8} {mark}")
+        lines.append(f"  {'  null: ' + check['null_name']:{width}}  {null:>10}")
     for finding in result["findings"]:
         lines += ["", *textwrap.wrap(finding, 110, initial_indent="  ", subsequent_indent="  ")]
-    verdict = "The claim holds" if result["holds"] else "The claim does not hold here"
+    verdict = "The claim holds" if result["holds"] else "Not confirmed: the claim does not hold here"
     return "\n".join([*lines, "", f"{verdict}; {result['seconds']:.0f} s; {report.figure}"])
 
 

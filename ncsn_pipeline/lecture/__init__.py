@@ -12,20 +12,26 @@ from types import ModuleType
 from . import (
     annealing,
     clean_loss,
+    clean_score,
     conservative,
     continuum,
     denoising,
+    full_support,
     implicit,
     langevin,
     low_density,
     manifold,
     many_sigmas,
     mixing,
+    never_lost,
     noised_target,
+    noisy_samples,
     one_network,
     one_sigma,
     sliced,
+    vanishing_price,
     vector_field,
+    wrong_sigma,
 )
 from .experiment import Check, Claim, Params, Result
 
@@ -48,6 +54,12 @@ EXPERIMENTS: dict[str, ModuleType] = {
         continuum,
         one_network,
         conservative,
+        never_lost,
+        clean_score,
+        noisy_samples,
+        full_support,
+        vanishing_price,
+        wrong_sigma,
     )
 }
 

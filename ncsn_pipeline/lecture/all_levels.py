@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..densities import Density, NoisyScoreFn
 from ..networks import ScoreMLP, as_score_function
 from ..noise_levels import SigmaDistribution, edm_weight, multi_level_denoising_score_matching
+from ..noise_levels.loss import WeightFn
 from ..sampling import annealed_langevin_dynamics, last_sample
 from .training import fit, seeded_layers
 
@@ -47,8 +48,9 @@ def learn_scores(
     batch_size: int,
     learning_rate: float,
     generator: torch.Generator,
+    weight: WeightFn | None = None,
 ) -> NoisyScoreFn:
-    """Trains a network by denoising score matching with EDM's weight, on fresh samples and levels at every step.
+    """Trains a network by denoising score matching, on fresh samples and levels at every step.
 
     Args:
         network: `(sample, sigma) -> .sample`, with `sigma_data` in its config; it is changed.
@@ -58,12 +60,13 @@ def learn_scores(
         batch_size: samples an update, at least 1.
         learning_rate: of Adam at the start, > 0; it falls to zero along a cosine.
         generator: source of samples, levels and noise.
+        weight: lambda(sigma) of the levels; `None` is EDM's, which suits networks with EDM's preconditioning.
 
     Returns:
         The learned scores, `(x, sigma) -> score`, without gradients in the weights.
     """
     noisy_score_fn = as_score_function(network)
-    weight = edm_weight(network.config.sigma_data)
+    weight = weight or edm_weight(network.config.sigma_data)
     fit(
         network.parameters(),
         lambda: multi_level_denoising_score_matching(

@@ -5,7 +5,9 @@ with L levels and T = N / L steps at each, N the same for all L,
 
     x <- x + alpha_i s(x, sigma_i) + sqrt(2 alpha_i) z,        alpha_i = u sigma_i²,
 
-gets better with L until the schedule is fine enough, and then L no longer matters.  In the limit noise is taken away
+gets better with L until the schedule is fine enough, and then L no longer matters: distances at the largest L differ by
+no more than chance, which is the distance of as many exact samples.  The null is a network that was trained on three
+levels alone and is asked at as many levels as the other.  In the limit noise is taken away
 continuously, and there is a deterministic path with the same densities, the probability-flow ODE,
 
     dx / d sigma = -sigma s(x, sigma),
@@ -27,8 +29,8 @@ from torch import Tensor
 
 from ..densities import NoisyScoreFn, exact_score_function
 from ..diagnostics import plots, sliced_wasserstein
-from ..noise_levels import LogUniformSigmas
-from ..noise_levels.spacing import geometric
+from ..networks import ScoreMLP, as_score_function
+from ..noise_levels import DiscreteSigmas, LogUniformSigmas, SigmaDistribution, geometric_noise_levels
 from ..sampling import AnnealedLangevinScheduler, log_likelihood
 from .all_levels import learn_scores, new_network
 from .experiment import Check, Claim, Params, Result, flag
@@ -45,7 +47,7 @@ CLAIM = Claim(
 
 @dataclass(frozen=True)
 class ContinuumParams(Params):
-    """See the flags."""
+    """Numbers of levels, the chains, and the training."""
 
     num_levels: tuple[int, ...] = flag((1, 3, 10, 30, 100, 300, 1000), "numbers of levels L, increasing")
     num_steps: int = flag(1000, "Langevin steps N of every run, at least the largest L; one evaluation each")
@@ -62,6 +64,8 @@ class ContinuumParams(Params):
 
 
 Params = ContinuumParams
+FEW_LEVELS = 3  # that the null is trained on
+TEN = 10  # levels, with which the largest number is compared; the nearest number between the ends
 QUICK = {
     "num_levels": (1, 30, 300),
     "num_steps": 300,
@@ -82,10 +86,12 @@ class ContinuumResult(Result):
         learned_distance: of samples by the network, alpha_i = u sigma_i², for each L.
         exact_distance: the same by the exact score.
         technique_4_distance: by the exact score, with the step size of technique 4.
+        few_distance: at the largest L, by a network that was trained on `FEW_LEVELS` levels.
         chance: of exact samples, as many as particles: as near as a perfect sampler comes.
         true_nats: mean negative log density of the points, noised by sigma_min.
         exact_nats: the same by the ODE with the exact score.
         learned_nats: the same by the ODE with the network.
+        untrained_nats: the same before training, which is the density of a Gaussian.
         nats_standard_error: of `true_nats`, from the choice of points; the three share it.
         exact_nfe: evaluations of the score by the ODE, exact score.
         learned_nfe: the same, network.
@@ -97,10 +103,12 @@ class ContinuumResult(Result):
     learned_distance: list[float]
     exact_distance: list[float]
     technique_4_distance: list[float]
+    few_distance: float
     chance: float
     true_nats: float
     exact_nats: float
     learned_nats: float
+    untrained_nats: float
     nats_standard_error: float
     exact_nfe: int
     learned_nfe: int
@@ -119,16 +127,24 @@ def run(params: ContinuumParams) -> ContinuumResult:
     generator = torch.Generator().manual_seed(params.seed)
     density = corner_mixture()
     exact = exact_score_function(density)
-    learned = learn_scores(
-        new_network(density, hidden_features=params.hidden_features, generator=generator),
-        density,
-        LogUniformSigmas(params.sigma_min, params.sigma_max),
-        num_steps=params.train_steps,
-        batch_size=params.batch_size,
-        learning_rate=params.learning_rate,
-        generator=generator,
-    )
+    continuous = LogUniformSigmas(params.sigma_min, params.sigma_max)
+    few = DiscreteSigmas(geometric_noise_levels(params.sigma_max, params.sigma_min, FEW_LEVELS).tolist())
 
+    def network() -> ScoreMLP:
+        return new_network(density, hidden_features=params.hidden_features, generator=generator)
+
+    def learn(sigmas: SigmaDistribution) -> NoisyScoreFn:
+        return learn_scores(
+            network(),
+            density,
+            sigmas,
+            num_steps=params.train_steps,
+            batch_size=params.batch_size,
+            learning_rate=params.learning_rate,
+            generator=generator,
+        )
+
+    learned, learned_few, untrained = learn(continuous), learn(few), as_score_function(network())
     reference = density.sample(params.num_reference, generator=generator)
 
     def distances(score: NoisyScoreFn, relative_step: float | None) -> list[float]:
@@ -138,6 +154,9 @@ def run(params: ContinuumParams) -> ContinuumResult:
     by_learned = distances(learned, params.relative_step)
     by_exact = distances(exact, params.relative_step)
     by_technique_4 = distances(exact, None)
+    by_few = sliced_wasserstein(
+        anneal(learned_few, levels[-1], params.relative_step, params, generator), reference, generator=generator
+    )
     others = (density.sample(params.num_particles, generator=generator) for _ in range(8))
     chance = sum(sliced_wasserstein(x, reference, generator=generator) for x in others) / 8
 
@@ -152,6 +171,9 @@ def run(params: ContinuumParams) -> ContinuumResult:
     }
     of_exact = log_likelihood(exact, points.double(), **flow)
     of_learned = log_likelihood(learned, points, **flow)
+    of_untrained = log_likelihood(untrained, points, **flow)
+    middle = min(range(1, len(levels) - 1), key=lambda i: abs(levels[i] - TEN))
+    gained = by_learned[middle] - by_learned[-1]
     true_nats = -truth.mean().item()
     words = {
         "levels": ", ".join(f"{number:,}" for number in levels),
@@ -164,27 +186,44 @@ def run(params: ContinuumParams) -> ContinuumResult:
                 "NLL by the ODE, exact score: distance from the truth (nats)",
                 abs(of_exact.nats - true_nats),
                 "<=",
-                0.02,
+                0.01 * abs(of_untrained.nats - true_nats),
+                null=abs(of_untrained.nats - true_nats),
+                null_name="untrained network",
             ),
             Check(
                 "NLL by the ODE, learned score: distance from the truth (nats)",
                 abs(of_learned.nats - true_nats),
                 "<=",
-                0.2,
+                0.1 * abs(of_untrained.nats - true_nats),
+                null=abs(of_untrained.nats - true_nats),
+                null_name="untrained network",
             ),
             Check(
-                f"distance with 1 level over that with {levels[-1]}, learned", by_learned[0] / by_learned[-1], ">=", 3
-            ),
-            Check(
-                f"change from {levels[-2]} levels to {levels[-1]} over the distance with 1",
-                abs(by_learned[-1] - by_learned[-2]) / by_learned[0],
+                f"distance of samples with {levels[-1]:,} levels, learned",
+                by_learned[-1],
                 "<=",
-                0.2,
+                5 * chance,
+                null=by_few,
+                null_name=f"network trained on {FEW_LEVELS} levels",
+            ),
+            Check(
+                f"change of the distance from {levels[-2]:,} levels to {levels[-1]:,}",
+                abs(by_learned[-1] - by_learned[-2]),
+                "<=",
+                2 * chance,
+                null=abs(by_learned[-1] - by_learned[0]),
+                null_name=f"from {levels[0]:,} to {levels[-1]:,}",
             ),
         ],
         findings=[
             f"{params.num_steps:,} steps with the learned score end {words['learned']} from the data with "
             f"{words['levels']} levels, exact samples {chance:.2f}, which is chance.",
+            (
+                f"{levels[-1]:,} levels are nearer than {levels[middle]:,} by {gained / chance:.1f} times chance: "
+                + ("confirmed" if gained >= 2 * chance else "not confirmed")
+                + " that so many are needed. Trained on "
+                f"{FEW_LEVELS} levels alone, the network ends {by_few:.2f} away with {levels[-1]:,}."
+            ),
             f"With the step size of technique 4 and the exact score the distance is {by_technique_4[-1]:.2f} with "
             f"{levels[-1]:,} levels, {min(by_technique_4):.2f} at best. The rule looks at one level at a time: with "
             "few steps at each it makes them too small, and the chain falls ever further behind its level.",
@@ -196,10 +235,12 @@ def run(params: ContinuumParams) -> ContinuumResult:
         learned_distance=by_learned,
         exact_distance=by_exact,
         technique_4_distance=by_technique_4,
+        few_distance=by_few,
         chance=chance,
         true_nats=true_nats,
         exact_nats=of_exact.nats,
         learned_nats=of_learned.nats,
+        untrained_nats=of_untrained.nats,
         nats_standard_error=of_exact.nats_standard_error,
         exact_nfe=of_exact.nfe,
         learned_nfe=of_learned.nfe,
@@ -227,8 +268,8 @@ def anneal(
         params: of the experiment.
         generator: source of start and noise.
     """
-    sigmas = geometric(params.sigma_max, params.sigma_min, num_levels)
-    step_size = None if relative_step is None else relative_step * sigmas[-1] ** 2
+    sigmas = geometric_noise_levels(params.sigma_max, params.sigma_min, num_levels)
+    step_size = None if relative_step is None else relative_step * sigmas[-1].item() ** 2
     scheduler = AnnealedLangevinScheduler(sigmas=sigmas, step_size=step_size)
     scheduler.set_timesteps(params.num_steps + 1, sigmas=sigmas)
     x = scheduler.init_noise_sigma * torch.randn(params.num_particles, 2, generator=generator)
@@ -243,7 +284,8 @@ def figure(result: ContinuumResult) -> Figure:
         "More levels help until the noise schedule is fine enough: the limit is a continuum",
         f"One network for every sigma, {result.params.num_steps:,} Langevin steps with any number of levels. Mean "
         f"negative log density by the probability-flow ODE: {result.exact_nats:.3f} nats with the exact score, "
-        f"{result.learned_nats:.3f} with the learned one, {result.true_nats:.3f} in truth",
+        f"{result.learned_nats:.3f} with the learned one, {result.true_nats:.3f} in truth, {result.untrained_nats:.2f} "
+        "with an untrained network",
         ncols=2,
         width_ratios=(1.45, 1),
     )
@@ -257,6 +299,7 @@ def figure(result: ContinuumResult) -> Figure:
     plots.log_axis(left, "xy")
     left.axhline(result.chance, color=plots.COLOURS["muted"], linewidth=1.2, linestyle=":")
     plots.direct_label(left, result.num_levels[0], result.chance, "exact samples", "muted", (0, -4), ha="left")
+    plots.null_line(left, result.few_distance, f"trained on {FEW_LEVELS} levels")
     plots.panel_title(left, "distance to exact samples (data units)")
     left.set(xlabel="noise levels L")
     plots.label_ends(left)

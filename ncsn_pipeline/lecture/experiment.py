@@ -8,8 +8,10 @@ Each file of this folder holds one experiment, with the same five names:
     run         `run(params) -> Result`: the numbers; nothing is printed, plotted or saved
     figure      `figure(result) -> Figure`
 
-A claim holds where all of its checks do.  What the experiment found beside the claim, or against it, is said in
-`findings`.
+A claim holds where all of its checks do.  Each check knows its null: what the measure is, in the same run, where the
+claim is false (an untrained network, shuffled pixels, the exact score, a chain of the same start).  A null that keeps
+to the bound as well makes the check fail, since such a check could not tell the claim from its opposite.  What the
+experiment found beside the claim, or against it, is said in `findings`.
 """
 
 import math
@@ -34,7 +36,7 @@ class Claim:
     """What the lecture says.
 
     Args:
-        number: its place in the order of the lecture, 1 to 16.
+        number: its place in the order of the lecture's claims, from 1.
         name: what the command calls it.
         at: minutes and seconds of the lecture where it is said.
         sentence: the claim in one sentence.
@@ -86,13 +88,15 @@ class Params:
 
 @dataclass(frozen=True)
 class Check:
-    """A number and the bound it is judged by.
+    """A number, the bound it is judged by, and the same number where the claim is false.
 
     Args:
         name: what was measured.
         value: what came out.
         relation: `<=`, `>=`, `<` or `>`.
         bound: the threshold.
+        null: the measure of the same run where the claim is false.
+        null_name: what that is, "untrained network", in a few words.
         timing: whether the number is a time, which a busy machine can spoil.
     """
 
@@ -100,12 +104,19 @@ class Check:
     value: float
     relation: str
     bound: float
+    null: float
+    null_name: str
     timing: bool = False
 
     @property
+    def null_fails(self) -> bool:
+        """Whether the null does not keep to the bound, so that the check can tell the claim from its opposite."""
+        return not RELATIONS[self.relation](self.null, self.bound)
+
+    @property
     def holds(self) -> bool:
-        """Whether the value keeps to the bound; not for NaN."""
-        return RELATIONS[self.relation](self.value, self.bound)
+        """Whether the value keeps to the bound, and the null does not; not for NaN."""
+        return RELATIONS[self.relation](self.value, self.bound) and self.null_fails
 
 
 @dataclass(kw_only=True)
@@ -143,7 +154,9 @@ class Result:
         return {
             "holds": self.holds,
             "params": _plain(asdict(self.params)),
-            "checks": [_plain(asdict(check) | {"holds": check.holds}) for check in self.checks],
+            "checks": [
+                _plain(asdict(check) | {"holds": check.holds, "null_fails": check.null_fails}) for check in self.checks
+            ],
             "numbers": self.numbers(),
             "findings": self.findings,
         }

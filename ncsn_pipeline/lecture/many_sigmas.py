@@ -1,17 +1,22 @@
 """L12.  Many noise levels give directions far from the data and near them.
 
-One network is trained at levels sigma_1 > ... > sigma_L on data near a curve,
+Networks learn at levels sigma_1 > ... > sigma_L on data near a curve,
 
-    sum_i lambda(sigma_i) E 1/2 || s_theta(x + sigma_i z, sigma_i) + z / sigma_i ||²,
+    E 1/2 || s_theta(x + sigma_i z, sigma_i) + z / sigma_i ||²,
 
-and each level is held against two scores, by the distance d of the point from the curve:
+once as an ensemble, a network per level that sees no other level, and once as one network for all levels.  They are
+free vector fields: a network that is given the score of a Gaussian to start with (EDM's preconditioning) points back to
+the data from far off before it has learned anything.
 
-    far     || s_theta(x, sigma_i) - grad log p_sigma_i(x) ||²      the level's own, at d >= far: is it learned there?
-    near    || s_theta(x, sigma_i) - grad log p(x) ||²              the clean one, at data: is it the data's own?
+What a level is good for is read off the angle between its arrows and the clean score, which says where the data are:
 
-relative to the mean square of the true score.  Data *on* a curve have no clean score.  Here the curve has a thickness
-tau, so that p = p_curve * N(0, tau² I), and its score is known exactly.  Far off no level is near it in length, d /
-tau², but it still says which way the data are: the angle to it is a third measure, at all distances.
+    near    at the data, where the smallest level is right and the largest, which sees one blob, is not
+    far     at a distance of `far` or more, where the smallest level, which never saw such points, ought to be lost
+
+Random arrows have 90 degrees.  A direction counts as given up to `right_angle`, and as lost beyond it.
+
+Data *on* a curve have no clean score.  Here the curve has a thickness tau, so that p = p_curve * N(0, tau² I), and its
+score is known exactly.
 
 Source: Song & Ermon 2019, sections 4.1 and 4.2.
 """
@@ -25,9 +30,12 @@ from torch import Tensor
 
 from ..densities import CurveDensity, NoisyScoreFn, two_moons
 from ..diagnostics import binned_mean, plots, relative_fisher_divergence
-from ..noise_levels import DiscreteSigmas, geometric_noise_levels
-from .all_levels import learn_scores, new_network
+from ..networks import ScoreMLP, as_score_function
+from ..noise_levels import DiscreteSigmas, geometric_noise_levels, sigma_squared_weight
+from .all_levels import learn_scores
 from .experiment import Check, Claim, Params, Result, flag
+from .free_field import new_field
+from .training import seeded_layers
 
 CLAIM = Claim(
     number=12,
@@ -40,18 +48,20 @@ CLAIM = Claim(
 
 @dataclass(frozen=True)
 class ManySigmasParams(Params):
-    """See the flags."""
+    """Levels, data, training, and where angles are taken."""
 
     sigma_max: float = flag(2.0, "sigma_1, the largest level, in data units")
     sigma_min: float = flag(0.03, "sigma_L, the smallest level, below the thickness, in data units")
     num_levels: int = flag(6, "L, levels of the geometric schedule, at least 2")
     thickness: float = flag(0.1, "tau, standard deviation of the data about the two moons, in data units")
     far: float = flag(1.0, "distance from which a point is far, in data units; points reach out to 4")
-    hidden_features: int = flag(96, "width of the network's three hidden layers")
-    train_steps: int = flag(3000, "updates of the network")
+    right_angle: float = flag(45.0, "mean angle up to which directions are given, in degrees", below=90)
+    hidden_features: int = flag(64, "width of each network's three hidden layers")
+    train_steps: int = flag(1500, "updates of each network of the ensemble")
+    joint_steps: int = flag(3000, "updates of the one network for all levels")
     batch_size: int = flag(512, "samples an update")
     learning_rate: float = flag(1e-2, "of Adam at the start")
-    num_points: int = flag(10_000, "points near, and points at all distances, that errors are averaged over")
+    num_points: int = flag(10_000, "points near, and points at all distances, that angles are averaged over")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,7 +72,14 @@ class ManySigmasParams(Params):
 
 
 Params = ManySigmasParams
-QUICK = {"train_steps": 500, "hidden_features": 64, "num_points": 2000}
+QUICK = {
+    "sigma_min": 0.05,
+    "num_levels": 4,
+    "train_steps": 1000,
+    "joint_steps": 2000,
+    "batch_size": 256,
+    "num_points": 2000,
+}
 FARTHEST = 4.0
 EDGES = (0.0, 0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0, FARTHEST)  # of the bins of distance, in data units
 EXTENT = (-2.2, 3.2, -2.3, 2.8)  # of the picture
@@ -70,100 +87,169 @@ EXTENT = (-2.2, 3.2, -2.3, 2.8)  # of the picture
 
 @dataclass(kw_only=True)
 class ManySigmasResult(Result):
-    """Errors of every level, from the largest sigma to the smallest.
+    """Mean angles to the clean score, in degrees, of every level from the largest sigma to the smallest.
 
     Args:
         sigmas: the noise schedule.
-        far_error: relative, against the level's own score, far from the curve.
-        near_error: relative, against the clean score, at data.
-        near_price: that of the level's own exact score, which no training lowers.
-        near_angle: mean angle to the clean score at data, in degrees.
+        near_angle: of each level's own network, at data.
         far_angle: likewise, far from the curve.
+        joint_near_angle: of the one network for all levels, at data.
+        joint_far_angle: likewise, far from the curve.
+        exact_near_angle: of the exact score of each level, at data.
+        exact_far_angle: likewise, far from the curve.
+        untrained_near_angle: of the network of the smallest level before its training, at data.
+        untrained_far_angle: likewise, far from the curve.
+        far_error: relative, of each level's own network against the level's own score, far from the curve.
+        near_error: relative, of the same against the clean score, at data.
         edges: of the bins of distance, in data units.
-        own_error: relative, against the level's own score, by distance, shape `(L, bins)`.
+        angle: of each level's own network, by distance, shape `(L, bins)`.
         density: the data's density.
-        learned: the network, for the figure.
+        learned: the ensemble, for the figure.
     """
 
     sigmas: list[float]
-    far_error: list[float]
-    near_error: list[float]
-    near_price: list[float]
     near_angle: list[float]
     far_angle: list[float]
+    joint_near_angle: list[float]
+    joint_far_angle: list[float]
+    exact_near_angle: list[float]
+    exact_far_angle: list[float]
+    untrained_near_angle: float
+    untrained_far_angle: float
+    far_error: list[float]
+    near_error: list[float]
     edges: list[float]
-    own_error: Tensor
+    angle: Tensor
     density: CurveDensity
-    learned: NoisyScoreFn
+    learned: list[NoisyScoreFn]
 
 
 def run(params: ManySigmasParams) -> ManySigmasResult:
-    """One network for all levels of a noise schedule; each level's error near the curve and far from it."""
+    """A network per level and one for all; which way each level points near the curve and far from it."""
     generator = torch.Generator().manual_seed(params.seed)
     density = two_moons(sigma=params.thickness)
     levels = geometric_noise_levels(params.sigma_max, params.sigma_min, params.num_levels)
-    network = new_network(density, hidden_features=params.hidden_features, generator=generator)
-    learned = learn_scores(
-        network,
-        density,
-        DiscreteSigmas(levels.tolist()),
-        num_steps=params.train_steps,
-        batch_size=params.batch_size,
-        learning_rate=params.learning_rate,
-        generator=generator,
-    )
     near = density.sample(params.num_points, generator=generator)
     around = points_around(density, params.num_points, generator)
     distance = density.distance(around)
     far = around[distance >= params.far]
-    clean_near, clean_far = density.score(near), density.score(far)
+    clean_near, clean_far, clean_around = density.score(near), density.score(far), density.score(around)
+
+    def learn(network: ScoreMLP, sigmas: Tensor, num_steps: int) -> NoisyScoreFn:
+        return learn_scores(
+            network,
+            density,
+            DiscreteSigmas(sigmas.tolist()),
+            num_steps=num_steps,
+            batch_size=params.batch_size,
+            learning_rate=params.learning_rate,
+            generator=generator,
+            weight=sigma_squared_weight,
+        )
+
+    fields = [new_field(2, hidden_features=params.hidden_features, generator=generator) for _ in levels]
+    with torch.no_grad():
+        untrained = as_score_function(fields[-1])
+        untrained_near, untrained_far = (
+            mean_angle(untrained(x, levels[-1]), clean) for x, clean in ((near, clean_near), (far, clean_far))
+        )
+    learned = [learn(field, level, params.train_steps) for field, level in zip(fields, levels.split(1), strict=True)]
+    with seeded_layers(generator):
+        network = ScoreMLP(2, params.hidden_features, preconditioning="none")
+    joint = learn(network, levels, params.joint_steps)
+
     numbers = []
-    for sigma in levels:
+    for sigma, own in zip(levels, learned, strict=True):
         noised = density.noised(float(sigma))
-        at_near, at_far = learned(near, sigma), learned(far, sigma)
-        own, true = learned(around, sigma), noised.score(around)
-        square_error = binned_mean((own - true).square().sum(1), distance, edges=EDGES).mean
+        at_near, at_far = own(near, sigma), own(far, sigma)
         numbers.append(
             (
-                relative_fisher_divergence(at_far, noised.score(far)),
-                relative_fisher_divergence(at_near, clean_near),
-                relative_fisher_divergence(noised.score(near), clean_near),
                 mean_angle(at_near, clean_near),
                 mean_angle(at_far, clean_far),
-                square_error / binned_mean(true.square().sum(1), distance, edges=EDGES).mean,
+                mean_angle(joint(near, sigma), clean_near),
+                mean_angle(joint(far, sigma), clean_far),
+                mean_angle(noised.score(near), clean_near),
+                mean_angle(noised.score(far), clean_far),
+                relative_fisher_divergence(at_far, noised.score(far)),
+                relative_fisher_divergence(at_near, clean_near),
+                binned_mean(angles(own(around, sigma), clean_around), distance, edges=EDGES).mean,
             )
         )
-    far_error, near_error, near_price, near_angle, far_angle, own_error = map(list, zip(*numbers, strict=True))
+    near_angle, far_angle, joint_near, joint_far, exact_near, exact_far, far_error, near_error, by_distance = map(
+        list, zip(*numbers, strict=True)
+    )
+    smallest, largest, bound = f"sigma {params.sigma_min:g}", f"sigma {params.sigma_max:g}", params.right_angle
+    lost = min(far_angle[-1], joint_far[-1]) >= bound
     return ManySigmasResult(
         params=params,
         checks=[
             Check(
-                "far, own score: error of the smallest level over the largest's",
-                far_error[-1] / far_error[0],
+                f"far, angle to the clean score: {smallest}, network of its own",
+                far_angle[-1],
                 ">=",
-                10.0,
+                bound,
+                null=far_angle[0],
+                null_name=f"network of {largest}",
             ),
             Check(
-                "near, clean score: of the largest level over the smallest's", near_error[0] / near_error[-1], ">=", 3.0
+                f"far, angle to the clean score: {smallest}, one network for all",
+                joint_far[-1],
+                ">=",
+                bound,
+                null=joint_far[0],
+                null_name=f"the same network at {largest}",
+            ),
+            Check(
+                f"far, angle to the clean score: {largest}, network of its own",
+                far_angle[0],
+                "<=",
+                bound,
+                null=untrained_far,
+                null_name="untrained network",
+            ),
+            Check(
+                f"near, angle to the clean score: {smallest}, network of its own",
+                near_angle[-1],
+                "<=",
+                bound,
+                null=near_angle[0],
+                null_name=f"network of {largest}",
+            ),
+            Check(
+                f"near, angle to the clean score: {smallest}, one network for all",
+                joint_near[-1],
+                "<=",
+                bound,
+                null=joint_near[0],
+                null_name=f"the same network at {largest}",
             ),
         ],
         findings=[
-            f"Farther than {params.far:g} from the curve the relative error is {far_error[0]:.1e} at sigma "
-            f"{params.sigma_max:g} and {far_error[-1]:.2f} at {params.sigma_min:g}. At the data, against the clean "
-            f"score, it is {near_error[0]:.2f} and {near_error[-1]:.2f}; the exact scores of these levels have "
-            f"{near_price[0]:.2f} and {near_price[-1]:.3f}.",
-            f"In angle to the clean score the levels differ at the data ({near_angle[0]:.0f}° at the largest, "
-            f"{near_angle[-1]:.0f}° at the smallest) but not far off ({far_angle[0]:.0f}° and {far_angle[-1]:.0f}°): "
-            "here, with one network for all levels, the smallest one too points back to the data from outside.",
+            ("Confirmed" if lost else "Not confirmed")
+            + f" that far off only large noise gives directions: farther than {params.far:g} from the curve the angle "
+            f"to the clean score is {far_angle[0]:.0f}° at {largest} and {far_angle[-1]:.0f}° at {smallest} with a "
+            f"network per level, {joint_far[0]:.0f}° and {joint_far[-1]:.0f}° with one for all "
+            f"({untrained_far:.0f}° untrained). In the plane a network that never saw a point out there still "
+            "extrapolates the way back.",
+            f"At the data small noise is needed: {near_angle[0]:.0f}° at {largest} and {near_angle[-1]:.0f}° at "
+            f"{smallest} with a network per level, {joint_near[0]:.0f}° and {joint_near[-1]:.0f}° with one for all; "
+            f"the exact scores of these levels have {exact_near[0]:.0f}° and {exact_near[-1]:.1f}°.",
+            f"In length the levels do differ far off: the relative error against the level's own score is "
+            f"{far_error[0]:.1e} at {largest} and {far_error[-1]:.2f} at {smallest}, a network per level.",
         ],
         sigmas=levels.tolist(),
-        far_error=far_error,
-        near_error=near_error,
-        near_price=near_price,
         near_angle=near_angle,
         far_angle=far_angle,
+        joint_near_angle=joint_near,
+        joint_far_angle=joint_far,
+        exact_near_angle=exact_near,
+        exact_far_angle=exact_far,
+        untrained_near_angle=untrained_near,
+        untrained_far_angle=untrained_far,
+        far_error=far_error,
+        near_error=near_error,
         edges=list(EDGES),
-        own_error=torch.stack(own_error),
+        angle=torch.stack(by_distance),
         density=density,
         learned=learned,
     )
@@ -177,20 +263,28 @@ def points_around(density: CurveDensity, n: int, generator: torch.Generator) -> 
     return density.sample(n, generator=generator) + length * torch.stack([angle.cos(), angle.sin()], 1)
 
 
+def angles(a: Tensor, b: Tensor) -> Tensor:
+    """Between the vectors of two fields, shape `(B, 2)` each, in degrees, shape `(B,)`."""
+    return torch.cosine_similarity(a.double(), b.double()).clamp(-1, 1).acos().rad2deg()
+
+
 def mean_angle(a: Tensor, b: Tensor) -> float:
-    """Between the vectors of two fields, shape `(B, 2)` each, in degrees."""
-    return float(torch.cosine_similarity(a.double(), b.double()).clamp(-1, 1).acos().rad2deg().mean())
+    """The mean of :func:`angles`."""
+    return float(angles(a, b).mean())
 
 
 def figure(result: ManySigmasResult) -> Figure:
-    """Arrows of the level that suits each distance; each level's own error by distance; its error near the data."""
+    """Arrows of the level that suits each distance; each level's angle by distance; angles near and far by level."""
     sigmas, params = result.sigmas, result.params
     colours = plots.level_colours(len(sigmas))
+    lost = all(check.holds for check in result.checks[:2])
     fig, (left, middle, right) = plots.new_figure(
-        "Large noise gives directions far from the data, small noise near them",
-        f"Relative error at sigma {sigmas[0]:g} and {sigmas[-1]:g}: far off {result.far_error[0]:.0e} and "
-        f"{result.far_error[-1]:.2f}; at the data, against the clean score, {result.near_error[0]:.2f} and "
-        f"{result.near_error[-1]:.2f}",
+        "Large noise gives directions far from the data, small noise near them"
+        if lost
+        else "Near the data only small noise gives directions; far off every level does: not confirmed",
+        f"Mean angle to the clean score at sigma {sigmas[0]:g} and {sigmas[-1]:g}, a network per level: far off "
+        f"{result.far_angle[0]:.0f}° and {result.far_angle[-1]:.0f}°, at the data {result.near_angle[0]:.0f}° and "
+        f"{result.near_angle[-1]:.0f}°; random arrows 90°",
         ncols=3,
         size=(10, 4.2),
     )
@@ -200,24 +294,28 @@ def figure(result: ManySigmasResult) -> Figure:
 
         def arrows(x: Tensor, level: int = level) -> Tensor:
             nearest = (levels.log() - result.density.distance(x)[:, None].log()).abs().argmin(1)
-            return torch.where((nearest == level)[:, None], result.learned(x, levels[level]), torch.nan)
+            return torch.where((nearest == level)[:, None], result.learned[level](x, levels[level]), torch.nan)
 
         plots.arrow_field(left, arrows, EXTENT, 18, colour, unit_length=True)
     plots.panel_title(left, "arrows: sigma nearest distance", "learned")
-    plots.log_axis(middle, "xy")
+    plots.log_axis(middle, "x")
     middles = [math.sqrt(a * b) for a, b in zip(result.edges[1:-1], result.edges[2:], strict=True)]
-    for own_error, sigma, colour in zip(result.own_error, sigmas, colours, strict=True):
-        plots.line(middle, middles, own_error[1:], colour, label=f"{sigma:.2g}")
-    middle.set(xlabel="distance from the curve")
-    plots.panel_title(middle, "error, each level's own score")
+    for angle, sigma, colour in zip(result.angle, sigmas, colours, strict=True):
+        plots.line(middle, middles, angle[1:], colour, label=f"{sigma:.2g}")
+    middle.set(xlabel="distance from the curve", ylim=(0, 100))
+    plots.panel_title(middle, "angle to the clean score")
     plots.label_ends(middle)
     plots.log_axis(right, "x")
-    plots.line(right, sigmas, result.near_price, "true", dashed=True)
-    plots.line(right, sigmas, result.near_error, "learned", markers=True)
-    right.axvline(params.thickness, color=plots.COLOURS["muted"], linewidth=1)
-    right.set(xlabel="noise level sigma", ylim=(0, 1.05))
-    plots.direct_label(right, params.thickness, 0.06, "thickness", "muted")
-    plots.direct_label(right, sigmas[-1], 0.88, "learned", "learned", offset=(0, 0), ha="left")
-    plots.direct_label(right, sigmas[-1], 0.78, "exact (dashed)", "true", offset=(0, 0), ha="left")
-    plots.panel_title(right, "error at data, clean score")
+    for far, near, colour, label in (
+        (result.far_angle, result.near_angle, "learned", "own"),
+        (result.joint_far_angle, result.joint_near_angle, "second", "all"),
+    ):
+        plots.line(right, sigmas[::-1], far[::-1], colour, dashed=True, label=f"far, {label}")
+        plots.line(right, sigmas[::-1], near[::-1], colour, label=f"near, {label}")
+    plots.null_line(right, result.untrained_far_angle, "untrained, far")
+    right.axhline(params.right_angle, color=plots.COLOURS["muted"], linewidth=1)
+    plots.direct_label(right, sigmas[0], params.right_angle, "bound", "muted", offset=(-3, 3))
+    right.set(xlabel="noise level sigma", ylim=(0, 120))
+    plots.panel_title(right, "angle, near and far")
+    plots.label_ends(right)
     return fig

@@ -44,7 +44,7 @@ def perform(name: str, given: dict[str, Any], quick: bool, figures: Path) -> Rep
     begin = time.process_time()
     result: Result = module.run(parameters(module, given, quick))
     seconds = round(time.process_time() - begin, 1)
-    figure = figures / f"{name}.png"
+    figure = figures / f"{name}.svg"
     figures.mkdir(parents=True, exist_ok=True)
     plots.save(module.figure(result), figure)
     return Report(module.CLAIM, result.as_json() | {"seconds": seconds}, figure)

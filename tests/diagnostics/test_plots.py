@@ -153,7 +153,8 @@ def test_density_is_the_right_way_up_and_darkest_at_its_peak():
     assert (column + 0.5) / 60 * 6 - 4 == pytest.approx(1.0, abs=0.1)
     assert (row + 0.5) / 60 * 6 - 1 == pytest.approx(3.5, abs=0.1)
     assert image.origin == "lower" and tuple(image.get_extent()) == EXTENT
-    darkness = image.to_rgba(shade)[..., :3].sum(-1)
+    *colour, opacity = np.moveaxis(image.to_rgba(shade), -1, 0)
+    darkness = (opacity * colour + (1 - opacity)).sum(0)  # on white paper
     assert darkness[row, column] == darkness.min() < darkness.max()
 
 
@@ -220,3 +221,17 @@ def test_unused_labels_do_no_harm():
     plots.panel_title(axes, "panel")
     plots.legend(axes, handles=[])
     assert axes.get_title(loc="left") == "panel" and len(axes.texts) == 1
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_a_null_is_a_line_at_its_value_with_its_name_on_it(scale):
+    figure, axes = plots.new_figure("A claim")
+    axes.set(xlim=(1, 2), ylim=(0.1, 1), yscale=scale)
+    name = plots.null_line(axes, 0.4, "untrained network")
+    (drawn,) = axes.lines
+    assert list(drawn.get_ydata()) == [0.4, 0.4]
+    figure.draw_without_rendering()
+    _, height = axes.transData.transform((1, 0.4))
+    box = name.get_window_extent()
+    assert "untrained network" in name.get_text()
+    assert axes.bbox.x0 < box.x0 and box.x1 < axes.bbox.x1 and height - 2 < box.y0 < height + 10

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ncsn_pipeline.densities import ring
-from ncsn_pipeline.lecture.manifold import log_log_slope, points_off_the_circle
+from ncsn_pipeline.lecture.manifold import log_log_slope, points_off_the_circle, shuffle_pixels
 
 
 @pytest.mark.parametrize("power", [0.0, 1.0, 2.5])
@@ -27,3 +27,14 @@ def test_the_exact_score_off_the_circle_explodes_with_the_square_of_one_over_sig
     norms = [float(curve.noised(sigma).score(x).norm(dim=1).mean()) for sigma in sigmas]
     assert norms == pytest.approx([0.25 / sigma**2 for sigma in sigmas], rel=2e-3)
     assert log_log_slope(sigmas, norms) == pytest.approx(2, abs=1e-3)
+
+
+def test_shuffled_pixels_keep_their_values_and_tell_nothing_of_each_other():
+    generator = torch.Generator().manual_seed(0)
+    common = torch.randn(4000, 1, 1, 1, generator=generator)
+    images = common + 0.1 * torch.randn(4000, 1, 2, 3, generator=generator)
+    shuffled = shuffle_pixels(images, generator)
+    assert shuffled.shape == images.shape
+    torch.testing.assert_close(shuffled.flatten(1).sort(0).values, images.flatten(1).sort(0).values)
+    correlation = torch.corrcoef(shuffled.flatten(1).T) - torch.eye(6)
+    assert correlation.abs().max() < 5 / 4000**0.5

@@ -8,7 +8,7 @@ from torch import nn
 
 from ncsn_pipeline.densities import two_moons
 from ncsn_pipeline.lecture.all_levels import learn_scores
-from ncsn_pipeline.lecture.one_network import CLAIM, count_parameters, width_of, worst_ratio
+from ncsn_pipeline.lecture.one_network import CLAIM, count_parameters, width_of
 from ncsn_pipeline.networks import ScoreMLP
 from ncsn_pipeline.noise_levels import DiscreteSigmas
 
@@ -33,12 +33,6 @@ def test_widest_network_that_fits(width):
 def test_sizes_without_a_network_are_refused(most):
     with pytest.raises(ValueError, match="take hidden_features"):
         width_of(most)
-
-
-def test_worst_ratio_leaves_out_levels_where_both_are_exact_enough():
-    assert worst_ratio([0.001, 0.02, 0.03], [1e-6, 0.04, 0.02], exact_error=0.005) == pytest.approx(1.5)
-    assert worst_ratio([0.01], [0.001], exact_error=0.005) == pytest.approx(10)
-    assert worst_ratio([0.001], [0.001], exact_error=0.005) == 0
 
 
 class Shrink(nn.Module):

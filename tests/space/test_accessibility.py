@@ -30,7 +30,7 @@ TABS = {
     "Generate": "#plots svg",
     "Repair": "#repair-status",
     "Learn the score": "#panels svg",
-    "Lecture": "#lecture-picture img",
+    "Lecture": "#lecture-picture svg",
     "About / API": "#about-equations .katex",
 }
 

@@ -12,6 +12,7 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from playwright.sync_api import expect
 
+from ncsn_pipeline.diagnostics import plots
 from ncsn_pipeline.lecture import EXPERIMENTS
 from ncsn_pipeline.space.lecture.knobs import MOST_WORK, check_experiment, knobs_of
 from ncsn_pipeline.space.lecture.results import NUMBERS, shipped_picture, shipped_results
@@ -24,25 +25,25 @@ from ncsn_pipeline.space.runs.work import watched
 from .ranges import STRANGE, assert_range, refusal, taken
 
 FEW = {"num_particles": 300, "num_steps": 40}
+PANELS = "#lecture-picture .lecture-panels > svg"
 
 
 # What is shown and asked for
 
 
 def test_every_experiment_has_a_stop_in_the_order_of_the_lecture():
-    assert list(STOPS) == list(EXPERIMENTS) and len(STOPS) == 16
+    assert list(STOPS) == list(EXPERIMENTS)
     assert [name for names in themes().values() for name in names] == list(NAMES)
     titles = [stop.title for stop in STOPS.values()]
-    assert len(set(titles)) == 16 and max(map(len, titles)) <= 32
+    assert len(set(titles)) == len(NAMES) and max(map(len, titles)) <= 32
 
 
 def test_the_shipped_results_are_those_of_the_benchmark(repo_root):
-    """After `benchmarks/lecture.py`, copy its lecture.json and lecture/*.png to space/lecture/shipped."""
     results = repo_root / "benchmarks" / "results"
     assert NUMBERS.read_bytes() == (results / "lecture.json").read_bytes()
     for name in NAMES:
-        assert shipped_picture(name) == (results / "lecture" / f"{name}.png").read_bytes()
-        assert [result["params"]["seed"] for result in shipped_results(name)] == [0, 1, 2]
+        assert shipped_picture(name) == (results / "lecture" / f"{name}.svg").read_text(encoding="utf-8")
+        assert next(result["params"]["seed"] for result in shipped_results(name)) == 0
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -127,7 +128,7 @@ def test_a_run_gives_what_the_experiment_gives():
     assert seconds == sorted(seconds) and run.outcome.seconds >= seconds[0]
     module, params = check_experiment("mixing", FEW)
     assert run.outcome.result == module.run(params).as_json()
-    assert run.outcome.picture.startswith(b"\x89PNG")
+    assert plots.taken_apart(run.outcome.picture).panels
 
 
 def test_a_run_is_stopped_in_the_middle_of_its_computation():
@@ -190,11 +191,16 @@ def test_an_experiment_s_own_error_comes_through():
 
 
 def test_the_table_shows_the_range_over_the_seeds_and_what_fails():
-    shipped = report.numbers(shipped_results("mixing"))
-    assert "0.287 … 0.29" in shipped and "&gt; 0.2" in shipped and "✓ holds" in shipped
-    (result,) = shipped_results("mixing")[:1]
-    failing = result | {"checks": [result["checks"][0] | {"value": 0.1, "holds": False}]}
-    assert "✗ fails" in report.numbers([failing])
+    check = {"name": "share", "relation": ">", "bound": 0.25, "null": 0.125, "null_name": "chance", "timing": False}
+    one, other = (
+        {"checks": [check | {"value": value, "holds": holds}], "findings": []}
+        for value, holds in ((0.5, True), (0.75, True))
+    )
+    shown = report.numbers([one, other])
+    for words in ("0.5 … 0.75", "&gt; 0.25<", "0.125 <small>null: chance", "✓ holds"):
+        assert words in shown
+    failing = {"checks": [check | {"value": 0.2, "holds": False}], "findings": []}
+    assert "✗ fails" in report.numbers([one, failing])
 
 
 # The tab
@@ -204,12 +210,12 @@ def test_the_table_shows_the_range_over_the_seeds_and_what_fails():
 def page(page):
     """The open tab."""
     page.get_by_role("tab", name="Lecture").click()
-    page.wait_for_selector("#lecture-picture img")
+    page.wait_for_selector("#lecture-picture svg")
     return page
 
 
 def claim(page, number):
-    return page.locator("#lecture-heading").get_by_text(f"Claim {number} of 16")
+    return page.locator("#lecture-heading").get_by_text(f"Claim {number} of {len(NAMES)}")
 
 
 def knob(page, name):
@@ -225,11 +231,10 @@ def test_the_lecture_shows_every_claim_with_picture_equation_and_numbers(page):
         expect(page.locator(f"#lecture-controls [data-name={name}]")).to_be_visible()
         expect(page.locator("#lecture-equation .katex-html")).to_be_visible()
         assert page.locator("#lecture-equation .katex-error").count() == 0
-        image = page.locator("#lecture-picture img")
-        assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 800
+        expect(page.locator(PANELS)).to_have_count(len(plots.taken_apart(shipped_picture(name)).panels))
         rows = page.locator("#lecture-numbers tbody tr")
         expect(rows).to_have_count(len(shipped_results(name)[0]["checks"]))
-        if number < 16:
+        if number < len(NAMES):
             page.get_by_role("button", name="Next →").click()
     expect(page.get_by_role("button", name="Next →")).to_be_disabled()
 
@@ -238,18 +243,41 @@ def test_the_lecture_shows_every_claim_with_picture_equation_and_numbers(page):
 def test_an_experiment_runs_again_with_other_settings_and_goes_back(page):
     page.locator("#lecture-contents [data-name=mixing]").click()
     expect(claim(page, 10)).to_be_visible()
-    shipped = page.locator("#lecture-picture img").get_attribute("src")
+    shipped = page.locator(PANELS).first.inner_html()
     knob(page, "num_steps").fill("40")
     assert page.get_by_label("Steps, slider").get_attribute("aria-valuetext") == "40"
     page.locator("#lecture-run").click()
     expect(page.locator("#lecture-status")).to_contain_text("Done in")
-    assert page.locator("#lecture-picture img").get_attribute("src") != shipped
+    assert page.locator(PANELS).first.inner_html() != shipped
     expect(page.locator("#lecture-picture figcaption")).to_contain_text("Your run")
     expect(page.locator("#lecture-numbers")).to_contain_text("40 steps changed that")
     expect(page.locator("#lecture-stop")).to_be_disabled()
     page.locator("#lecture-reset").click()
     expect(page.locator("#lecture-picture figcaption")).to_contain_text("At full size")
     expect(knob(page, "num_steps")).to_have_value("300")
+
+
+@pytest.mark.browser
+def test_panels_stand_below_each_other_on_a_phone_and_follow_the_theme(page, address):
+    page.goto(f"{address}?tab=lecture&lecture.experiment=vanishing-price")
+    expect(claim(page, NAMES.index("vanishing-price") + 1)).to_be_visible()
+    expect(page.locator(PANELS)).to_have_count(2)
+
+    def boxes():
+        return [panel.bounding_box() for panel in page.locator(PANELS).all()]
+
+    left, right = boxes()
+    assert left["x"] + left["width"] <= right["x"]
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_function("document.documentElement.clientWidth === 390")
+    above, below = boxes()
+    assert above["y"] + above["height"] <= below["y"] and min(above["width"], below["width"]) > 250
+    words = page.locator(f"{PANELS} text").first
+    colour = "text => getComputedStyle(text).fill"
+    page.evaluate("document.body.classList.remove('dark')")
+    assert words.evaluate(colour) == "rgb(95, 95, 95)"
+    page.evaluate("document.body.classList.add('dark')")
+    assert words.evaluate(colour) == "rgb(150, 150, 150)"
 
 
 @pytest.mark.browser

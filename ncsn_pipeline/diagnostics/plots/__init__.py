@@ -8,19 +8,21 @@ look for `matplotlib.rc_context`, which is global: for scripts, not for a server
     line(axes, steps, weights, "annealed", label="annealed Langevin", error=standard_errors)
     log_axis(axes, "x")
     label_ends(axes)
-    save(fig, "mixing.png")
+    save(fig, "mixing.svg")
 
     style    colours and sizes
     figure   new_figure, line, save
     labels   words on a panel
     ticks    logarithmic axes with plain numbers
     plane    densities, errors, arrows and samples in the plane
+    svg      the figure for light and dark pages, in parts that wrap
 """
 
 from .figure import line, new_figure, save
-from .labels import direct_label, label_ends, legend, panel_title
+from .labels import direct_label, label_ends, legend, null_line, panel_title
 from .plane import arrow_field, closed_loop, density_background, error_map, plane, plane_grid, samples
 from .style import COLOURS, STYLE, colour_of, level_colours
+from .svg import Parts, as_svg, taken_apart
 from .ticks import log_axis, plain_log_ticks, plain_number
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "direct_label",
     "label_ends",
     "legend",
+    "null_line",
     "panel_title",
     "arrow_field",
     "closed_loop",
@@ -45,4 +48,7 @@ __all__ = [
     "log_axis",
     "plain_log_ticks",
     "plain_number",
+    "Parts",
+    "as_svg",
+    "taken_apart",
 ]

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 
 from .style import DPI, INK, MUTED, STYLE, SUBTITLE_SIZE, TITLE_SIZE, apply_style, colour_of
+from .svg import as_svg
 
 _MARGIN = 0.14  # inches around everything
 
@@ -122,8 +123,15 @@ def line(
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Writes the figure at 200 dots an inch (8 inches are 1,600 pixels), by the ending of `path`; makes its folder."""
+    """Writes the figure by the ending of `path`; makes its folder.
+
+    `.svg` has colours for light and for dark, see :mod:`.svg`; other formats have white paper and 200 dots per inch (8
+    inches are 1,600 pixels).
+    """
     path = Path(path).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".svg":
+        path.write_text(as_svg(figure), encoding="utf-8")
+        return path
     figure.savefig(path, dpi=DPI, metadata={"Software": None} if path.suffix == ".png" else None)
     return path

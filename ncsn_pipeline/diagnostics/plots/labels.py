@@ -48,6 +48,23 @@ def direct_label(
     )
 
 
+def null_line(axes: Axes, value: float, name: str) -> Text:
+    """Where a measure lies if the claim is false: a dotted line across the panel, its name on it at the left."""
+    axes.axhline(value, color=colour_of("muted"), linewidth=1.2, linestyle=":")
+    return axes.annotate(
+        f"null: {name}",
+        (0.02, value),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 2),
+        textcoords="offset points",
+        va="bottom",
+        size=TICK_SIZE,
+        color=colour_of("muted"),
+        path_effects=_HALO,
+        zorder=10,
+    )
+
+
 def label_ends(axes: Axes, curves: Sequence[Line2D] | None = None) -> None:
     """Writes each curve's label to the right of its last visible point, in its colour, and keeps labels apart.
 

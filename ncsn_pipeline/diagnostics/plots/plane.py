@@ -21,7 +21,8 @@ from .ticks import plain_log_ticks
 
 Extent = tuple[float, float, float, float]
 
-DENSITY_MAP = LinearSegmentedColormap.from_list("density", ["#ffffff", "#e6ecf3", "#c6d3e2", "#9fb4cc"])
+# More and more of one colour on whatever the paper is.
+DENSITY_MAP = LinearSegmentedColormap.from_list("density", ["#5b7fa800", "#5b7fa899"])
 ERROR_MAP = "cividis"
 
 

@@ -1,4 +1,4 @@
-"""The Lecture tab: its sixteen claims, each with the experiment that measures it.
+"""The Lecture tab: its claims, each with the experiment that measures it.
 
 stops     titles, themes and equations of the claims
 results   what the project measured at full size, shown first

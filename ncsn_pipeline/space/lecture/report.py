@@ -4,8 +4,10 @@ import html
 import os
 from typing import Any
 
+from ncsn_pipeline.diagnostics import plots
+
 from .knobs import MOST_WORK, Knob, knobs_of
-from .results import as_address, shipped_picture, shipped_results
+from .results import shipped_picture, shipped_results
 from .run import Outcome
 from .stops import EXPERIMENTS, NAMES, STOPS, claim_of, file_of, themes
 from .symbols import symbols_of
@@ -55,7 +57,10 @@ def explanation(name: str) -> str:
 def shipped_view(name: str) -> tuple[str, str]:
     """Picture and numbers that the project comes with."""
     results = shipped_results(name)
-    said = f"At full size, with seeds 0 to {len(results) - 1}; the picture is of seed 0."
+    seeds = ", ".join(str(result["params"]["seed"]) for result in results)
+    said = f"At full size, with seeds {seeds}; the picture is of seed 0."
+    if not all(result["holds"] for result in results):
+        said += " Not confirmed in full: see below."
     return picture(name, shipped_picture(name), said), numbers(results)
 
 
@@ -67,12 +72,14 @@ def run_view(name: str, outcome: Outcome) -> tuple[str, str]:
     return picture(name, outcome.picture, said), numbers([outcome.result])
 
 
-def picture(name: str, png: bytes, caption: str) -> str:
-    """The experiment's own drawing; where it is wider than the page it scrolls, also by keyboard."""
+def picture(name: str, svg: str, caption: str) -> str:
+    """The experiment's own drawing, panel by panel, so that they stand below each other where the page is narrow."""
+    parts = plots.taken_apart(svg)
     return (
-        f'<figure class="lecture-picture"><div tabindex="0" role="group" aria-label="Picture of claim '
-        f'{claim_of(name).number}"><img src="{as_address(png)}" alt="{html.escape(description(name))}"></div>'
-        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+        f'<figure class="lecture-picture"><p class="title">{html.escape(parts.title)}</p>'
+        f'<p class="subtitle">{html.escape(parts.subtitle)}</p>'
+        f'<div class="lecture-panels" role="img" aria-label="{html.escape(description(name))}">{"".join(parts.panels)}'
+        f"</div><figcaption>{html.escape(caption)}</figcaption></figure>"
     )
 
 
@@ -82,23 +89,26 @@ def description(name: str) -> str:
 
 
 def numbers(results: list[dict[str, Any]]) -> str:
-    """Every check beside its bound, over all results, and what else the first one found."""
+    """Every check beside its bound and its null, over all results, and what else the first one found."""
     rows = []
     for checks in zip(*(result["checks"] for result in results), strict=True):
         check, values = checks[0], [each["value"] for each in checks]
         holds = all(each["holds"] for each in checks)
-        shown = _short(values[0]) if len(values) == 1 else f"{_short(min(values))} … {_short(max(values))}"
         relation = {"<=": "≤", ">=": "≥", "<": "&lt;", ">": "&gt;"}[check["relation"]]
+        nulls = [each["null"] for each in checks if "null" in each]
+        null = f"{_span(nulls)} <small>null: {html.escape(check['null_name'])}</small>" if nulls else "–"
         rows.append(
-            f'<tr><th scope="row">{html.escape(check["name"])}</th><td>{shown}</td><td>{relation} '
-            f'{check["bound"]:g}</td><td class="{"good" if holds else "error"}">{"✓ holds" if holds else "✗ fails"}'
+            f'<tr><th scope="row">{html.escape(check["name"])}</th><td>{_span(values)}</td><td>{relation} '
+            f"{_span([each['bound'] for each in checks])}</td><td>{null}</td>"
+            f'<td class="{"good" if holds else "error"}">{"✓ holds" if holds else "✗ fails"}'
             f"{' *' if check['timing'] else ''}</td></tr>"
         )
     timed = any(check["timing"] for check in results[0]["checks"])
     found = "".join(f"<li>{html.escape(finding)}</li>" for finding in results[0]["findings"])
     return (
         '<table class="lecture-numbers"><thead><tr><th scope="col">What is measured</th><th scope="col">Found</th>'
-        f'<th scope="col">Bound</th><th scope="col">Claim</th></tr></thead><tbody>{"".join(rows)}</tbody></table>'
+        '<th scope="col">Bound</th><th scope="col">If the claim were false</th><th scope="col">Claim</th></tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table>"
         + ("<p class='lecture-help'>* A time: a busy machine can spoil it.</p>" if timed else "")
         + (
             f'<details class="lecture-found"><summary>What else was found</summary><ul>{found}</ul></details>'
@@ -149,6 +159,14 @@ def _control(knob: Knob) -> str:
         field += slider if knob.name != "seed" else ""
     words = f'<p id="{name}-help">{html.escape(knob.help)}; {knob.allowed}</p>'
     return f'<div class="lecture-knob"><label for="{name}">{label}</label>{field}{words}</div>'
+
+
+def _span(values: list[float | str]) -> str:
+    """0.12 … 0.34, or one number where they agree; what is not finite is a word."""
+    if any(isinstance(value, str) for value in values):
+        return " … ".join(dict.fromkeys(map(_short, values)))
+    low, high = _short(min(values)), _short(max(values))
+    return low if low == high else f"{low} … {high}"
 
 
 def _short(value: float | str) -> str:

@@ -1,6 +1,5 @@
 """One run of an experiment that can be stopped at any call of torch, and never outlives its deadline."""
 
-import io
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,15 +8,12 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from matplotlib.figure import Figure
-from PIL import Image
 from torch.overrides import TorchFunctionMode
 
+from ncsn_pipeline.diagnostics import plots
 from ncsn_pipeline.lecture import Params
 
 from ..runs.work import watched
-
-DOTS_AN_INCH = 130
 
 
 class Stopped(Exception):
@@ -39,26 +35,18 @@ class _StopOnTorchCall(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
-def drawn(figure: Figure) -> bytes:
-    """The figure as a PNG of 256 colours, a third of the size of one with all."""
-    full, few = io.BytesIO(), io.BytesIO()
-    figure.savefig(full, format="png", dpi=DOTS_AN_INCH)
-    Image.open(full).convert("RGB").quantize(256).save(few, format="png")
-    return few.getvalue()
-
-
 @dataclass(frozen=True)
 class Outcome:
     """What a run that went to its end found.
 
     Args:
         result: checks, numbers and findings, as the command writes them to JSON.
-        picture: of the experiment's own drawing, PNG.
+        picture: of the experiment's own drawing, SVG.
         seconds: it took.
     """
 
     result: dict[str, Any]
-    picture: bytes
+    picture: str
     seconds: float
 
 
@@ -97,7 +85,7 @@ class ExperimentRun:
             with _StopOnTorchCall(self._must_stop):
                 result = self.module.run(self.params)
                 figure = self.module.figure(result)
-            self.outcome = Outcome(result.as_json(), drawn(figure), time.perf_counter() - self._start)
+            self.outcome = Outcome(result.as_json(), plots.as_svg(figure), time.perf_counter() - self._start)
         except Stopped:
             pass
 

@@ -1,4 +1,4 @@
-"""The stops of the lecture: what each of its sixteen claims is called in a list, and its equation as LaTeX.
+"""The stops of the lecture: what each of its claims is called in a list, and its equation as LaTeX.
 
 The claims themselves, their place in the lecture and the equations in plain text are the experiments' own.
 """
@@ -13,6 +13,7 @@ FOLLOWING = "Following it"
 FAILING = "What goes wrong"
 MANY_LEVELS = "Many noise levels"
 ONE_NETWORK = "One network"
+IN_PASSING = "Said on the way"
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,39 @@ STOPS = {
         r" \lambda_i = \sigma_i^2\, \frac{\sigma_i^2 + \sigma_\text{data}^2}{\sigma_\text{data}^2}",
     ),
     "conservative": Stop(ONE_NETWORK, "Once around a loop", r"\oint s \cdot dx = 0 \;\text{ where }\; s = -\nabla E"),
+    "never-lost": Stop(
+        IN_PASSING,
+        "An annealed chain is never lost",
+        r"\mathbb E_\text{chain}\bigl\|s_\theta(x, \sigma_i) - \nabla\log p_{\sigma_i}(x)\bigr\|^2"
+        r" \;\text{ is small at every } i",
+    ),
+    "clean-score": Stop(
+        IN_PASSING,
+        "Sliced learns the clean score",
+        r"\arg\min_s\, \mathbb E\, v^\top (\partial_x s)\, v + \tfrac12\|s\|^2 = \nabla\log p, \quad"
+        r" \arg\min_s\, \mathbb E\bigl\|s(x + \sigma z) + \tfrac{z}{\sigma}\bigr\|^2 = \nabla\log p_\sigma",
+    ),
+    "noisy-samples": Stop(
+        IN_PASSING,
+        "One level gives noisy samples",
+        r"\operatorname{Var} x = s^2 + \sigma^2, \quad"
+        r" \operatorname{Var}\bigl[x + \sigma^2 \nabla\log p_\sigma(x)\bigr] = \frac{s^4}{s^2 + \sigma^2}",
+    ),
+    "full-support": Stop(
+        IN_PASSING, "Noise gives full support", r"p_\sigma = p * \mathcal N(0, \sigma^2 I) > 0 \;\text{ everywhere}"
+    ),
+    "vanishing-price": Stop(
+        IN_PASSING,
+        "The price goes to 0",
+        r"\mathbb E_p\|\nabla\log p_\sigma - \nabla\log p\|^2"
+        r" = \tfrac{\sigma^4}{4}\, \mathbb E_p\bigl\|\nabla\tfrac{\Delta p}{p}\bigr\|^2 + O(\sigma^6)",
+    ),
+    "wrong-sigma": Stop(
+        IN_PASSING,
+        "It must be told the right sigma",
+        r"\mathbb E_{p_{\sigma_i}}\|s_\theta(x, \sigma_j) - \nabla\log p_{\sigma_i}(x)\|^2"
+        r" \;\text{ is least at }\; j = i",
+    ),
 }
 NAMES = tuple(EXPERIMENTS)
 

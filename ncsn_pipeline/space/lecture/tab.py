@@ -1,4 +1,4 @@
-"""The Lecture tab: its sixteen claims one after the other, each with the experiment that measures it, to run again."""
+"""The Lecture tab: its claims one after the other, each with the experiment that measures it, to run again."""
 
 from functools import partial
 from pathlib import Path
