@@ -115,6 +115,11 @@ class NCSNInpaintPipeline(NCSNPipeline):
         labels = self._labels(self._for_each_result(class_labels, copies, count), count)
         self.guidance_scale = guidance_scale
         steps = self._steps(num_inference_steps, sigmas=sigmas, steps_per_level=steps_per_level, step_size=step_size)
+        if getattr(self.unet.config, "trained_sigmas", None) is not None:
+            raise ValueError(
+                "This network draws in few evaluations and is no score, so nothing can be kept of an image meanwhile. "
+                "Inpaint with the model that it was made from."
+            )
         repeats = self._checked_resample_steps(resample_steps, steps, keeps=mask_image is not None)
         begin = _first_evaluation(steps, start_sigma)
         last = len(steps.sigmas) - 1
