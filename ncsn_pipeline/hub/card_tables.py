@@ -66,10 +66,12 @@ def training_rows(facts: Facts) -> dict[str, str]:
     """What is known of the training run, as name -> text."""
     settings, training = facts.settings, facts.training
     rows = {
-        "data": _data(facts),
+        "teacher": str(training.get("teacher") or ""),
+        "the teacher's data" if training.get("teacher") else "data": _data(facts),
         "began from": f"the weights of {training['init_from']}" if training.get("init_from") else "",
         "classes": ", ".join((facts.network[1].get("id2label") or {}).values()),
         "noise levels": _noise_levels(facts),
+        "matching": _matching(facts),
         "noise schedule": _noise_schedule(facts.scheduler[1]),
         "optimiser": _optimiser(settings),
         "steps": _steps(settings, training),
@@ -169,6 +171,18 @@ def _noise_levels(facts: Facts) -> str:
     low, high = facts.sigma_range
     weight = {"edm": "EDM's weight", "sigma_squared": "weight sigma²"}.get(settings.get("loss_weight", ""), "")
     return f"sigma drawn {drawn}, within [{low:g}, {high:g}]" + (f"; {weight}" if weight else "")
+
+
+def _matching(facts: Facts) -> str:
+    """How a generator was made: by which updates, and where the scores were compared."""
+    settings = facts.settings
+    if not facts.trained_sigmas or "fake_steps" not in settings:
+        return ""
+    drawn = f"log-normal({settings['sigma_log_mean']}, {settings['sigma_log_std']})"
+    return (
+        f"of distributions, without data; {settings['fake_steps']} updates of the fake score for each of the "
+        f"generator; sigma drawn {drawn}, within [{settings['sigma_min']:g}, {settings['sigma_max']:g}]"
+    )
 
 
 def _noise_schedule(config: dict[str, Any]) -> str:

@@ -58,7 +58,7 @@ class RunRecord:
             ValueError: for a setting that cannot change within a run, by name.
         """
         for name in config.unchanging:
-            value = getattr(config, name)
+            value = json.loads(json.dumps(getattr(config, name)))  # as a checkpoint has it
             if name in self.settings and self.settings[name] != value:
                 raise ValueError(
                     f"{name} is {value}, and the checkpoint was trained with {self.settings[name]}, which stays for "
