@@ -40,7 +40,7 @@ class DistillConfig(RunConfig):
     sigma_log_std: float = option(1.3, "standard deviation of ln sigma", gt=0)
 
     # Of every run, with other defaults
-    max_train_steps: int = option(5000, "updates of the generator", ge=1)
+    max_train_steps: int = option(4500, "updates of the generator", ge=1)
     learning_rate: float = option(2e-4, "peak learning rate of AdamW, for both networks", gt=0)
     lr_warmup_steps: int = option(0, "updates over which the learning rate rises from 0", ge=0)
     lr_decay_steps: int = option(
