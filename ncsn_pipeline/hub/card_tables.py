@@ -150,7 +150,7 @@ def _data(facts: Facts) -> str:
     settings = facts.settings
     if parts[0] and {"data_min", "data_max"} <= settings.keys():
         parts.append(f"values in [{settings['data_min']:g}, {settings['data_max']:g}]")
-    if facts.network[1].get("num_class_embeds") and settings.get("class_dropout"):
+    if facts.network[1].get("num_class_embeds") and settings.get("class_dropout") and not facts.trained_sigmas:
         parts.append(f"labels used, {100 * settings['class_dropout']:g} % dropped for the null class")
     return ", ".join(filter(None, parts))
 
@@ -179,9 +179,11 @@ def _matching(facts: Facts) -> str:
     if not facts.trained_sigmas or "fake_steps" not in settings:
         return ""
     drawn = f"log-normal({settings['sigma_log_mean']}, {settings['sigma_log_std']})"
+    with_classes = facts.network[1].get("num_class_embeds")
     return (
         f"of distributions, without data; {settings['fake_steps']} updates of the fake score for each of the "
         f"generator; sigma drawn {drawn}, within [{settings['sigma_min']:g}, {settings['sigma_max']:g}]"
+        + (f"; {100 * settings['class_dropout']:g} % of the samples without a class" if with_classes else "")
     )
 
 

@@ -17,10 +17,13 @@ from ncsn_pipeline import (
     AnnealedLangevinScheduler,
     ConsistentAnnealedScheduler,
     NCSNInpaintPipeline,
+    NCSNModel,
     NCSNPipeline,
+    NCSNv2Model,
     ScoreUNet,
     as_score_function,
 )
+from ncsn_pipeline.commands.evaluate import main as evaluate
 from ncsn_pipeline.score_matching import generate
 from ncsn_pipeline.training import distill as distilling
 from ncsn_pipeline.training.checkpoints import checkpoints
@@ -153,10 +156,34 @@ def test_what_the_folder_tells(whole):
     assert "distilled from the score network model, which was trained on somebody/shapes. It draws an image" in card
     assert "in 1 to 2 evaluations, at sigma = 2, 0.5. It is no score" in card
     assert "| matching | of distributions, without data; 2 updates of the fake score" in card
+    assert "; 30 % of the samples without a class |" in card and "% dropped" not in card
     assert "yin2024onestep" in card and "AnnealedLangevinScheduler" not in card
     losses, sizes = logged(whole, "train/loss"), logged(whole, "generator/loss")
     assert losses.shape == sizes.shape == (5,)
     assert np.isfinite(losses).all() and (sizes > 0).all()
+
+
+def test_a_network_of_the_papers_is_distilled_too_and_one_that_knows_only_its_levels_is_not(tmp_path):
+    torch.manual_seed(0)
+    networks = {"v2": NCSNv2Model(16, 1, 8, sigma_min=0.01, sigma_max=12.0), "v1": NCSNModel(16, 1, 8)}
+    for name, network in networks.items():
+        NCSNPipeline(network, ConsistentAnnealedScheduler(10, 0.01, 12.0)).save_pretrained(tmp_path / name)
+    with pytest.raises(ValueError, match="v1 holds a network of the kind ncsn, which knows only its own levels"):
+        run(tmp_path / "v1", tmp_path / "refused")
+    made = run(tmp_path / "v2", tmp_path / "run", max_train_steps=1)
+    pipeline = NCSNPipeline.from_pretrained(made)
+    assert list(pipeline.unet.config.trained_sigmas) == [1.5]
+    assert np.isfinite(pipeline(2, output_type="np").images).all()
+
+
+@pytest.mark.slow
+def test_an_evaluation_measures_its_samples_and_not_a_score_that_it_is_not(whole, tmp_path, capsys):
+    flags = {"model": whole, "dataset_name": "digits", "num_samples": 40, "output_dir": tmp_path}
+    assert evaluate([str(word) for name, value in flags.items() for word in (f"--{name}", value)]) == 0
+    found = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))
+    assert (found["nfe"], found["denoising_loss"]) == (2, {})
+    assert found["measures"]["sliced_wasserstein"]["samples"] > 0
+    assert "denoising loss" not in capsys.readouterr().out
 
 
 # Runs that go on, and processes

@@ -13,7 +13,6 @@ from ncsn_pipeline.diagnostics import sliced_wasserstein
 from ncsn_pipeline.noise_levels import LogNormalSigmas, edm_weight
 from ncsn_pipeline.score_matching import generate
 from ncsn_pipeline.training.averaging import WeightAverage
-from ncsn_pipeline.training.draws import BatchDraws
 from ncsn_pipeline.training.matching import DistributionMatching, Learner
 
 STDS = {2: 0.3, 8: 0.1}  # of each mode, by their number
@@ -43,6 +42,19 @@ def exact_score(mixture):
     return score
 
 
+class Draws:
+    """Random numbers as those of a run, of one generator: seeding one for each point takes longer than all else."""
+
+    def __init__(self, generator, count):
+        self.generator, self.count = generator, count
+
+    def whole(self, draw, stream):
+        return draw(self.count, self.generator)
+
+    def normal(self, shape, device, stream=None):
+        return torch.randn(self.count, *shape, generator=self.generator)
+
+
 def distil(score, dimensions, steps, *, levels=(5.0,), batch=256, width=128, learning_rate=1e-3):
     """The average of a generator that learned from `score` alone; both networks begin as a Gaussian's score."""
     AcceleratorState._reset_state(reset_partial_state=True)
@@ -58,10 +70,11 @@ def distil(score, dimensions, steps, *, levels=(5.0,), batch=256, width=128, lea
         weight=edm_weight(1.0),
     )  # fmt: skip
     ema = WeightAverage(network.parameters(), decay=0.995, use_ema_warmup=True, power=0.75)
+    draws = Draws(torch.Generator().manual_seed(0), batch)
     for step in range(steps):
         for learner in learners:
             learner.optimizer.param_groups[0]["lr"] = learning_rate * min(1.0, (steps - step) / (0.3 * steps))
-        matching.step(accelerator, [[BatchDraws(0, 3 * step + turn, 0, batch, batch)] for turn in range(3)])
+        matching.step(accelerator, [[draws]] * 3)
         ema.step(network.parameters())
     ema.copy_to(network.parameters())
     return network
