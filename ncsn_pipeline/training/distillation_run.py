@@ -114,10 +114,10 @@ class DistillationRun(Run):
         size, matching = self.config.train_batch_size, self.matching
         draws = BatchDraws(self.config.seed, 0, 0, size, size, Purpose.MEASURING)
         *of_fake, of_generator = self._of_updates(lambda *_: draws)
-        losses = [matching.fake_loss(one) for turn in of_fake for one in turn]
-        losses += [matching.generator_loss(one) for one in of_generator]
-        for loss, _, _ in losses:
-            loss.mean().backward()
+        for one in (one for turn in of_fake for one in turn):
+            matching.fake_loss(one)[0].mean().backward()
+        for one in of_generator:
+            matching.generator_loss(one)[0].mean().backward()
         for learner in (matching.generator, matching.fake):
             learner.network.zero_grad(set_to_none=True)
 

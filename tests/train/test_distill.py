@@ -212,7 +212,7 @@ def test_two_processes_and_accumulation_give_the_losses_of_one_batch(tmp_path, t
     accumulated = run(teacher, tmp_path / "accumulated", **several, gradient_accumulation_steps=2)
     two = tmp_path / "two"
     output = victims.train_two(settings(teacher, two, **several), tmp_path / "peers")
-    assert "8 images per step, 2 process(es)" in output
+    assert "8 images per step, 2 process(es)" in output and "min for 5 steps, by a trial" in output
     for tag in ("train/loss", "generator/loss"):
         losses = logged(whole, tag)
         assert losses.shape == (5,) and losses.std() > 0
