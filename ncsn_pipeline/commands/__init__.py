@@ -12,6 +12,7 @@ from pathlib import Path
 
 COMMANDS = {
     "train": "train a score network on images; on several processes, accelerate launch -m ncsn_pipeline.training",
+    "distill": "make of a score network one that draws in one evaluation",
     "evaluate": "draw samples from a model and measure their distance to test images",
     "generate": "draw images from a model, as a grid or as a folder of files",
     "convert": "make a pipeline folder of a checkpoint of the NCSN or NCSNv2 authors' code",

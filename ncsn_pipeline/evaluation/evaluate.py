@@ -128,7 +128,8 @@ def evaluate_once(args: argparse.Namespace, pipe: Any, real: RealImages) -> None
         **guidance(args),
     )
     quality = evaluate_samples(sampled.images, sampled.labels, real, seed=args.seed, measures=True)
-    losses = held_out_losses(pipe, real, args.batch_size)
+    is_score = getattr(pipe.unet.config, "trained_sigmas", None) is None
+    losses = held_out_losses(pipe, real, args.batch_size) if is_score else {}
     closest = quality.sample_distances.argsort()[:10]
     pairs = [
         {"sample": i, "training_image": j, "distance": d}
@@ -156,8 +157,9 @@ def evaluate_once(args: argparse.Namespace, pipe: Any, real: RealImages) -> None
     figure.savefig(output / "evaluation.png")
     print(f"{sampled.nfe} evaluations, {sampled.seconds_per_image:.3f} s per image")
     print("\n".join(lines_of(quality)))
-    unseen, seen = (sum(each[name] for each in losses.values()) / len(losses) for name in ("test", "train"))
-    print(f"denoising loss of test images: {unseen:.3g} (training images: {seen:.3g}; an untrained network: 0.5)")
+    if losses:
+        unseen, seen = (sum(each[name] for each in losses.values()) / len(losses) for name in ("test", "train"))
+        print(f"denoising loss of test images: {unseen:.3g} (training images: {seen:.3g}; an untrained network: 0.5)")
     print(f"written: {output / 'evaluation.json'}, {output / 'evaluation.png'}")
 
 

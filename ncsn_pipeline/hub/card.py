@@ -137,18 +137,36 @@ def _summary(facts: Facts) -> str:
     size, channels, classes = (config.get(name) for name in ("sample_size", "in_channels", "num_class_embeds"))
     height, width = size if isinstance(size, list) else (size, size)
     colour = {1: "grey ", 3: "colour "}.get(channels, "")
+    what = "generator" if facts.trained_sigmas else "noise-conditional score network"
     text = (
-        f"A noise-conditional score network (`{kind}`, {facts.num_parameters:,} parameters, "
-        f"{facts.num_bytes / 1e6:.1f} MB) for {colour}images of {height}x{width} pixels"
+        f"A {what} (`{kind}`, {facts.num_parameters:,} parameters, {facts.num_bytes / 1e6:.1f} MB) for {colour}images "
+        f"of {height}x{width} pixels"
     )
     text += f", with {classes} classes and a null class" if classes else ""
+    text += _distilled(facts) if facts.trained_sigmas else _trained(facts)
+    text += f". `{facts.scheduler[0]}` draws images with it."
+    return "\n\n".join([*_texts(facts.written.get("summary", [])), text])
+
+
+def _trained(facts: Facts) -> str:
+    """What a score network was trained on, as the end of a sentence."""
     trained = f" on {_data_name(facts)}" if _data_name(facts) else ""
     if facts.sigma_range:
         low, high = facts.sigma_range
         trained += f" for every noise level sigma from {low:g} to {high:g} at once"
-    text += f", trained{trained}" if trained else ""
-    text += f". `{facts.scheduler[0]}` draws images with it."
-    return "\n\n".join([*_texts(facts.written.get("summary", [])), text])
+    return f", trained{trained}" if trained else ""
+
+
+def _distilled(facts: Facts) -> str:
+    """What a generator was made from and what it is good for, as the end of a sentence."""
+    teacher, data, evaluations = facts.training.get("teacher"), _data_name(facts), len(facts.trained_sigmas)
+    text = ", distilled" + (f" from the score network {teacher}" if teacher else "")
+    text += f", which was trained on {data}" if teacher and data else ""
+    return text + (
+        f". It draws an image in {'one evaluation' if evaluations == 1 else f'1 to {evaluations} evaluations'}, at "
+        f"sigma = {', '.join(f'{sigma:g}' for sigma in facts.trained_sigmas)}. It is no score: samplers that evaluate "
+        "it at other noise levels, annealed Langevin dynamics among them, are refused"
+    )
 
 
 def _picture(facts: Facts) -> str:
@@ -179,12 +197,22 @@ images[0].save("sample.png")
 Where `ncsn_pipeline` is installed, its own code is used and none of the folder's:
 
 ```python
-from ncsn_pipeline import AnnealedLangevinScheduler, NCSNPipeline
+{_installed_usage(facts, drawn)}
+```"""
+
+
+def _installed_usage(facts: Facts, drawn: str) -> str:
+    """The lines that sample by the installed package: of a score, by another sampler too."""
+    if facts.trained_sigmas:
+        return f"""from ncsn_pipeline import NCSNPipeline
+
+pipe = NCSNPipeline.from_pretrained(model, revision="main")
+images = pipe(batch_size=64{drawn}).images  # {len(facts.trained_sigmas)} network evaluation(s)"""
+    return f"""from ncsn_pipeline import AnnealedLangevinScheduler, NCSNPipeline
 
 pipe = NCSNPipeline.from_pretrained(model, revision="main")
 pipe.scheduler = AnnealedLangevinScheduler.from_config(pipe.scheduler.config)  # annealed Langevin dynamics
-images = pipe(batch_size=4{drawn}, num_inference_steps=500).images  # 500 network evaluations
-```"""
+images = pipe(batch_size=4{drawn}, num_inference_steps=500).images  # 500 network evaluations"""
 
 
 def _model_source(folder: Path) -> str:

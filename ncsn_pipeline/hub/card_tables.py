@@ -66,10 +66,12 @@ def training_rows(facts: Facts) -> dict[str, str]:
     """What is known of the training run, as name -> text."""
     settings, training = facts.settings, facts.training
     rows = {
-        "data": _data(facts),
+        "teacher": str(training.get("teacher") or ""),
+        "the teacher's data" if training.get("teacher") else "data": _data(facts),
         "began from": f"the weights of {training['init_from']}" if training.get("init_from") else "",
         "classes": ", ".join((facts.network[1].get("id2label") or {}).values()),
         "noise levels": _noise_levels(facts),
+        "matching": _matching(facts),
         "noise schedule": _noise_schedule(facts.scheduler[1]),
         "optimiser": _optimiser(settings),
         "steps": _steps(settings, training),
@@ -148,7 +150,7 @@ def _data(facts: Facts) -> str:
     settings = facts.settings
     if parts[0] and {"data_min", "data_max"} <= settings.keys():
         parts.append(f"values in [{settings['data_min']:g}, {settings['data_max']:g}]")
-    if facts.network[1].get("num_class_embeds") and settings.get("class_dropout"):
+    if facts.network[1].get("num_class_embeds") and settings.get("class_dropout") and not facts.trained_sigmas:
         parts.append(f"labels used, {100 * settings['class_dropout']:g} % dropped for the null class")
     return ", ".join(filter(None, parts))
 
@@ -169,6 +171,20 @@ def _noise_levels(facts: Facts) -> str:
     low, high = facts.sigma_range
     weight = {"edm": "EDM's weight", "sigma_squared": "weight sigma²"}.get(settings.get("loss_weight", ""), "")
     return f"sigma drawn {drawn}, within [{low:g}, {high:g}]" + (f"; {weight}" if weight else "")
+
+
+def _matching(facts: Facts) -> str:
+    """How a generator was made: by which updates, and where the scores were compared."""
+    settings = facts.settings
+    if not facts.trained_sigmas or "fake_steps" not in settings:
+        return ""
+    drawn = f"log-normal({settings['sigma_log_mean']}, {settings['sigma_log_std']})"
+    with_classes = facts.network[1].get("num_class_embeds")
+    return (
+        f"of distributions, without data; {settings['fake_steps']} updates of the fake score for each of the "
+        f"generator; sigma drawn {drawn}, within [{settings['sigma_min']:g}, {settings['sigma_max']:g}]"
+        + (f"; {100 * settings['class_dropout']:g} % of the samples without a class" if with_classes else "")
+    )
 
 
 def _noise_schedule(config: dict[str, Any]) -> str:

@@ -28,12 +28,22 @@ EDM = """@inproceedings{karras2022elucidating,
   year      = {2022}
 }"""
 
+MATCHING = """@inproceedings{yin2024onestep,
+  title     = {One-step Diffusion with Distribution Matching Distillation},
+  author    = {Tianwei Yin and Micha{\\"e}l Gharbi and Richard Zhang and Eli Shechtman and
+               Fr{\\'e}do Durand and William T. Freeman and Taesung Park},
+  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  year      = {2024}
+}"""
+
 
 def citations_for(facts: Facts) -> list[str]:
-    """BibTeX entries: the method, its noise levels, the sampler and the weighting where they are used, the data."""
+    """BibTeX entries: the method, its noise levels, the sampler, the weighting and the distillation, the data."""
     entries = [NCSN, NCSNV2]
     if facts.scheduler[0].startswith("Consistent"):
         entries.append(CONSISTENT)
     if facts.settings.get("loss_weight") == "edm":
         entries.append(EDM)
+    if facts.trained_sigmas:
+        entries.append(MATCHING)
     return entries + list(facts.written.get("citations", []))

@@ -138,6 +138,11 @@ class Facts:
         return [name] if name.count("/") == 1 and all(name.split("/")) and not is_local else []
 
     @property
+    def trained_sigmas(self) -> list[float]:
+        """The noise levels that a network draws at in few evaluations; none for a score at every level."""
+        return list(self.network[1].get("trained_sigmas") or [])
+
+    @property
     def sigma_range(self) -> tuple[float, float] | None:
         """Smallest and largest noise level that the network was trained on, in data units."""
         for config in (self.network[1], self.settings, self.scheduler[1]):

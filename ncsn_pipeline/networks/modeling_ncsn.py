@@ -498,6 +498,8 @@ class NCSNv2Model(RefineNet):
             halved twice (64 to 128), or `"ncsnv2_deepest"` with 6, halved three times (256).
         sigma_min: smallest sigma the network was trained on (kept for the pipeline's warnings).
         sigma_max: largest sigma the network was trained on.
+        trained_sigmas: of a network that was made to draw in few evaluations, the noise levels at which it is
+            evaluated in turn, strictly decreasing; `None` for a score at every sigma between the two above.
 
     Raises:
         ValueError: for sizes, channels, sigmas or an architecture outside these ranges.
@@ -512,6 +514,7 @@ class NCSNv2Model(RefineNet):
         architecture: str = "ncsnv2",
         sigma_min: float = 0.01,
         sigma_max: float = 50.0,
+        trained_sigmas: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         if architecture not in ARCHITECTURES:

@@ -21,7 +21,7 @@ Gaussian.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +90,8 @@ class ScoreUNet(ModelMixin, ConfigMixin):
         sigma_min: smallest sigma the network was trained on (kept for the pipeline's warnings).
         sigma_max: largest sigma the network was trained on.
         id2label: the name of each class by its number, which `class_labels` of a pipeline takes too.
+        trained_sigmas: of a network that was made to draw in few evaluations, the noise levels at which it is
+            evaluated in turn, strictly decreasing; `None` for a score at every sigma between the two above.
 
     Raises:
         ValueError: for sizes, channels or sigmas outside these ranges.
@@ -114,6 +116,7 @@ class ScoreUNet(ModelMixin, ConfigMixin):
         sigma_min: float = 0.01,
         sigma_max: float = 50.0,
         id2label: dict[int, str] | None = None,
+        trained_sigmas: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         if id2label is not None:

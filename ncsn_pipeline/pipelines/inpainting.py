@@ -108,6 +108,11 @@ class NCSNInpaintPipeline(NCSNPipeline):
         self._check_inputs(count, generator, latents, given, output_type, callback_on_step_end_tensor_inputs)
         self.guidance_scale = guidance_scale
         steps = self._steps(num_inference_steps, sigmas)
+        if getattr(self.unet.config, "trained_sigmas", None) is not None:
+            raise ValueError(
+                "This network draws in few evaluations and is no score, so nothing can be kept of an image meanwhile. "
+                "Inpaint with the model that it was made from."
+            )
         repeats = self._checked_resample_steps(resample_steps, steps, keeps=mask_image is not None)
         begin = _first_evaluation(steps, start_sigma)
         last = len(steps.sigmas) - 1

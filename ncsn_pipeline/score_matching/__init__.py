@@ -8,10 +8,12 @@ Read :mod:`.explicit` first, the divergence itself, which needs s*.  The others 
 it: :mod:`.implicit` (integration by parts: exact, one derivative per dimension), :mod:`.sliced` (random projections:
 unbiased, one derivative per projection), :mod:`.finite_difference` (no derivative, a bias of second order) and
 :mod:`.denoising` (no derivatives and unbiased, but for the score of the noised data).  Each takes a score function and
-samples and returns one value a sample, which only a training loop averages.
+samples and returns one value a sample, which only a training loop averages.  :mod:`.distribution_matching` goes the
+other way, from a score to a network that draws samples at once.
 """
 
 from ncsn_pipeline.score_matching.denoising import denoise, denoising_score_matching
+from ncsn_pipeline.score_matching.distribution_matching import generate, matching_gradient
 from ncsn_pipeline.score_matching.explicit import explicit_score_matching
 from ncsn_pipeline.score_matching.finite_difference import finite_difference_score_matching
 from ncsn_pipeline.score_matching.implicit import implicit_score_matching
@@ -26,4 +28,6 @@ __all__ = [
     "finite_difference_score_matching",
     "denoising_score_matching",
     "denoise",
+    "generate",
+    "matching_gradient",
 ]

@@ -19,8 +19,8 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from ..pipelines import NCSNPipeline
-from .config import TrainConfig
 from .distributed import broadcast_from_main
+from .run_config import RunConfig
 from .run_record import RunRecord
 
 logger = logging.getLogger("train")
@@ -135,7 +135,7 @@ def report_write_errors(what: str, partial: Path) -> Iterator[None]:
         ) from error
 
 
-def save_checkpoint(config: TrainConfig, accelerator: Accelerator, record: RunRecord) -> None:
+def save_checkpoint(config: RunConfig, accelerator: Accelerator, record: RunRecord) -> None:
     """Writes `checkpoint-{step}` beside, seals it, renames it into place, then deletes what is beyond the limit.
 
     Raises:
@@ -174,7 +174,7 @@ def put_in_place(partial: Path, final: Path) -> None:
     shutil.rmtree(replaced, ignore_errors=True)
 
 
-def find_checkpoint(config: TrainConfig) -> Path | None:
+def find_checkpoint(config: RunConfig) -> Path | None:
     """The checkpoint that `resume_from_checkpoint` names; `None` to start anew.
 
     `latest` is the newest that is whole; what is wrong with newer ones is logged.
@@ -221,7 +221,7 @@ def _newest_whole(output_dir: str, there: list[Path]) -> Path | None:
     )
 
 
-def save_pipeline(config: TrainConfig, pipeline: NCSNPipeline) -> None:
+def save_pipeline(config: RunConfig, pipeline: NCSNPipeline) -> None:
     """Writes the pipeline folder beside the output directory's, then moves each file into place.
 
     Raises:

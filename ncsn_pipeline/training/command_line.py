@@ -6,9 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .config import TrainConfig
-
-SCRIPT = "train/train.py"
+from .run_config import RunConfig
 
 
 def launched() -> bool:
@@ -37,7 +35,7 @@ def without_flags(words: Sequence[str], names: set[str]) -> list[str]:
 
 
 def training_command(
-    config: TrainConfig, arguments: Sequence[str] | None, processes: int, *, resume: bool = False
+    config: RunConfig, arguments: Sequence[str] | None, processes: int, *, resume: bool = False
 ) -> str:
     """The command line of a run, without its token.
 
@@ -47,12 +45,12 @@ def training_command(
         processes: number of processes.
         resume: whether the command goes on from the last checkpoint on this machine; otherwise it begins anew anywhere.
     """
-    by_script = sys.argv[0].endswith(SCRIPT)
+    by_script = sys.argv[0].endswith(config.script)
     if launched() or processes > 1:
         words = ["accelerate", "launch", *(["--num_processes", str(processes)] if processes > 1 else [])]
-        words += [SCRIPT] if by_script else ["-m", "ncsn_pipeline.training"]
+        words += [config.script] if by_script else ["-m", config.module]
     else:
-        words = ["python", SCRIPT] if by_script else ["ncsn", "train"]
+        words = ["python", config.script] if by_script else [*config.command]
     flags = config.flags() if arguments is None else arguments
     flags = without_flags(flags, {*config.secrets(), "resume_from_checkpoint"})
     flags = [*flags, "--resume_from_checkpoint", "latest"] if resume else [shown_path(word) for word in flags]

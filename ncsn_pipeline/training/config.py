@@ -1,28 +1,34 @@
 """Everything a training run can be told, in one frozen dataclass; :mod:`.settings` reads it from YAML and flags."""
 
 import dataclasses
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, get_args
 
-from .settings import check_types, flags_of, option, read_command_line
+from .run_config import RunConfig
+from .settings import option
 
 RefineNet = Literal["ncsn", "ncsnv2", "ncsnv2_deeper", "ncsnv2_deepest"]
 REFINENETS = get_args(RefineNet)
-# What may be a path: a shell leaves the `~` of `--output_dir=~/runs`, and nobody else writes it out.
-PATHS = ("dataset_name", "train_data_dir", "init_from", "output_dir", "resume_from_checkpoint")
-RECIPES = Path(__file__).with_name("configs")
+# The kind of network, what the data are split by, what the weights began from, and the range of what they are shown.
+UNCHANGING = ("network", "seed", "held_out_fraction", "streaming", "init_from", "data_min", "data_max")
+OF_A_STREAM = ("num_validation_images", "train_batch_size", "shuffle_buffer", "dataloader_num_workers")
+MEASURED = ("sigma_max", "sigma_data", "data_mean")
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """The settings of a training run; the description of each is what `--help` prints.
+class TrainConfig(RunConfig):
+    """The settings of a training run, those of every run first.
 
     Raises:
         ValueError: for a value of another type or outside its range, or settings that contradict each other.
     """
+
+    script: ClassVar[str] = "train/train.py"
+    module: ClassVar[str] = "ncsn_pipeline.training"
+    command: ClassVar[tuple[str, ...]] = ("ncsn", "train")
+    about: ClassVar[str] = "Trains a score network on images."
+    either: ClassVar[tuple[str, ...]] = ("dataset_name", "train_data_dir")
+    paths: ClassVar[tuple[str, ...]] = (*RunConfig.paths, "dataset_name", "train_data_dir", "init_from")
 
     # Data
     dataset_name: str | None = option(None, "a data set on the Hub, a local folder in the same layout, or `digits`")
@@ -121,62 +127,19 @@ class TrainConfig:
         only={"scheduler": ("annealed_langevin",)},
     )
 
-    # Optimisation
-    max_train_steps: int = option(20_000, "updates of the weights", ge=1)
-    train_batch_size: int = option(64, "images per process and micro-batch", ge=1)
-    gradient_accumulation_steps: int = option(1, "batches whose gradients are added up for one update", ge=1)
-    learning_rate: float = option(1.5e-3, "peak learning rate of AdamW", gt=0)
-    lr_warmup_steps: int = option(500, "updates over which the learning rate rises from 0", ge=0)
-    lr_decay_steps: int = option(0, "last updates, over which the learning rate falls linearly to 0; 0 for none", ge=0)
-    adam_beta1: float = option(0.9, "AdamW's beta 1", ge=0, lt=1)
-    adam_beta2: float = option(0.99, "AdamW's beta 2", ge=0, lt=1)
-    adam_weight_decay: float = option(0.0, "AdamW's weight decay", ge=0)
-    adam_epsilon: float = option(1e-8, "AdamW's epsilon; the loss is a mean over dimensions", gt=0)
-    max_grad_norm: float = option(1.0, "gradients are clipped to this norm; 0 for no clipping", ge=0)
-    use_ema: bool = option(True, "save an exponential moving average of the weights")
-    ema_decay: float = option(0.999, "decay of the average, reached after a warm-up", ge=0, le=1)
-    mixed_precision: Literal["no", "fp16", "bf16"] = option(
-        "no", "precision of the network; noise and loss stay float32"
-    )
+    # How it is computed, and what is measured
     torch_compile: bool = option(False, "compile the network; its gradients are compared with the eager ones first")
     channels_last: bool = option(False, "keep channels last in memory: faster for RefineNets, and on a GPU in bf16")
-    seed: int = option(0, "seed of the weights, the order of the images, and all noise", ge=0)
     dataloader_num_workers: int = option(
         0, "processes that read images ahead; for streaming, since else they are in memory", ge=0
     )
-
-    # What is written, and when
-    output_dir: str = option("runs/train", "becomes a loadable pipeline folder")
-    logging_steps: int = option(50, "steps between two logged training losses", ge=1)
-    validation_steps: int = option(1000, "steps between two held-out losses and sample grids", ge=1)
     num_validation_images: int = option(1024, "held-out images of the loss, at least 8", ge=8)
-    num_sample_images: int = option(40, "images of the grid", ge=1)
-    checkpointing_steps: int = option(1000, "steps between two checkpoints", ge=1)
-    checkpoints_total_limit: int | None = option(2, "older checkpoints are deleted", ge=1)
-    resume_from_checkpoint: str | None = option(
-        None, "a checkpoint folder, or `latest` in output_dir; checkpoints beyond an earlier one are given up"
-    )
-    report_to: str | tuple[str, ...] | None = option(
-        "tensorboard", "experiment trackers, with commas between: tensorboard, wandb, trackio; or `none`"
-    )
     quality_samples: int = option(
         0, "samples drawn with each held-out loss, whose distance to the data is logged; 0 for none", ge=0
     )
 
-    # The Hub
-    push_to_hub: bool = option(False, "push the pipeline folder with its card to the Hub")
-    hub_model_id: str | None = option(None, "repository to push to; by default output_dir's name under your account")
-    hub_private_repo: bool = option(False, "make a repository that is new a private one")
-    hub_token: str | None = option(
-        None, "a token with write access; by default the one of HF_TOKEN or `hf auth login`", secret=True
-    )
-    hub_strategy: Literal["end", "checkpoint"] = option("end", "push once, at the end, or at every checkpoint too")
-
     def __post_init__(self) -> None:
-        check_types(self)
-        for name in PATHS:
-            if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, os.path.expanduser(value))
+        super().__post_init__()
         if (self.dataset_name is None) == (self.train_data_dir is None):
             raise ValueError("Give one of dataset_name (a data set on the Hub, a folder, `digits`) and train_data_dir.")
         if self.train_split == self.test_split:
@@ -237,33 +200,19 @@ class TrainConfig:
         """Noise levels of the saved scheduler and of the network `ncsn`: one for a single sigma."""
         return 1 if self.objective == "single_sigma" else self.num_levels
 
-    @classmethod
-    def secrets(cls) -> set[str]:
-        """The settings that are never written down or shown."""
-        return {field.name for field in dataclasses.fields(cls) if field.metadata["secret"]}
+    @property
+    def unchanging(self) -> tuple[str, ...]:
+        """The settings that stay for the whole of a run."""
+        return (*UNCHANGING, *(OF_A_STREAM if self.streaming else ()))
 
-    def public(self) -> dict[str, Any]:
-        """All settings but the secrets."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in self.secrets()}
-
-    def flags(self) -> list[str]:
-        """The command line flags of the settings that are not the default ones, without the secrets."""
-        return flags_of(self)
+    def measured_before(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """What was measured on the data, where these settings do not say it."""
+        # A single sigma is no measurement of the data.
+        single = "single_sigma" in (self.objective, settings.get("objective"))
+        measured = MEASURED[1:] if single else MEASURED
+        return {name: settings.get(name) for name in measured if getattr(self, name) is None}
 
     @property
     def source(self) -> str:
         """The data set: `train_data_dir` where it is given, else `dataset_name`."""
         return self.train_data_dir or self.dataset_name or ""
-
-    @classmethod
-    def from_command_line(cls, arguments: Sequence[str] | None = None, prog: str | None = None) -> Self:
-        """Reads `--config NAME` and the flags that replace its values; `None` reads `sys.argv`.
-
-        Raises:
-            SystemExit: for an unknown flag, setting or value, with one sentence that names it.
-        """
-        described = "Trains a score network on images."
-        # Of two settings of which one is given, a flag replaces the file's.
-        return read_command_line(
-            cls, arguments, prog, described, recipes=RECIPES, either=("dataset_name", "train_data_dir")
-        )

@@ -33,6 +33,8 @@ class Stream(IntEnum):
     PROJECTIONS = 3
     FLIPS = 4
     DEQUANTIZATION = 5
+    START = 6
+    PLACES = 7
 
 
 def generator_for(*numbers: int) -> torch.Generator:

@@ -90,8 +90,17 @@ def _measured_sigma_max(config: TrainConfig, data: ImageData) -> float:
 
 
 def load_trained(config: TrainConfig) -> NCSNPipeline | None:
-    """The model of `init_from`; `None` where a run starts from new weights."""
-    return NCSNPipeline.from_pretrained(config.init_from) if config.init_from else None
+    """The model of `init_from`; `None` where a run starts from new weights.
+
+    Raises:
+        ValueError: for a model that is no score.
+    """
+    if not config.init_from:
+        return None
+    trained = NCSNPipeline.from_pretrained(config.init_from)
+    if getattr(trained.unet.config, "trained_sigmas", None) is not None:
+        raise ValueError(f"{config.init_from} draws in few evaluations and is no score. Start from another model.")
+    return trained
 
 
 def build_network(

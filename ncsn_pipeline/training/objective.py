@@ -12,7 +12,6 @@ that belong to its place in the step, whatever the number of processes.
 
 import math
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
@@ -34,8 +33,7 @@ from ..noise_levels import (
 from .config import TrainConfig
 from .draws import BatchDraws, Purpose, Stream, generator_for
 from .network import num_classes
-
-NUM_BANDS = 8
+from .tracking import NUM_BANDS, band_names, even_bands
 
 
 def build_sigma_distribution(config: TrainConfig) -> SigmaDistribution:
@@ -134,14 +132,7 @@ def noise_bands(config: TrainConfig) -> tuple[Tensor, Tensor]:
         bands = min(NUM_BANDS, len(levels))
         starts = torch.arange(bands + 1) * len(levels) // bands
         return levels[starts[:-1]], levels[starts[1:] - 1]
-    edges = torch.from_numpy(np.geomspace(config.sigma_min, config.sigma_max, NUM_BANDS + 1))
-    return edges[:-1], edges[1:]
-
-
-def band_names(config: TrainConfig) -> list[str]:
-    """The name of each band."""
-    ends = [(f"{low:.2g}", f"{high:.2g}") for low, high in zip(*map(Tensor.tolist, noise_bands(config)), strict=True)]
-    return [f"sigma {low} to {high}" if low != high else f"sigma {low}" for low, high in ends]
+    return even_bands(config.sigma_min, config.sigma_max)
 
 
 def held_out_levels(config: TrainConfig) -> tuple[Tensor, Tensor]:
@@ -187,6 +178,6 @@ def held_out_loss(
         loss[part] = objective(network, batch, draws, sigma[part], training=False)
     loss = (accelerator.reduce(loss, reduction="sum") if accelerator else loss).cpu()
     result = {"held_out/loss": loss.mean().item()}
-    for i, name in enumerate(band_names(config)):
+    for i, name in enumerate(band_names(*noise_bands(config))):
         result[f"held_out/{name}"] = loss[band == i].mean().item()
     return result

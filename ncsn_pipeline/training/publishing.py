@@ -12,12 +12,12 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from ..hub import PushError, push_command, push_folder, write_card
 from ..hub.push import check_repo_id
 from ..hub.retry import repeat
-from .config import TrainConfig
+from .run_config import RunConfig
 
 logger = logging.getLogger("train")
 
 
-def prepare_repository(config: TrainConfig) -> str | None:
+def prepare_repository(config: RunConfig) -> str | None:
     """Makes sure, before any training, that the push at its end is allowed: makes the repository if there is none.
 
     Returns:
@@ -58,7 +58,7 @@ def write_summary(output_dir: str, summary: dict[str, Any]) -> None:
     write_card(folder)
 
 
-def publish(config: TrainConfig, repo_id: str, step: int, *, final: bool) -> None:
+def publish(config: RunConfig, repo_id: str, step: int, *, final: bool) -> None:
     """Pushes the pipeline folder; never what lies beside it.
 
     Args:

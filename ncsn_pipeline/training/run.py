@@ -1,30 +1,30 @@
-"""A training run between its steps: what it has become so far, and what is written and told of it."""
+"""A run between its steps: what it has become so far, and what is written and told of it."""
 
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
-from accelerate import Accelerator
 from diffusers import ModelMixin
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ..data import ImageData, ImageStream
+from ..pipelines import NCSNPipeline
 from .averaging import WeightAverage, copy_weights
+from .beginning import Beginning
 from .checkpoints import save_checkpoint, save_pipeline
 from .command_line import training_command
-from .config import TrainConfig
 from .distributed import broadcast_from_main
-from .draws import BatchDraws, Purpose
-from .network import build_pipeline, described, num_classes
-from .objective import Objective, held_out_loss
-from .pixel_quality import QualityProbe
+from .draws import BatchDraws
+from .interruption import Interrupted, StopRequest
+from .network import described
 from .publishing import publish, write_summary
+from .run_config import RunConfig
 from .run_record import RunRecord, training_summary
 from .tracking import BandLosses, describe
 from .validation import draw_samples, save_samples
@@ -32,63 +32,83 @@ from .validation import draw_samples, save_samples
 T = TypeVar("T")
 
 
+def learning_rate_at(step: int, config: RunConfig) -> float:
+    """Linear warm-up, constant, linear decay to 0 over the last `lr_decay_steps`; a function of the step alone."""
+    warm_up = min(1.0, (step + 1) / max(1, config.lr_warmup_steps))
+    decay = min(1.0, (config.max_train_steps - step) / max(1, config.lr_decay_steps))
+    return config.learning_rate * (warm_up * decay)
+
+
 @dataclass(eq=False, repr=False)
-class Run:
-    """The state of a run.
+class Run(ABC):
+    """The state of a run, and what happens between its steps.
 
     Args:
-        given: settings as they were given.
+        start: how it began.
         config: settings with what is measured filled in.
         arguments: the command line they came from, if they did.
-        accelerator: knows the processes and the device.
-        repository: where the model is pushed to, if it is.
-        data: what is trained on.
-        sample: images of it to measure on.
-        held_out: images kept aside.
-        network: what is trained, as `accelerator.prepare` returned it.
+        network: what is saved, as `accelerator.prepare` returned it.
         ema_network: a whole network for what is saved and looked at.
-        optimizer: of the network, prepared.
+        optimizers: all of the run, prepared.
         ema: the average of the weights.
-        objective: the loss.
-        record: what the run had done when this process began.
 
     Attributes:
         step: updates of the weights so far.
         images_per_step: of all processes and micro-batches.
         weights: those of `network`.
-        with_labels: whether the network has classes.
         bands: training losses since they were last logged.
+        other_bands: what else is logged with them.
         is_main: whether this process writes and tells.
     """
 
-    given: TrainConfig
-    config: TrainConfig
+    start: Beginning
+    config: RunConfig
     arguments: Sequence[str] | None
-    accelerator: Accelerator
-    repository: str | None
-    data: ImageData | ImageStream
-    sample: ImageData
-    held_out: ImageData
     network: nn.Module
     ema_network: ModelMixin
-    optimizer: torch.optim.Optimizer
+    optimizers: Sequence[torch.optim.Optimizer]
     ema: WeightAverage
-    objective: Objective
-    record: RunRecord
 
     def __post_init__(self) -> None:
-        config, accelerator = self.config, self.accelerator
+        config, accelerator = self.config, self.start.accelerator
+        self.accelerator, self.record = accelerator, self.start.record
         self.step, self.started = self.record.step, time.monotonic()
         self.is_main, self.processes = accelerator.is_main_process, accelerator.num_processes
         self.images_per_step = config.train_batch_size * config.gradient_accumulation_steps * self.processes
         self.weights = list(accelerator.unwrap_model(self.network).parameters())
-        self.with_labels = num_classes(self.ema_network) is not None
-        self.bands = BandLosses(config, accelerator.device)
+        self.bands = BandLosses(*self.noise_bands(), accelerator.device)
+        self.other_bands: Sequence[BandLosses] = ()
         self.measured: dict[str, float] = {}
         self.bar = tqdm(disable=True)
-        self.quality = None
-        if config.quality_samples:
-            self.quality = self._in_main(lambda: QualityProbe(config, self.sample, self.held_out))
+
+    @abstractmethod
+    def noise_bands(self) -> tuple[Tensor, Tensor]:
+        """The ends of the bands of noise levels that losses are told apart by."""
+
+    @abstractmethod
+    def pipeline(self) -> NCSNPipeline:
+        """The pipeline around `ema_network` that is saved and looked at."""
+
+    @abstractmethod
+    def described(self) -> str:
+        """What is trained on what, as the beginning of a sentence."""
+
+    @abstractmethod
+    def origin(self) -> dict[str, Any]:
+        """What the network learned from, for `training.json`."""
+
+    @property
+    def images(self) -> int | None:
+        """The number of images that are trained on; `None` for a stream, and where there are none."""
+        return None
+
+    def measure(self) -> dict[str, float]:
+        """Numbers about :meth:`fill_ema_network`'s network; to be called in every process."""
+        return {}
+
+    def measure_in_main(self) -> dict[str, float]:
+        """More of them, in the main process alone."""
+        return {}
 
     def resume(self, checkpoint: Path) -> None:
         """Takes over what a checkpoint holds; settings are those of this run, not those it was written with.
@@ -96,26 +116,15 @@ class Run:
         Raises:
             ValueError: for the checkpoint of a stream that was read in another way.
         """
-        groups = self.optimizer.param_groups
+        groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
         settings = [{name: group[name] for name in ("betas", "eps", "weight_decay")} for group in groups]
         self.accelerator.load_state(str(checkpoint))
         self.accelerator.step = 0  # of the gradients that are added up: a checkpoint lies between two updates
-        for group, own in zip(self.optimizer.param_groups, settings, strict=True):
+        groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
+        for group, own in zip(groups, settings, strict=True):
             group.update(own)
         self.ema.decay = self.config.ema_decay
         self.accelerator.print(f"Resumed from {checkpoint}.")
-        changes = self.record.other_data(self.config)
-        if self.record.images not in (None, self.images):
-            changes += f"{'; ' * bool(changes)}images to train on ({self.record.images}, now {self.images})"
-        if changes:
-            self.accelerator.print(
-                f"The data differ from before: {changes}. Images kept aside now may have been trained on then."
-            )
-
-    @property
-    def images(self) -> int | None:
-        """The number of images that are trained on; `None` for a stream."""
-        return None if isinstance(self.data, ImageStream) else len(self.data)
 
     @property
     def finished(self) -> bool:
@@ -129,9 +138,8 @@ class Run:
     def announce(self) -> None:
         """Says what is trained on what."""
         self.accelerator.print(
-            f"{'a stream of' if self.images is None else self.images} images {tuple(self.data.shape)}, "
-            f"{sum(p.numel() for p in self.ema_network.parameters()):,} parameters, {self.images_per_step} images per "
-            f"step, {self.processes} process(es) on {self.accelerator.device}."
+            f"{self.described()}, {sum(p.numel() for p in self.ema_network.parameters()):,} parameters, "
+            f"{self.images_per_step} images per step, {self.processes} process(es) on {self.accelerator.device}."
         )
 
     @contextmanager
@@ -144,37 +152,69 @@ class Run:
         with self.bar:
             yield
 
-    def draws(self, micro_batch: int) -> BatchDraws:
-        """The random numbers of this process's micro-batch: those of its images' places within the whole step."""
+    def steps(self, stop: StopRequest) -> Iterator[int]:
+        """Every step that is left, until the run is asked to stop; between them, whatever is due is written and told.
+
+        Before each the learning rate is set.  A run that was resumed at its end writes what may be missing.
+
+        Raises:
+            FloatingPointError: for losses that are not finite.
+            OSError: in every process, if something cannot be written.
+        """
+        config = self.config
+        if self.finished:
+            self.fill_ema_network()
+            self.save()
+            self.validate()
+        while not self.finished:
+            learning_rate = learning_rate_at(self.step, config)
+            for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
+                group["lr"] = learning_rate
+            yield self.step
+            self.ema.step(self.weights)
+            self.step += 1
+            self.bar.update(self.images_per_step)
+
+            stopping = stop.agreed() and not self.finished
+            saving, validating = self.is_due(config.checkpointing_steps), self.is_due(config.validation_steps)
+            if saving or validating or stopping or self.is_due(config.logging_steps):
+                self.log(learning_rate)
+            if stopping:
+                self.stop()
+                return
+            if saving or validating:
+                self.fill_ema_network()
+            if saving:
+                self.save()
+            if validating:
+                self.validate()
+            if saving and not self.finished:
+                self.publish_checkpoint()
+
+    def draws(self, micro_batch: int, turn: int = 0, turns: int = 1) -> BatchDraws:
+        """The random numbers of this process's micro-batch: those of its images' places within the whole step.
+
+        Args:
+            micro_batch: number of the micro-batch.
+            turn: number of the update within the step, where a step has several.
+            turns: updates of a step.
+        """
         size = self.config.train_batch_size
         first = (micro_batch * self.processes + self.accelerator.process_index) * size
-        return BatchDraws(self.config.seed, self.step, first, size, self.images_per_step)
+        return BatchDraws(self.config.seed, self.step * turns + turn, first, size, self.images_per_step)
 
-    def trial_loss(self, batch: dict[str, Tensor]) -> Tensor:
-        """The mean loss of a batch as in training, a scalar, the same at every call."""
-        count = len(batch["image"])
-        draws = BatchDraws(self.config.seed, 0, 0, count, count, Purpose.MEASURING)
-        return self.objective(self.network, batch, draws, self.objective.levels(draws)).mean()
-
-    def estimate(self, batch: dict[str, Tensor]) -> None:
-        """Says how long the steps that are left will take, by the second of two that change no weight."""
+    def estimate(self, trial: Callable[[], None]) -> None:
+        """Says how long the steps that are left will take, by the second of two trials that change no weight."""
         left = self.config.max_train_steps - self.step
         if left <= 0:
             return
         for _ in range(2):
             began = time.monotonic()
-            for _ in range(self.config.gradient_accumulation_steps):
-                self.trial_loss(batch).backward()
-            self.network.zero_grad(set_to_none=True)
+            trial()
             seconds = left * (time.monotonic() - began)
         hours, minutes = divmod(max(1, round(seconds / 60)), 60)
         lasting = f"{hours} h {minutes} min" if hours else f"{minutes} min"
         self.accelerator.print(f"About {lasting} for {left:,} steps, by a trial; saving and validation come on top.")
-
-    def advance(self) -> None:
-        """Counts an update of the weights."""
-        self.step += 1
-        self.bar.update(self.images_per_step)
 
     def so_far(self) -> RunRecord:
         """What the run has done."""
@@ -190,6 +230,8 @@ class Run:
             FloatingPointError: if they are not finite.
         """
         means = self.bands.take(self.accelerator)
+        for bands in self.other_bands:
+            means |= bands.take(self.accelerator)
         if not math.isfinite(means["train/loss"]):
             raise FloatingPointError(
                 f"The training loss is {means['train/loss']} at step {self.step}. Checkpoints hold the weights from "
@@ -210,30 +252,29 @@ class Run:
         """
         if self.step > self.record.step:
             save_checkpoint(self.config, self.accelerator, self.so_far())
-        self._in_main(lambda: save_pipeline(self.config, build_pipeline(self.config, self.ema_network)))
+        self._in_main(lambda: save_pipeline(self.config, self.pipeline()))
 
     def validate(self) -> None:
-        """Held-out loss and a grid of samples, of :meth:`fill_ema_network`'s network.
+        """What is measured, and a grid of samples, of :meth:`fill_ema_network`'s network.
 
         Raises:
             OSError: in every process, if something cannot be written.
         """
-        config, accelerator = self.config, self.accelerator
-        self.measured |= held_out_loss(self.objective, self.ema_network, self.held_out, self.with_labels, accelerator)
-        images = draw_samples(config, self.ema_network, accelerator)
+        self.measured |= self.measure()
+        images = draw_samples(self.config, self.pipeline(), self.accelerator)
 
         def look() -> None:
-            if self.quality is not None:
-                self.measured |= self.quality(build_pipeline(config, self.ema_network))
-            self.bar.write(f"step {self.step}: {describe(self.measured)}")
-            save_samples(config, images, self.step, accelerator)
+            self.measured |= self.measure_in_main()
+            if self.measured:
+                self.bar.write(f"step {self.step}: {describe(self.measured)}")
+            save_samples(self.config, images, self.step, self.accelerator)
 
         self._in_main(look)
-        accelerator.log(self.measured, step=self.step)
+        self.accelerator.log(self.measured, step=self.step)
 
     def publish_checkpoint(self) -> None:
         """Pushes the model of this step, where every checkpoint is to be pushed; a push that fails is a warning."""
-        if self.repository is not None and self.config.hub_strategy == "checkpoint":
+        if self.start.repository is not None and self.config.hub_strategy == "checkpoint":
             self._in_main(self.finish)
 
     def stop(self) -> None:
@@ -245,7 +286,7 @@ class Run:
         save_checkpoint(self.config, self.accelerator, self.so_far())
         if self.is_main:
             self.bar.close()
-            command = training_command(self.given, self.arguments, self.processes, resume=True)
+            command = training_command(self.start.given, self.arguments, self.processes, resume=True)
             print(f"Stopping after step {self.step}. Go on by:\n    {command}", flush=True)
 
     def finish(self) -> None:
@@ -255,14 +296,27 @@ class Run:
             OSError: if they cannot be written.
             PushError: if the run is at its end and the model was not pushed.
         """
-        facts = {"images": self.images, "held_out": len(self.held_out), "shape": list(self.data.shape)}
         summary = training_summary(
-            self.given, self.so_far(), arguments=self.arguments, processes=self.processes,
-            device=self.accelerator.device, dataset=facts, held_out_loss=self.measured.get("held_out/loss"),
+            self.start.given, self.so_far(), arguments=self.arguments, processes=self.processes,
+            device=self.accelerator.device, held_out_loss=self.measured.get("held_out/loss"), **self.origin(),
         )  # fmt: skip
         write_summary(self.config.output_dir, summary)
-        if self.repository is not None:
-            publish(self.config, self.repository, self.step, final=self.finished)
+        if self.start.repository is not None:
+            publish(self.config, self.start.repository, self.step, final=self.finished)
+
+    def end(self) -> None:
+        """Parts the processes, and publishes what was trained; to be called in every process.
+
+        Raises:
+            Interrupted: for a run that was asked to stop before its end.
+            OSError, PushError: as :meth:`finish`.
+        """
+        self.start.connection.end()  # nobody waits while the main process publishes
+        self.accelerator.end_training()
+        if not self.finished:
+            raise Interrupted(f"Stopped after step {self.step}; checkpoint-{self.step} is saved.")
+        if self.is_main:
+            self.finish()
 
     def _in_main(self, act: Callable[[], T]) -> T | None:
         """What `act` returns in the main process, and `None` in the others, which wait; its error reaches them all."""

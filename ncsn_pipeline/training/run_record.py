@@ -8,22 +8,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import torch
 
-from .command_line import shown_path, training_command
-from .config import TrainConfig
+from .command_line import training_command
+from .run_config import RunConfig
 
-# The kind of network, what the data are split by, what the weights began from, and the range of what they are shown.
-UNCHANGING = ("network", "seed", "held_out_fraction", "streaming", "init_from", "data_min", "data_max")
-OF_A_STREAM = ("num_validation_images", "train_batch_size", "shuffle_buffer", "dataloader_num_workers")
-# Which data are read: another folder may hold the same ones.
-OF_THE_DATA = (
-    "train_data_dir", "dataset_name", "dataset_config_name", "image_column", "label_column", "train_split",
-    "test_split",
-)  # fmt: skip
-MEASURED = ("sigma_max", "sigma_data", "data_mean")
+Settings = TypeVar("Settings", bound=RunConfig)
 PACKAGES = ("ncsn-pipeline", "torch", "diffusers", "accelerate", "datasets", "numpy")
 
 
@@ -39,7 +31,7 @@ class RunRecord:
         resumed: how often the run was taken up again.
         settings: those of the run, with what was measured on its data.
         network: what its network is made from.
-        images: number of images that it trains on; `None` for a stream.
+        images: number of images that it trains on; `None` for a stream, and where there are none.
     """
 
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
@@ -59,14 +51,14 @@ class RunRecord:
         record = cls(**json.loads((checkpoint / "progress.json").read_text(encoding="utf-8")))
         return replace(record, resumed=record.resumed + 1)
 
-    def carried_on(self, config: TrainConfig) -> TrainConfig:
+    def carried_on(self, config: Settings) -> Settings:
         """The settings of a run that goes on with these: what was measured stays as it was.
 
         Raises:
             ValueError: for a setting that cannot change within a run, by name.
         """
-        for name in (*UNCHANGING, *(OF_A_STREAM if config.streaming else ())):
-            value = getattr(config, name)
+        for name in config.unchanging:
+            value = json.loads(json.dumps(getattr(config, name)))  # as a checkpoint has it
             if name in self.settings and self.settings[name] != value:
                 raise ValueError(
                     f"{name} is {value}, and the checkpoint was trained with {self.settings[name]}, which stays for "
@@ -77,17 +69,7 @@ class RunRecord:
                 f"mixed_precision is fp16, and the checkpoint was trained with {self.settings['mixed_precision']}: the "
                 "state of fp16's loss scaling is missing. Set it to no or bf16."
             )
-        # A single sigma is no measurement of the data.
-        single = "single_sigma" in (config.objective, self.settings.get("objective"))
-        measured = MEASURED[1:] if single else MEASURED
-        return replace(config, **{name: self.settings.get(name) for name in measured if getattr(config, name) is None})
-
-    def other_data(self, config: TrainConfig) -> str:
-        """What says that other data are read than before, as `name (before, now)`; empty if nothing does."""
-        pairs = {
-            name: (self.settings.get(name), getattr(config, name)) for name in OF_THE_DATA if name in self.settings
-        }
-        return "; ".join(f"{name} ({before}, now {now})" for name, (before, now) in pairs.items() if before != now)
+        return replace(config, **config.measured_before(self.settings))
 
     def later(self, step: int, images_per_step: int, seconds: float, **others: Any) -> Self:
         """The record at a later `step`, `seconds` after this one; `others` are fields to replace."""
@@ -122,14 +104,14 @@ def versions() -> dict[str, str]:
 
 
 def training_summary(
-    config: TrainConfig,
+    config: RunConfig,
     record: RunRecord,
     *,
     arguments: Sequence[str] | None,
     processes: int,
     device: torch.device,
-    dataset: dict[str, Any],
     held_out_loss: float | None,
+    **origin: Any,
 ) -> dict[str, Any]:
     """The content of `training.json`.
 
@@ -139,8 +121,8 @@ def training_summary(
         arguments: as in :func:`~command_line.training_command`.
         processes: number of processes.
         device: that the main process computed on.
-        dataset: `images`, `held_out` and `shape`; its name is added.
         held_out_loss: the last one that was measured.
+        **origin: what it learned from: `init_from`, `teacher`, `dataset`.
     """
     return {
         "command": training_command(config, arguments, processes),
@@ -151,7 +133,6 @@ def training_summary(
         "hardware": hardware(device),
         "processes": processes,
         "versions": versions(),
-        "init_from": shown_path(config.init_from) if config.init_from else None,
-        "dataset": {"name": shown_path(config.source), **dataset},
+        **origin,
         "held_out_loss": held_out_loss if math.isfinite(held_out_loss or 0.0) else None,
     }

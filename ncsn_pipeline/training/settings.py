@@ -213,5 +213,5 @@ def _argument(cls: type, field: dataclasses.Field) -> dict[str, Any]:
     described = {"help": field.metadata["help"].replace("%", "%%") + choices + default}
     if hint is bool:
         return described | {"action": argparse.BooleanOptionalAction}
-    several = any(typing.get_origin(kind) is tuple and int in typing.get_args(kind) for kind in kinds)
+    several = any(typing.get_origin(kind) is tuple and str not in typing.get_args(kind) for kind in kinds)
     return described | {"nargs": "+" if several else None}

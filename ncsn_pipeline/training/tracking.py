@@ -10,8 +10,7 @@ from accelerate import Accelerator
 from PIL import Image
 from torch import Tensor
 
-from .config import TrainConfig
-from .objective import band_names, noise_bands
+from .run_config import RunConfig
 from .run_record import RunRecord
 
 PROJECT = "ncsn"
@@ -35,7 +34,7 @@ def tracker_names(report_to: str | tuple[str, ...] | None) -> list[str]:
     return names
 
 
-def start_trackers(accelerator: Accelerator, config: TrainConfig, record: RunRecord) -> None:
+def start_trackers(accelerator: Accelerator, config: RunConfig, record: RunRecord) -> None:
     """Opens the run in every tracker, again after resuming, and tells them the settings."""
     settings = {
         name: value if isinstance(value, int | float | str | bool) else str(value)
@@ -66,19 +65,35 @@ def log_grid(accelerator: Accelerator, grid: Image.Image, step: int) -> None:
             tracker.log_images({"samples": np.asarray(grid.convert("RGB"))[None]}, step=step, **layout)
 
 
+NUM_BANDS = 8
+
+
+def even_bands(sigma_min: float, sigma_max: float) -> tuple[Tensor, Tensor]:
+    """The ends of eight bands that are equally wide in ln sigma, increasing, `(8,)` each."""
+    edges = torch.from_numpy(np.geomspace(sigma_min, sigma_max, NUM_BANDS + 1))
+    return edges[:-1], edges[1:]
+
+
+def band_names(low: Tensor, high: Tensor) -> list[str]:
+    """The name of each band of noise levels from `low` to `high`, `(bands,)` each."""
+    ends = zip(low.tolist(), high.tolist(), strict=True)
+    return [
+        f"sigma {one:.2g} to {two:.2g}" if f"{one:.2g}" != f"{two:.2g}" else f"sigma {one:.2g}" for one, two in ends
+    ]
+
+
 class BandLosses:
     """Mean training loss in each band of noise levels, added up on the device without waiting for it.
 
-    The bands are those of the held-out loss.
-
     Args:
-        config: settings, sigma_max among them.
+        low: the lowest noise level of each band, increasing, `(bands,)`, in data units.
+        high: the highest one of each, likewise.
         device: where losses are.
+        kind: the first part of the names that they are logged by.
     """
 
-    def __init__(self, config: TrainConfig, device: torch.device) -> None:
-        self.names = band_names(config)
-        low, high = noise_bands(config)
+    def __init__(self, low: Tensor, high: Tensor, device: torch.device, kind: str = "train") -> None:
+        self.names, self.kind = band_names(low, high), kind
         self.inner_edges = (high[:-1] * low[1:]).sqrt().float()  # on single levels, between them
         self.totals = torch.zeros(2, len(self.names), dtype=torch.float64, device=device)  # losses, images
 
@@ -90,13 +105,13 @@ class BandLosses:
         self.totals[1].index_add_(0, band, torch.ones_like(losses))
 
     def take(self, accelerator: Accelerator) -> dict[str, float]:
-        """Means since the last call over all processes: `train/loss`, and the bands that had images."""
+        """Means since the last call over all processes: `{kind}/loss`, and the bands that had images."""
         losses, counts = accelerator.reduce(self.totals, reduction="sum").tolist()
         self.totals = torch.zeros_like(self.totals)
-        means = {"train/loss": sum(losses) / max(1, sum(counts))}
+        means = {f"{self.kind}/loss": sum(losses) / max(1, sum(counts))}
         for name, loss, count in zip(self.names, losses, counts, strict=True):
             if count:
-                means[f"train/{name}"] = loss / count
+                means[f"{self.kind}/{name}"] = loss / count
         return means
 
 

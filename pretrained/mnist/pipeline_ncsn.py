@@ -346,6 +346,7 @@ class NCSNPipeline(DiffusionPipeline):
             raise ValueError(f"{type(scheduler).__name__} lays its noise levels out by itself. Leave sigmas out.")
         else:
             steps = SolverSteps(scheduler, num_inference_steps, device)
+        self._check_levels(steps)
         low, high = (getattr(self.unet.config, name, None) for name in ("sigma_min", "sigma_max"))
         first, last = steps.sigmas[0], steps.sigmas[-1]
         if low is not None and high is not None and (first > 1.01 * high or last < 0.99 * low):
@@ -354,6 +355,23 @@ class NCSNPipeline(DiffusionPipeline):
                 f"{high:.4g} to {low:.4g}: scores outside this range are extrapolated."
             )
         return steps
+
+    def _check_levels(self, steps: Any) -> None:
+        """Refuses to evaluate a network that draws in few evaluations elsewhere than it was trained to.
+
+        It takes x to a sample, at the first of its levels and then, if at all, at the next: it is no score.
+        """
+        known = getattr(self.unet.config, "trained_sigmas", None)
+        if known is None:
+            return
+        levels, asked = list(known), steps.sigmas
+        draws = not isinstance(steps, SolverSteps) and all(math.isclose(row.a, row.sigma**2) for row in steps)
+        if not draws or len(asked) > len(levels) or not all(map(math.isclose, asked, levels)):
+            raise ValueError(
+                f"{type(self.scheduler).__name__} cannot follow this network with these noise levels: it draws in "
+                f"{len(levels)} evaluation(s), at sigma = {', '.join(f'{sigma:g}' for sigma in levels)}, and is no "
+                f"score elsewhere. Sample by ConsistentAnnealedScheduler(sigmas={levels}, eta=1.0), all of it."
+            )
 
     def _start(self, count: int, generator: Generators, latents: Tensor | None, steps: Any) -> Tensor:
         """The first samples, float32 whatever the network's precision, shape `(B, C, H, W)`."""

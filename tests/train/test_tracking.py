@@ -18,9 +18,10 @@ from ncsn_pipeline.training.command_line import shown_path, training_command, wi
 from ncsn_pipeline.training.config import TrainConfig
 from ncsn_pipeline.training.draws import Purpose, generator_for
 from ncsn_pipeline.training.network import build_pipeline
-from ncsn_pipeline.training.objective import band_names, held_out_levels
+from ncsn_pipeline.training.objective import held_out_levels, noise_bands
 from ncsn_pipeline.training.pixel_quality import PixelDistance, QualityProbe
 from ncsn_pipeline.training.run_record import RunRecord
+from ncsn_pipeline.training.tracking import band_names
 
 SMALL = {
     "dataset_name": "digits",
@@ -94,10 +95,10 @@ def test_token_is_nowhere(tracked):
 def test_band_losses_are_the_means_of_each_band(levels):
     """The held-out levels come with the number of their band."""
     config = TrainConfig(**(SMALL | levels))
-    (sigma, band), names = held_out_levels(config), band_names(config)
+    (sigma, band), names = held_out_levels(config), band_names(*noise_bands(config))
     loss = torch.rand(len(sigma))
     AcceleratorState._reset_state(reset_partial_state=True)
-    losses = tracking.BandLosses(config, torch.device("cpu"))
+    losses = tracking.BandLosses(*noise_bands(config), torch.device("cpu"))
     for part in torch.randperm(len(sigma)).split(10):
         losses.add(loss[part], sigma[part])
     means = losses.take(Accelerator(cpu=True))

@@ -19,6 +19,7 @@ from ncsn_pipeline import AnnealedLangevinScheduler, NCSNPipeline
 from ncsn_pipeline.data import load_train_and_held_out
 from ncsn_pipeline.training import train as training
 from ncsn_pipeline.training.config import TrainConfig
+from ncsn_pipeline.training.run import learning_rate_at
 from tests.processes import run as run_process
 
 SMALL = {
@@ -213,6 +214,6 @@ def test_learning_rate_rises_holds_and_falls():
     config = TrainConfig(
         **SMALL | {"lr_warmup_steps": 4, "lr_decay_steps": 5, "max_train_steps": 20, "learning_rate": 1.0}
     )
-    factors = [training.learning_rate_at(step, config) for step in range(20)]
+    factors = [learning_rate_at(step, config) for step in range(20)]
     assert factors[:5] == [0.25, 0.5, 0.75, 1, 1]
     assert factors[-6:] == pytest.approx([1, 1, 0.8, 0.6, 0.4, 0.2])

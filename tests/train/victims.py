@@ -19,8 +19,10 @@ from accelerate import Accelerator
 from accelerate.state import PartialState
 from sharded import shard
 
+from ncsn_pipeline.training import distill as distilling
 from ncsn_pipeline.training import train as training
 from ncsn_pipeline.training.config import TrainConfig
+from ncsn_pipeline.training.distill_config import DistillConfig
 from ncsn_pipeline.training.interruption import EXIT_RESUME, Interrupted, StopRequest
 
 # What a run imports while it runs, which takes longer than all that it does here.
@@ -73,12 +75,20 @@ def kill_at(event: str, path: str, seconds: float) -> None:
     sys.addaudithook(watch)
 
 
-def train(config: TrainConfig, death: tuple[str, str, float] | None = None) -> None:
-    """A training run; ends with the exit code of the script."""
+def carry_out(config: TrainConfig | DistillConfig) -> None:
+    """The run of these settings."""
+    if isinstance(config, DistillConfig):
+        distilling.distill(config)
+    else:
+        training.train(config)
+
+
+def train(config: TrainConfig | DistillConfig, death: tuple[str, str, float] | None = None) -> None:
+    """A run; ends with the exit code of the script."""
     if death is not None:
         kill_at(*death)
     try:
-        training.train(config)
+        carry_out(config)
     except Interrupted:
         sys.exit(EXIT_RESUME)
 
@@ -151,7 +161,7 @@ def be_one_of_two(
     ended_by = None
     with open(f"{meeting_point}-{rank}.txt", "w", encoding="utf-8") as file, contextlib.redirect_stdout(file):
         try:
-            training.train(config)
+            carry_out(config)
         except tuple(filter(None, WAYS.values())) as error:
             ended_by = error  # its traceback holds the run's own variables
     assert type(ended_by) is (WAYS[way] or type(None)), ended_by

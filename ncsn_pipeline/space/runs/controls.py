@@ -151,14 +151,14 @@ def checked(rows: Sequence[Control], given: Mapping[str, Any], model: Facts) -> 
     Raises:
         SettingsError: for the first that is not valid.
     """
-    return SimpleNamespace(**{row.name: row.kind.check(row.called or row.label, given[row.name], model) for row in rows})
+    return SimpleNamespace(
+        **{row.name: row.kind.check(row.called or row.label, given[row.name], model) for row in rows}
+    )
 
 
 def settled(rows: Sequence[Control], values: Values, model: Facts) -> dict[str, Any]:
     """The settings: what does not apply beside the others is put aside."""
-    return {
-        row.name: getattr(values, row.name) if row.applies(values, model) else row.otherwise for row in rows
-    }
+    return {row.name: getattr(values, row.name) if row.applies(values, model) else row.otherwise for row in rows}
 
 
 def parameters(rows: Sequence[Control], model: Facts) -> dict[str, tuple[type, Any]]:

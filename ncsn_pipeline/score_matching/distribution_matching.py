@@ -1,0 +1,83 @@
+"""Distillation by matching distributions: a network that draws in one evaluation, learned from a score alone.
+
+The generator is a denoiser that is shown nothing but noise, and where it has several levels sigma_1 > ... > sigma_K its
+own sample with fresh noise,
+
+    x_1 = G(sigma_1 z_1, sigma_1),   x_k = G(x_{k-1} + sigma_k z_k, sigma_k),   G(x, sigma) = x + sigma² s_G(x, sigma).
+
+Let p be the density of what it draws, q the data's, and p_sigma and q_sigma both noised.  A move dx of each sample
+changes the divergence by the difference of two scores (Yin et al. 2024, eq. 2),
+
+    d KL(p_sigma || q_sigma) = E (s_p(x_sigma, sigma) - s_q(x_sigma, sigma)) · dx,        x_sigma = x + sigma e.
+
+s_q is the teacher's score.  s_p, the fake score, is learned alongside as any score is, on what the generator draws, by
+:func:`~ncsn_pipeline.noise_levels.multi_level_denoising_score_matching`.  With D = x_sigma + sigma² s of each, the
+gradient at x is (Yin et al. 2024, eq. 7 and 8)
+
+    g = (D_p(x_sigma) - D_q(x_sigma)) / w,        w = mean over dimensions | x - D_q(x_sigma) |.
+
+It is zero where p = q, whatever the weights of the noise levels.
+"""
+
+import torch
+from torch import Tensor
+
+from ncsn_pipeline.densities.density import NoisyScoreFn
+
+LEAST_ERROR = 1e-6  # of the teacher, in data units, where a gradient is divided by it
+
+
+def generate(score_fn: NoisyScoreFn, noise: Tensor, sigmas: Tensor, chosen: Tensor | None = None) -> Tensor:
+    """What the generator draws: G of every level in turn, up to the level `chosen` for each sample.
+
+    The gradient goes through the last evaluation alone: what an earlier level hands over is given, as to the sampler.
+    Source: Yin et al. 2024b, "Improved Distribution Matching Distillation", section 4.4 and 4.5.
+
+    Args:
+        score_fn: s_G, `(x (B, *D), sigma (B,)) -> score (B, *D)`.
+        noise: unit normal z_1 ... z_K, shape `(B, K, *D)`.
+        sigmas: the levels, strictly decreasing, shape `(K,)`, in data units.
+        chosen: the index in 0 ... K - 1 of each sample's last level, shape `(B,)`; `None` for the last one.
+
+    Returns:
+        Samples, shape `(B, *D)`, in data units.
+    """
+    count, levels = noise.shape[:2]
+    chosen = torch.full((count,), levels - 1, device=noise.device) if chosen is None else chosen
+    x = sigmas[0] * noise[:, 0]
+    with torch.no_grad():
+        for k in range(1, levels):
+            drawn = denoised(score_fn, x, sigmas[k - 1].expand(count))
+            x = torch.where(_like(chosen >= k, x), drawn + sigmas[k] * noise[:, k], x)
+    return denoised(score_fn, x, sigmas[chosen])
+
+
+def matching_gradient(teacher: NoisyScoreFn, fake: NoisyScoreFn, x: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
+    """The direction g in which the divergence of the generator's density from the teacher's grows, at its samples.
+
+    Args:
+        teacher: s_q, `(x (B, *D), sigma (B,)) -> score (B, *D)`.
+        fake: s_p, likewise.
+        x: samples of the generator, shape `(B, *D)`, in data units.
+        sigma: one noise level per sample, shape `(B,)`, > 0, in data units.
+        noise: the unit normal e, shape `(B, *D)`.
+
+    Returns:
+        g, shape `(B, *D)`, without unit.  The generator goes along -g: it minimises the mean of g · x, g held fixed.
+    """
+    with torch.no_grad():
+        x = x.detach()
+        noised = x + _like(sigma, x) * noise
+        of_teacher, of_fake = (denoised(score_fn, noised, sigma) for score_fn in (teacher, fake))
+        error = (x - of_teacher).abs().flatten(1).mean(1).clamp(min=LEAST_ERROR)
+        return (of_fake - of_teacher) / _like(error, x)
+
+
+def denoised(score_fn: NoisyScoreFn, x: Tensor, sigma: Tensor) -> Tensor:
+    """D = x + sigma² s(x, sigma), shape `(B, *D)`; sigma is `(B,)`."""
+    return x + _like(sigma, x) ** 2 * score_fn(x, sigma)
+
+
+def _like(values: Tensor, x: Tensor) -> Tensor:
+    """One value per sample, `(B,)`, in a shape that broadcasts against `(B, *D)`."""
+    return values.reshape(-1, *[1] * (x.dim() - 1))

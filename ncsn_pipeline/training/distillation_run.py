@@ -1,0 +1,126 @@
+"""A run that distils a score network: what is known of its teacher, and what is saved and told of it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from torch import Tensor
+
+from ..noise_levels import LogNormalSigmas, edm_weight, sigma_squared_weight
+from ..pipelines import NCSNPipeline
+from ..sampling import ConsistentAnnealedScheduler
+from .command_line import shown_path
+from .distill_config import DistillConfig
+from .draws import BatchDraws, Purpose
+from .matching import DistributionMatching, Learner
+from .network import described, num_classes
+from .run import Run
+from .tracking import BandLosses, even_bands
+
+
+def load_teacher(config: DistillConfig) -> NCSNPipeline:
+    """The model that is distilled, its weights fixed.
+
+    Raises:
+        OSError: where there is none of that name.
+        ValueError: for one that cannot be distilled: of another kind, distilled itself, or not trained at these levels.
+    """
+    pipeline = NCSNPipeline.from_pretrained(config.teacher)
+    network, name = pipeline.unet, config.teacher
+    if described(network)["network"] == "ncsn":
+        raise ValueError(f"{name} holds a network of the kind ncsn, which knows only its own levels. Give another.")
+    if network.config.trained_sigmas is not None:
+        raise ValueError(f"{name} draws in few evaluations already and is no score. Give the model it was made from.")
+    known = network.config.sigma_min, network.config.sigma_max
+    low, high = min(config.sigma_min, config.levels[-1]), max(config.sigma_max, config.levels[0])
+    if low < 0.99 * known[0] or high > 1.01 * known[1]:
+        raise ValueError(
+            f"{name} was trained on noise levels from {known[0]:g} to {known[1]:g}, and levels, sigma_min and "
+            f"sigma_max ask for {low:g} to {high:g}. Set them within its range."
+        )
+    network.eval().requires_grad_(False)
+    return pipeline
+
+
+def matching_of(
+    config: DistillConfig, teacher: NCSNPipeline, generator: Learner, fake: Learner, accelerator: Accelerator
+) -> DistributionMatching:
+    """Two learners that begin as a teacher, and what they learn from it."""
+    network = teacher.unet.to(accelerator.device)
+    size, sigma_data = network.config.sample_size, network.config.get("sigma_data")
+
+    def score(x: Tensor, sigma: Tensor, **classes: Tensor) -> Tensor:
+        with accelerator.autocast():
+            return network(x, sigma, **classes).sample.float()
+
+    return DistributionMatching(
+        score, generator, fake, shape=(network.config.in_channels, size, size), levels=config.levels,
+        draw_sigma=LogNormalSigmas(config.sigma_log_mean, config.sigma_log_std, config.sigma_min, config.sigma_max),
+        weight=edm_weight(sigma_data) if sigma_data else sigma_squared_weight,
+        num_classes=num_classes(network), class_dropout=config.class_dropout,
+    )  # fmt: skip
+
+
+@dataclass(eq=False, repr=False)
+class DistillationRun(Run):
+    """The state of such a run.
+
+    Args:
+        teacher: the model that is distilled.
+        matching: what is learned from it.
+    """
+
+    config: DistillConfig
+    teacher: NCSNPipeline
+    matching: DistributionMatching
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.generator_bands = BandLosses(*self.noise_bands(), self.accelerator.device, "generator")
+        self.other_bands = (self.generator_bands,)
+        levels = list(self.config.levels)
+        self.ema_network.register_to_config(trained_sigmas=levels, sigma_min=levels[-1], sigma_max=levels[0])
+
+    def noise_bands(self) -> tuple[Tensor, Tensor]:
+        """Of the noise levels at which scores are compared."""
+        return even_bands(self.config.sigma_min, self.config.sigma_max)
+
+    def pipeline(self) -> NCSNPipeline:
+        """With the sampler that the network is made for, and no other."""
+        scheduler = ConsistentAnnealedScheduler(sigmas=list(self.config.levels), eta=1.0)
+        ranges = {name: self.teacher.config[name] for name in ("data_min", "data_max")}
+        return NCSNPipeline(self.ema_network, scheduler, **ranges)
+
+    def described(self) -> str:
+        """The teacher, as the beginning of a sentence."""
+        evaluations = len(self.config.levels)
+        return f"{shown_path(self.config.teacher)} in {evaluations} evaluation{'s' if evaluations > 1 else ''}"
+
+    def origin(self) -> dict[str, Any]:
+        """The teacher, and the data that it was trained on, where its folder tells."""
+        facts = Path(str(self.teacher.config.get("_name_or_path")), "training.json")
+        told = json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {}
+        return {"teacher": shown_path(self.config.teacher), "dataset": told.get("dataset")}
+
+    def step_draws(self) -> list[list[BatchDraws]]:
+        """The random numbers of each update of the present step, and of its micro-batches."""
+        return self._of_updates(lambda micro, turn, turns: self.draws(micro, turn, turns))
+
+    def trial(self) -> None:
+        """A step that changes no weight."""
+        size, matching = self.config.train_batch_size, self.matching
+        draws = BatchDraws(self.config.seed, 0, 0, size, size, Purpose.MEASURING)
+        *of_fake, of_generator = self._of_updates(lambda *_: draws)
+        for one in (one for turn in of_fake for one in turn):
+            matching.fake_loss(one)[0].mean().backward()
+        for one in of_generator:
+            matching.generator_loss(one)[0].mean().backward()
+        for learner in (matching.generator, matching.fake):
+            learner.network.zero_grad(set_to_none=True)
+
+    def _of_updates(self, draws: Callable[[int, int, int], BatchDraws]) -> list[list[BatchDraws]]:
+        turns, micro_batches = self.config.fake_steps + 1, range(self.config.gradient_accumulation_steps)
+        return [[draws(micro, turn, turns) for micro in micro_batches] for turn in range(turns)]

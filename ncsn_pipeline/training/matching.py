@@ -1,0 +1,154 @@
+"""Distribution matching as updates of two networks: several of the fake score, then one of the generator.
+
+The mathematics is :mod:`ncsn_pipeline.score_matching.distribution_matching`.  Noise, noise levels and classes come from
+:class:`~draws.BatchDraws`, as in training on images: a sample gets the numbers of its place in the step, whatever the
+number of processes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from ..noise_levels import NoisyScoreFn, SigmaDistribution, multi_level_denoising_score_matching
+from ..noise_levels.loss import WeightFn
+from ..score_matching import generate, matching_gradient
+from .draws import BatchDraws, Stream
+
+# Of a micro-batch: one number per sample for the update and for the log, `(B,)` each, and its noise levels, `(B,)`.
+Losses = tuple[Tensor, Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A network that is trained, and how.
+
+    Args:
+        network: `(x, sigma[, class_labels=]) -> .sample`, as `accelerator.prepare` returned it.
+        optimizer: of its weights, prepared.
+        max_grad_norm: its gradients are clipped to this norm; 0 for no clipping.
+    """
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    max_grad_norm: float = 0.0
+
+    def update(self, accelerator: Accelerator, losses: Sequence[Callable[[], Losses]]) -> list[Losses]:
+        """One update by the mean loss of all micro-batches; what their losses were."""
+        found = []
+        for micro_batch in losses:
+            with accelerator.accumulate(self.network):
+                loss, shown, sigma = micro_batch()
+                accelerator.backward(loss.mean())
+                if accelerator.sync_gradients and self.max_grad_norm:
+                    accelerator.clip_grad_norm_(self.network.parameters(), self.max_grad_norm)
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+            found.append((loss.detach(), shown, sigma))
+        return found
+
+
+class DistributionMatching:
+    """A generator and a fake score, and what each of them learns from a teacher.
+
+    Args:
+        teacher: `(x (B, *D), sigma (B,)[, class_labels=(B,)]) -> score (B, *D)`; it need not be a network.
+        generator: draws by denoising at `levels` in turn.
+        fake: learns the score of what the generator draws.
+        shape: `*D` of a sample.
+        levels: the generator's, strictly decreasing, in data units.
+        draw_sigma: the noise levels at which scores are compared, and learned.
+        weight: lambda(sigma) of the fake score's loss.
+        num_classes: of all three networks, the index of the null class too; `None` where they take no labels.
+        class_dropout: part of the samples that are drawn and matched with the null class.
+    """
+
+    def __init__(
+        self,
+        teacher: Callable[..., Tensor],
+        generator: Learner,
+        fake: Learner,
+        *,
+        shape: Sequence[int],
+        levels: Sequence[float],
+        draw_sigma: SigmaDistribution,
+        weight: WeightFn,
+        num_classes: int | None = None,
+        class_dropout: float = 0.1,
+    ) -> None:
+        self.teacher, self.generator, self.fake = teacher, generator, fake
+        self.shape, self.levels = tuple(shape), torch.tensor(levels, dtype=torch.float32)
+        self.draw_sigma, self.weight = draw_sigma, weight
+        self.num_classes, self.class_dropout = num_classes, class_dropout
+        self.device = next(generator.network.parameters()).device
+
+    def step(
+        self, accelerator: Accelerator, draws: Sequence[Sequence[BatchDraws]]
+    ) -> tuple[list[Losses], list[Losses]]:
+        """All updates of one step.
+
+        Args:
+            accelerator: that prepared the networks.
+            draws: the random numbers of each update's micro-batches; the last update is the generator's.
+
+        Returns:
+            The losses of the fake score, and those of the generator.
+        """
+        *of_fake, of_generator = draws
+        fake_losses = []
+        for turn in of_fake:
+            fake_losses += self.fake.update(accelerator, [partial(self.fake_loss, one) for one in turn])
+        return fake_losses, self.generator.update(
+            accelerator, [partial(self.generator_loss, one) for one in of_generator]
+        )
+
+    def fake_loss(self, draws: BatchDraws) -> Losses:
+        """Denoising score matching on what the generator draws, per dimension."""
+        with torch.no_grad():
+            x, labels = self.drawn(draws)
+        sigma = draws.whole(self.draw_sigma, Stream.LEVELS)
+        noise = draws.normal(self.shape, self.device)
+        score = _given(self.fake.network, labels)
+        loss = multi_level_denoising_score_matching(score, x, sigma.to(self.device), weight=self.weight, noise=noise)
+        loss = loss / x[0].numel()
+        return loss, loss.detach(), sigma
+
+    def generator_loss(self, draws: BatchDraws) -> Losses:
+        """The mean of g · x, whose derivative is g; what is shown of it is the mean size of g."""
+        x, labels = self.drawn(draws)
+        sigma = draws.whole(self.draw_sigma, Stream.LEVELS)
+        noise = draws.normal(self.shape, self.device)
+        teacher: NoisyScoreFn = self.teacher
+        if labels is not None:
+            teacher = lambda x, sigma: self.teacher(x, sigma, class_labels=labels)  # noqa: E731
+        g = matching_gradient(teacher, _given(self.fake.network, labels), x, sigma.to(self.device), noise)
+        return (g * x).flatten(1).mean(1), g.abs().flatten(1).mean(1), sigma
+
+    def drawn(self, draws: BatchDraws) -> tuple[Tensor, Tensor | None]:
+        """Samples of the generator, `(B, *D)`, each of one of its levels, and their classes, `(B,)`."""
+        count = len(self.levels)
+        noise = draws.normal((count, *self.shape), self.device, Stream.START)
+        chosen = draws.whole(lambda n, generator: torch.randint(count, (n,), generator=generator), Stream.PLACES)
+        labels = self._classes(draws)
+        score = _given(self.generator.network, labels)
+        return generate(score, noise, self.levels.to(self.device), chosen.to(self.device)), labels
+
+    def _classes(self, draws: BatchDraws) -> Tensor | None:
+        classes = self.num_classes
+        if classes is None:
+            return None
+
+        def draw(n: int, generator: torch.Generator) -> Tensor:
+            drawn = torch.randint(classes, (n,), generator=generator)
+            return drawn.masked_fill(torch.rand(n, generator=generator) < self.class_dropout, classes)
+
+        return draws.whole(draw, Stream.LABELS).to(self.device)
+
+
+def _given(network: nn.Module, labels: Tensor | None) -> NoisyScoreFn:
+    """A network's score, float32, given classes."""
+    classes = {} if labels is None else {"class_labels": labels}
+    return lambda x, sigma: network(x, sigma, **classes).sample.float()
