@@ -2,5 +2,6 @@
 
 from ncsn_pipeline.pipelines.inpainting import NCSNInpaintPipeline
 from ncsn_pipeline.pipelines.pipeline_ncsn import NCSNPipeline
+from ncsn_pipeline.pipelines.posterior import NCSNPosteriorPipeline
 
-__all__ = ["NCSNPipeline", "NCSNInpaintPipeline"]
+__all__ = ["NCSNInpaintPipeline", "NCSNPipeline", "NCSNPosteriorPipeline"]
