@@ -147,7 +147,7 @@ class NCSNPosteriorPipeline(NCSNPipeline):
             settings["step"] = _step_lengths(steps)
         if method == "twisted":
             steps = TwistedSteps(y, operator, noise_std, steps, each, self._denoiser_error)
-        elif isinstance(steps, Table):
+        elif isinstance(steps, Table) and method != "dps":
             steps = with_v_noise(steps, self._denoiser_error)
 
         if isinstance(labels, str):

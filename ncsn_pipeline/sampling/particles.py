@@ -99,7 +99,11 @@ class TwistedSteps:
         self.log_weights = torch.zeros(len(y), num_particles, dtype=y.dtype, device=y.device)
 
     def given(self, score: NoisyScoreFn) -> NoisyScoreFn:
-        """The prior's score, `(x (B K, *D), sigma ()) -> (B K, *D)`, which also foresees y from x on its way."""
+        """The prior's score, `(x (B K, *D), sigma ()) -> (B K, *D)`, which also foresees y from x on its way.
+
+        Raises:
+            FloatingPointError: when it is called, for scores that are not finite.
+        """
 
         def watched(x: Tensor, sigma: Tensor) -> Tensor:
             variance = float(sigma) ** 2
@@ -108,6 +112,11 @@ class TwistedSteps:
                 x = x.detach().requires_grad_(tweedie)
                 s = score(x, sigma)
                 denoised = x + variance * s
+            if not denoised.isfinite().all():
+                raise FloatingPointError(
+                    f"The particles are not finite at sigma = {float(sigma):.4g}. Take more levels, and a sigma_max "
+                    "within the range that the network was trained on."
+                )
             unit = torch.eye(x[0].numel(), dtype=x.dtype, device=x.device)
             if tweedie:
                 ends = unit.reshape(-1, 1, *x.shape[1:]).expand(-1, *x.shape)
@@ -134,18 +143,9 @@ class TwistedSteps:
         return self._move(self._foreseen.denoised, 1.0, float(sigma), generator)
 
     def step(self, i: int, x: Tensor, score: Tensor, generator: Generators = None) -> Tensor:
-        """Weighs the particles x `(B K, *D)`, draws them anew if few of them count, and moves them.
-
-        Raises:
-            FloatingPointError: for weights that are not finite.
-        """
+        """Weighs the particles x `(B K, *D)`, draws them anew if few of them count, and moves them."""
         log_likelihood = self._foreseen.log_likelihood.reshape(self.log_weights.shape)
         self.log_weights = self.log_weights + log_likelihood
-        if not self.log_weights.isfinite().all():
-            raise FloatingPointError(
-                f"The weights of particles are not finite at evaluation {i + 1} of {len(self.table)} (sigma = "
-                f"{self.sigmas[i]:.4g}). Take more levels, or a noise_std above 0."
-            )
         row = self.table[i]
         m = (x + row.a * score).flatten(1)
         weights = self.log_weights.softmax(1)
