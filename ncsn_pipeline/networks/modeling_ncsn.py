@@ -427,6 +427,8 @@ class NCSNModel(RefineNet):
             before describe; they are then taken from it.
         interpolate_levels: whether a sigma between two levels gets a mean of their parameters, linear in ln(sigma);
             otherwise the nearest level's.
+        denoiser_error: mean squared error per pixel r² of the denoised x + sigma² s, which training measures: pairs
+            (sigma, r²), sigma decreasing (kept for pipelines that are given a measurement).
 
     Raises:
         ValueError: for sizes, channels or a noise schedule outside these ranges.
@@ -443,6 +445,7 @@ class NCSNModel(RefineNet):
         sigma_max: float = 1.0,
         sigmas: Sequence[float] | None = None,
         interpolate_levels: bool = False,
+        denoiser_error: list[tuple[float, float]] | None = None,
     ) -> None:
         super().__init__()
         if sigmas is None:
@@ -498,6 +501,8 @@ class NCSNv2Model(RefineNet):
             halved twice (64 to 128), or `"ncsnv2_deepest"` with 6, halved three times (256).
         sigma_min: smallest sigma the network was trained on (kept for the pipeline's warnings).
         sigma_max: largest sigma the network was trained on.
+        denoiser_error: mean squared error per pixel r² of the denoised x + sigma² s, which training measures: pairs
+            (sigma, r²), sigma decreasing (kept for pipelines that are given a measurement).
 
     Raises:
         ValueError: for sizes, channels, sigmas or an architecture outside these ranges.
@@ -512,6 +517,7 @@ class NCSNv2Model(RefineNet):
         architecture: str = "ncsnv2",
         sigma_min: float = 0.01,
         sigma_max: float = 50.0,
+        denoiser_error: list[tuple[float, float]] | None = None,
     ) -> None:
         super().__init__()
         if architecture not in ARCHITECTURES:

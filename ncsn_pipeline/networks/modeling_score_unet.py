@@ -90,6 +90,8 @@ class ScoreUNet(ModelMixin, ConfigMixin):
         sigma_min: smallest sigma the network was trained on (kept for the pipeline's warnings).
         sigma_max: largest sigma the network was trained on.
         id2label: the name of each class by its number, which `class_labels` of a pipeline takes too.
+        denoiser_error: mean squared error per pixel r² of the denoised x + sigma² s, which training measures: pairs
+            (sigma, r²), sigma decreasing (kept for pipelines that are given a measurement).
 
     Raises:
         ValueError: for sizes, channels or sigmas outside these ranges.
@@ -114,6 +116,7 @@ class ScoreUNet(ModelMixin, ConfigMixin):
         sigma_min: float = 0.01,
         sigma_max: float = 50.0,
         id2label: dict[int, str] | None = None,
+        denoiser_error: list[tuple[float, float]] | None = None,
     ) -> None:
         super().__init__()
         if id2label is not None:

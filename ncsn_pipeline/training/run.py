@@ -27,7 +27,7 @@ from .pixel_quality import QualityProbe
 from .publishing import publish, write_summary
 from .run_record import RunRecord, training_summary
 from .tracking import BandLosses, describe
-from .validation import draw_samples, save_samples
+from .validation import draw_samples, measure_denoiser_error, save_samples
 
 T = TypeVar("T")
 
@@ -208,7 +208,12 @@ class Run:
         """
         if self.step > self.record.step:
             save_checkpoint(self.config, self.accelerator, self.so_far())
-        self._in_main(lambda: save_pipeline(self.config, build_pipeline(self.config, self.ema_network)))
+
+        def write() -> None:
+            measure_denoiser_error(self.config, self.ema_network, self.held_out)
+            save_pipeline(self.config, build_pipeline(self.config, self.ema_network))
+
+        self._in_main(write)
 
     def validate(self) -> None:
         """Held-out loss and a grid of samples, of :meth:`fill_ema_network`'s network.
