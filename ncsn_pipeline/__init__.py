@@ -9,7 +9,7 @@ here makes one, learns one, or follows one.  Read it in this order:
     networks         score networks, for images and for points
     sampling         annealed Langevin dynamics and its relatives, as schedulers and step by step; likelihoods
     guidance         a score, given something
-    pipelines        images from noise
+    pipelines        images from noise, from a part of an image, from a measurement
     data             images to learn from
     convert          checkpoints of the authors' code, as pipelines: `ncsn convert`
     hub              model cards, and the push to the Hub: `ncsn hub`
@@ -32,9 +32,9 @@ _PLACES = {
     "networks": "DDPMScoreModel EnergyModel NCSNModel NCSNv2Model ScoreMLP ScoreUNet as_score_function",
     "sampling": "AnnealedLangevinScheduler ConsistentAnnealedScheduler PredictorCorrectorScheduler "
     "annealed_langevin_dynamics langevin_dynamics log_likelihood",
-    "pipelines": "NCSNInpaintPipeline NCSNPipeline",
+    "pipelines": "NCSNInpaintPipeline NCSNPipeline NCSNPosteriorPipeline",
     "convert": "convert_checkpoint",
-    "hub": "push_folder push_space write_card",
+    "hub": "push_folder write_card",
     "diagnostics": "mode_weights",
 }
 _FOLDER_OF = {name: folder for folder, names in _PLACES.items() for name in names.split()}
@@ -51,6 +51,7 @@ __all__ = [
     "NCSNInpaintPipeline",
     "NCSNModel",
     "NCSNPipeline",
+    "NCSNPosteriorPipeline",
     "NCSNv2Model",
     "PredictorCorrectorScheduler",
     "ScoreMLP",
@@ -68,7 +69,6 @@ __all__ = [
     "mode_weights",
     "multi_level_denoising_score_matching",
     "push_folder",
-    "push_space",
     "step_size_for_variance",
     "suggest_noise_levels",
     "uniform_noise_levels",
@@ -98,7 +98,7 @@ if TYPE_CHECKING:
     from ncsn_pipeline.convert import convert_checkpoint
     from ncsn_pipeline.densities import GaussianMixture, exact_score_function
     from ncsn_pipeline.diagnostics import mode_weights
-    from ncsn_pipeline.hub import push_folder, push_space, write_card
+    from ncsn_pipeline.hub import push_folder, write_card
     from ncsn_pipeline.networks import (
         DDPMScoreModel,
         EnergyModel,
@@ -117,7 +117,7 @@ if TYPE_CHECKING:
         suggest_noise_levels,
         uniform_noise_levels,
     )
-    from ncsn_pipeline.pipelines import NCSNInpaintPipeline, NCSNPipeline
+    from ncsn_pipeline.pipelines import NCSNInpaintPipeline, NCSNPipeline, NCSNPosteriorPipeline
     from ncsn_pipeline.sampling import (
         AnnealedLangevinScheduler,
         ConsistentAnnealedScheduler,

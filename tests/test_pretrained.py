@@ -90,3 +90,26 @@ def test_an_amount_of_ink_that_is_given_is_drawn(pipe):
     )
     assert (thick > plain + 15).all() and (thick < 220).all()
     assert thick.mean() > plain.mean() + 35
+
+
+@pytest.mark.slow
+def test_the_readmes_posterior_example_runs(repo_root, monkeypatch):
+    """As it stands there; the samples agree with y as its noise does, and vary."""
+    (program,) = (
+        block.split("```")[0]
+        for block in (repo_root / "README.md").read_text(encoding="utf-8").split("```python\n")[1:]
+        if "NCSNPosteriorPipeline" in block.split("```")[0]
+    )
+    monkeypatch.chdir(repo_root)
+    names = {}
+    exec(program, names)
+    result, operator, y = names["result"], names["operator"], names["y"]
+    assert len(result.images) == 8 and result.evaluations == 102
+    images = torch.stack(
+        [torch.tensor(list(image.getdata())).float().reshape(1, 28, 28) / 255 for image in result.images]
+    )
+    assert 0.7 < ((operator(images) - y) / 0.05).square().mean() < 1.5
+    assert result.std.mean() > 0.01
+    recovered = (result.mean - names["digit"]).square().mean()
+    enlarged = torch.nn.functional.interpolate(y, scale_factor=4, mode="bilinear")
+    assert recovered < 0.5 * (enlarged - names["digit"]).square().mean()

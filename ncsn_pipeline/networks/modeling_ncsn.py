@@ -427,6 +427,8 @@ class NCSNModel(RefineNet):
             before describe; they are then taken from it.
         interpolate_levels: whether a sigma between two levels gets a mean of their parameters, linear in ln(sigma);
             otherwise the nearest level's.
+        denoiser_error: mean squared error per pixel r² of the denoised x + sigma² s, which training measures: pairs
+            (sigma, r²), sigma decreasing (kept for pipelines that are given a measurement).
 
     Raises:
         ValueError: for sizes, channels or a noise schedule outside these ranges.
@@ -443,6 +445,7 @@ class NCSNModel(RefineNet):
         sigma_max: float = 1.0,
         sigmas: Sequence[float] | None = None,
         interpolate_levels: bool = False,
+        denoiser_error: list[tuple[float, float]] | None = None,
     ) -> None:
         super().__init__()
         if sigmas is None:
@@ -500,6 +503,8 @@ class NCSNv2Model(RefineNet):
         sigma_max: largest sigma the network was trained on.
         trained_sigmas: of a network that was made to draw in few evaluations, the noise levels at which it is
             evaluated in turn, strictly decreasing; `None` for a score at every sigma between the two above.
+        denoiser_error: mean squared error per pixel r² of the denoised x + sigma² s, which training measures: pairs
+            (sigma, r²), sigma decreasing (kept for pipelines that are given a measurement).
 
     Raises:
         ValueError: for sizes, channels, sigmas or an architecture outside these ranges.
@@ -515,6 +520,7 @@ class NCSNv2Model(RefineNet):
         sigma_min: float = 0.01,
         sigma_max: float = 50.0,
         trained_sigmas: Sequence[float] | None = None,
+        denoiser_error: list[tuple[float, float]] | None = None,
     ) -> None:
         super().__init__()
         if architecture not in ARCHITECTURES:

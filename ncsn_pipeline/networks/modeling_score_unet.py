@@ -92,6 +92,8 @@ class ScoreUNet(ModelMixin, ConfigMixin):
         id2label: the name of each class by its number, which `class_labels` of a pipeline takes too.
         trained_sigmas: of a network that was made to draw in few evaluations, the noise levels at which it is
             evaluated in turn, strictly decreasing; `None` for a score at every sigma between the two above.
+        denoiser_error: mean squared error per pixel r² of the denoised x + sigma² s, which training measures: pairs
+            (sigma, r²), sigma decreasing (kept for pipelines that are given a measurement).
 
     Raises:
         ValueError: for sizes, channels or sigmas outside these ranges.
@@ -117,6 +119,7 @@ class ScoreUNet(ModelMixin, ConfigMixin):
         sigma_max: float = 50.0,
         id2label: dict[int, str] | None = None,
         trained_sigmas: Sequence[float] | None = None,
+        denoiser_error: list[tuple[float, float]] | None = None,
     ) -> None:
         super().__init__()
         if id2label is not None:

@@ -3,5 +3,6 @@
 from ncsn_pipeline.pipelines.ddpm import from_ddpm
 from ncsn_pipeline.pipelines.inpainting import NCSNInpaintPipeline
 from ncsn_pipeline.pipelines.pipeline_ncsn import NCSNPipeline
+from ncsn_pipeline.pipelines.posterior import NCSNPosteriorPipeline
 
-__all__ = ["NCSNInpaintPipeline", "NCSNPipeline", "from_ddpm"]
+__all__ = ["NCSNInpaintPipeline", "NCSNPipeline", "NCSNPosteriorPipeline", "from_ddpm"]

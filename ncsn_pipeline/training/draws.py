@@ -22,6 +22,7 @@ class Purpose(IntEnum):
     SAMPLES = 3
     MEASURING = 4
     ORDER = 5
+    DENOISER_ERROR = 6
 
 
 class Stream(IntEnum):

@@ -139,12 +139,13 @@ def build_network(
 
 
 def described(network: ModelMixin) -> dict[str, Any]:
-    """What a network is made from: its kind, as `network`, and its arguments.
+    """What a network is made from: its kind, as `network`, and its arguments without what is measured of it.
 
     Raises:
         ValueError: for one of another kind.
     """
     arguments = {name: value for name, value in network.config.items() if not name.startswith("_")}
+    arguments.pop("denoiser_error", None)
     kind = next((kind for kind, cls in _CLASSES.items() if isinstance(network, cls)), None)
     if kind is None:
         raise ValueError(f"A {type(network).__name__} cannot be trained here; networks are {', '.join(_CLASSES)}.")

@@ -89,6 +89,10 @@ class Run(ABC):
     def pipeline(self) -> NCSNPipeline:
         """The pipeline around `ema_network` that is saved and looked at."""
 
+    def pipeline_to_save(self) -> NCSNPipeline:
+        """The same, with what is measured of the network in its config; called in the main process."""
+        return self.pipeline()
+
     @abstractmethod
     def described(self) -> str:
         """What is trained on what, as the beginning of a sentence."""
@@ -252,7 +256,7 @@ class Run(ABC):
         """
         if self.step > self.record.step:
             save_checkpoint(self.config, self.accelerator, self.so_far())
-        self._in_main(lambda: save_pipeline(self.config, self.pipeline()))
+        self._in_main(lambda: save_pipeline(self.config, self.pipeline_to_save()))
 
     def validate(self) -> None:
         """What is measured, and a grid of samples, of :meth:`fill_ema_network`'s network.

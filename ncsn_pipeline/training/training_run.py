@@ -15,6 +15,7 @@ from .network import build_pipeline, num_classes
 from .objective import Objective, held_out_loss, noise_bands
 from .pixel_quality import QualityProbe
 from .run import Run
+from .validation import measure_denoiser_error
 
 # Which data are read: another folder may hold the same ones.
 OF_THE_DATA = (
@@ -57,6 +58,11 @@ class TrainingRun(Run):
     def pipeline(self) -> NCSNPipeline:
         """With the sampler that the settings name."""
         return build_pipeline(self.config, self.ema_network)
+
+    def pipeline_to_save(self) -> NCSNPipeline:
+        """The same, with the mean squared error of the denoiser on images kept aside in its network's config."""
+        measure_denoiser_error(self.config, self.ema_network, self.held_out)
+        return self.pipeline()
 
     def described(self) -> str:
         """The data, as the beginning of a sentence."""

@@ -1,4 +1,4 @@
-"""What is looked at during training, shared out over the processes: a grid of samples.
+"""What is looked at during training: a grid of samples, shared out over the processes, and the denoiser's error.
 
 Every image has noise of its own, so that a grid does not depend on the number of processes (but for rounding).
 """
@@ -7,14 +7,22 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from diffusers import ModelMixin
 from torch import Tensor
 
+from ..data import ImageData
+from ..networks import as_score_function
 from ..pipelines import NCSNPipeline
 from ..pipelines.grid import picture_grid
+from ..sampling.denoiser_error import NUM_LEVELS, measured_denoiser_error
+from .config import TrainConfig
 from .draws import Purpose, generator_for
 from .network import num_classes
+from .objective import training_levels
 from .run_config import RunConfig
 from .tracking import log_grid
+
+MOST_DENOISED_IMAGES = 100
 
 
 def draw_samples(config: RunConfig, pipeline: NCSNPipeline, accelerator: Accelerator) -> Tensor:
@@ -35,6 +43,22 @@ def draw_samples(config: RunConfig, pipeline: NCSNPipeline, accelerator: Acceler
             output_type="pt",
         ).images
     return accelerator.reduce(images, reduction="sum")
+
+
+def measure_denoiser_error(config: TrainConfig, network: ModelMixin, held_out: ImageData) -> None:
+    """Writes r²(sigma) of held-out images into the network's config, at up to 20 levels of the noise schedule.
+
+    Of a network with classes it is that of the null class.  Noise and images are the same at every call.
+    """
+    levels = training_levels(config).double()
+    levels = levels[torch.linspace(0, len(levels) - 1, min(NUM_LEVELS, len(levels))).round().long()]
+    images = held_out.subset(torch.arange(min(len(held_out), MOST_DENOISED_IMAGES)))
+    x = images.float_images(config.data_min, config.data_max).to(network.device)
+    table = measured_denoiser_error(
+        as_score_function(network), x, levels, generator_for(config.seed, Purpose.DENOISER_ERROR),
+        config.train_batch_size,
+    )  # fmt: skip
+    network.register_to_config(denoiser_error=[[float(f"{value:.6g}") for value in row] for row in table.rows])
 
 
 def save_samples(config: RunConfig, images: Tensor, step: int, accelerator: Accelerator) -> None:

@@ -13,7 +13,7 @@ from gradio_client import Client
 from huggingface_hub import SpaceCard
 from PIL import Image
 
-from ncsn_pipeline import push_space
+from ncsn_pipeline.hub import push_space
 from ncsn_pipeline.hub.contents import space_files
 from tests.processes import started
 

@@ -8,8 +8,7 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from diffusers import ConfigMixin, ModelMixin, UNet2DModel
-from diffusers.configuration_utils import register_to_config
+from diffusers import UNet2DModel
 from PIL import Image
 
 from ncsn_pipeline import (
@@ -22,6 +21,7 @@ from ncsn_pipeline import (
 from ncsn_pipeline.data.decoding import decode
 from ncsn_pipeline.pipelines.given_images import images_as_tensor, masks_as_tensor
 from ncsn_pipeline.pipelines.inpainting import DEFAULT_RESAMPLE_STEPS
+from tests.pipelines.exact_network import CorrelatedGaussian
 
 SIGMA_MAX, SIGMA_MIN = 3.0, 0.003
 KARRAS = {"use_karras_sigmas": True}
@@ -38,26 +38,6 @@ SOLVERS = [
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
-
-
-class CorrelatedGaussian(ModelMixin, ConfigMixin):
-    """The exact score of images whose pixels are correlated: s = -(K + sigma² I)^-1 (x - mean), K_ij = f(|i - j|)."""
-
-    @register_to_config
-    def __init__(self, sample_size=4, in_channels=1, mean=0.5, std=0.1, length=1.5):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-        line = torch.arange(sample_size, dtype=torch.float64)
-        places = torch.cartesian_prod(line, line)
-        self.covariance = std**2 * torch.exp(-(torch.cdist(places, places) ** 2) / (2 * length**2))
-        values, self.vectors = (part.float() for part in torch.linalg.eigh(self.covariance))
-        self.values = values.clamp(min=0)
-        self.evaluations = 0
-
-    def forward(self, sample, timestep, return_dict=True):
-        self.evaluations += 1
-        along = (sample - self.config.mean).flatten(1) @ self.vectors
-        return ((-(along / (self.values + timestep**2)) @ self.vectors.T).reshape(sample.shape),)
 
 
 SCHEDULERS = {

@@ -1,0 +1,66 @@
+"""Moment matching: the denoised samples with their own covariance, by Tweedie (Rozet et al. 2024, algorithm 3).
+
+    r = y - A D,  D = x + sigma² s(x, sigma),  J = dD/dx,  sigma² J = Cov(x_0 | x)
+    g = J' M' (sigma_y² I + sigma² M J' M')^-1 r,        s(x, sigma | y) ~ s(x, sigma) + g
+
+x_0 given x is taken for N(D, sigma² J), which Gaussian data have: there it is the posterior's score exactly, at any
+noise down to 0.  S = sigma_y² I + sigma² M J' M' is never written down: a product with it is one backward pass.  A
+network's J is not symmetric, so that conjugate gradients diverge; GMRES does not, preconditioned on the right by
+(sigma_y² I + r²(sigma) M M')^-1.  With the same J' inside S and before it, M (D + sigma² g) = y - c at sigma_y = 0,
+whatever the network.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ncsn_pipeline.densities import NoisyScoreFn
+from ncsn_pipeline.guidance.krylov import gmres
+from ncsn_pipeline.guidance.operators import LinearOperator
+
+
+def mmps(
+    y: Tensor,
+    operator: LinearOperator,
+    noise_std: float,
+    denoiser_error: Callable[[float], float],
+    iterations: int = 4,
+) -> Callable[[NoisyScoreFn], NoisyScoreFn]:
+    """The transform s -> s + g.
+
+    Args:
+        y: measurements, shape `(B, m)` or `(1, m)`, real.
+        operator: A, linear, of `x (B, *D)`.
+        noise_std: sigma_y >= 0.
+        denoiser_error: r², from sigma to the mean squared error per value; only the preconditioner uses it.
+        iterations: products with S, >= 1; m of them solve exactly.
+    """
+
+    def given(score: NoisyScoreFn) -> NoisyScoreFn:
+        def conditioned(x: Tensor, sigma: Tensor) -> Tensor:
+            variance = float(sigma) ** 2
+            with torch.enable_grad():
+                x = x.detach().requires_grad_()
+                s = score(x, sigma)
+                denoised = x + variance * s
+            error = denoiser_error(float(sigma))
+
+            def pulled_back(u: Tensor) -> Tensor:
+                """J' M' u."""
+                return torch.autograd.grad(denoised, x, operator.adjoint(u), retain_graph=True)[0]
+
+            def preconditioned(p: Tensor) -> Tensor:
+                return operator.weighed(p, error, noise_std**2)
+
+            def product(p: Tensor) -> Tensor:
+                u = preconditioned(p)
+                return noise_std**2 * u + variance * operator.linear_part(pulled_back(u))
+
+            with torch.no_grad():
+                p = gmres(product, y.to(x) - operator(denoised), iterations)
+            return s.detach() + pulled_back(preconditioned(p))
+
+        return conditioned
+
+    return given

@@ -1,0 +1,101 @@
+"""A score given a measurement y = A(x) + sigma_y z, by one of four methods.
+
+    annealed    y - A x is noise of variance sigma_y² + sigma² M M'                     one evaluation
+    dps         a step of fixed length towards y; any differentiable A                  two
+    pigdm       x_0 given x is N(D, r²(sigma) I)                                        two
+    mmps        x_0 given x is N(D, sigma² J), J the denoiser's Jacobian                six, by 4 GMRES iterations
+
+Each is a transform of a score, so any sampler follows it; see their files for the law they sample.
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ncsn_pipeline.densities import NoisyScoreFn
+from ncsn_pipeline.guidance.annealed import annealed
+from ncsn_pipeline.guidance.dps import dps
+from ncsn_pipeline.guidance.mmps import mmps
+from ncsn_pipeline.guidance.operators import Operator, as_operator, flat
+from ncsn_pipeline.guidance.pigdm import pigdm
+
+METHODS: dict[str, Callable[..., Callable[[NoisyScoreFn], NoisyScoreFn]]] = {
+    "annealed": annealed,
+    "dps": dps,
+    "pigdm": pigdm,
+    "mmps": mmps,
+}
+
+
+def posterior(
+    y: Tensor, operator: Any, noise_std: float, method: str = "mmps", *, shape: Sequence[int], **settings: Any
+) -> Callable[[NoisyScoreFn], NoisyScoreFn]:
+    """The transform of a score into one given y.
+
+    Args:
+        y: one measurement for all samples, shape `(1, *M)`, or one each, `(B, *M)`; what A returns, with its noise.
+        operator: A, see :func:`~ncsn_pipeline.guidance.operators.as_operator`; in the units of the score's x.
+        noise_std: sigma_y >= 0, the deviation of each real number of y.
+        method: `"annealed"`, `"dps"`, `"pigdm"` or `"mmps"`.
+        shape: D, of one sample.
+        **settings: of the method: `denoiser_error` for pigdm and mmps, `iterations` for mmps, `scale` and `step` for
+            dps.
+
+    Raises:
+        ValueError: for an operator, a measurement, a noise level or a method that does not fit.
+    """
+    operator = as_operator(operator, shape, y.real if isinstance(y, Tensor) and y.is_complex() else y)
+    y = check_measurement(y, operator)
+    check_noise_std(noise_std)
+    check_method(method, operator, settings)
+    return METHODS[method](y, operator, noise_std, **settings)
+
+
+def check_method(method: str, operator: Operator, settings: dict[str, Any]) -> None:
+    """Refuses a method that cannot be used so.
+
+    Raises:
+        ValueError: for an unknown name, settings that it does not have or lacks, or a nonlinear operator.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
+    if method != "dps" and not operator.linear:
+        raise ValueError(f"The operator is not linear, which {method} needs. Take method='dps'.")
+    own = list(inspect.signature(METHODS[method]).parameters)[3:]
+    if unknown := sorted(settings.keys() - set(own)):
+        raise ValueError(f"{method} has no {', '.join(unknown)}; its settings are {', '.join(own) or 'none'}.")
+    if "denoiser_error" in own and not callable(settings.get("denoiser_error")):
+        raise ValueError(
+            f"{method} needs denoiser_error, a function from sigma to the denoiser's mean squared error per value: "
+            "ncsn_pipeline.sampling.probed_denoiser_error(score, samples, sigmas) measures it."
+        )
+    if "iterations" in settings and not settings["iterations"] >= 1:
+        raise ValueError(f"iterations must be at least 1; got {settings['iterations']}.")
+    if "scale" in settings and not 0 < settings["scale"] < math.inf:
+        raise ValueError(f"scale must be finite and > 0; got {settings['scale']}.")
+
+
+def check_measurement(y: Tensor, operator: Operator) -> Tensor:
+    """Measurements as real numbers `(B, m)`.
+
+    Raises:
+        ValueError: for values that are not finite, or another shape than the operator returns.
+    """
+    if not isinstance(y, Tensor) or tuple(y.shape[1:]) != operator.measurement_shape or not len(y):
+        got = f"shape {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
+        expected = ", ".join(map(str, ("B", *operator.measurement_shape)))
+        raise ValueError(f"y must be a tensor of what the operator returns, shape ({expected}); got {got}.")
+    if not y.isfinite().all():
+        raise ValueError("y has values that are not finite (NaN or infinite). Leave those measurements out.")
+    return flat(y if y.is_complex() or y.is_floating_point() else y.to(torch.get_default_dtype()))
+
+
+def check_noise_std(noise_std: float) -> None:
+    """Raises `ValueError` unless sigma_y is a finite number of at least 0."""
+    if not isinstance(noise_std, Real) or isinstance(noise_std, bool) or not 0 <= noise_std < math.inf:
+        raise ValueError(f"noise_std must be a finite number of at least 0, in units of y; got {noise_std!r}.")

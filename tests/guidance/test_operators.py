@@ -1,0 +1,159 @@
+"""Operators: a function becomes a matrix, keeps its form or is called nonlinear; the inverses are the inverses."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+
+from ncsn_pipeline.guidance import operators
+from ncsn_pipeline.guidance.krylov import conjugate_gradients, gmres
+from ncsn_pipeline.guidance.measurements import average_pooling, fourier_mask, gaussian_blur, grey, mask
+from ncsn_pipeline.guidance.operators import LinearOperator, MatrixOperator, Operator, as_operator
+
+LIKE = torch.zeros((), dtype=torch.float64)
+KEPT = torch.arange(36).reshape(6, 6) % 5 < 2
+MEASUREMENTS = {
+    "mask": (mask(KEPT), (1, 6, 6)),
+    "average_pooling": (average_pooling(3), (1, 6, 6)),
+    "gaussian_blur": (gaussian_blur(0.8), (2, 6, 6)),
+    "grey": (grey, (3, 4, 4)),
+    "fourier_mask of complex images": (fourier_mask(KEPT), (2, 6, 6)),
+    "fourier_mask of real images": (fourier_mask(KEPT), (1, 6, 6)),
+}
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+class Physics:
+    """What deepinv's physics look like: methods, no function."""
+
+    def A(self, x):
+        return 2 * x[:, :, ::2]
+
+    def A_adjoint(self, y):
+        x = y.new_zeros(len(y), y.shape[1], 2 * y.shape[2], y.shape[3])
+        x[:, :, ::2] = 2 * y
+        return x
+
+    def A_dagger(self, y):
+        return self.A_adjoint(y) / 4
+
+
+@pytest.mark.parametrize("name", MEASUREMENTS)
+def test_a_linear_function_becomes_its_matrix(name):
+    measure, shape = MEASUREMENTS[name]
+    operator = as_operator(measure, shape, LIKE)
+    x = normal(5, *shape)
+    assert isinstance(operator, MatrixOperator)
+    torch.testing.assert_close(operator(x), operators.flat(measure(x)))
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("name", MEASUREMENTS)
+def test_inverses_are_those_of_the_matrix(name, large, monkeypatch):
+    """In both forms, the matrix and the function: adjoint, weighed inverse and pseudo-inverse."""
+    measure, shape = MEASUREMENTS[name]
+    matrix = as_operator(measure, shape, LIKE).matrix
+    monkeypatch.setattr(operators, "MOST_MATRIX_INPUTS", 3 if large else 4096)
+    operator = as_operator(measure, shape, LIKE)
+    assert type(operator) is (LinearOperator if large else MatrixOperator)
+    r = normal(2, len(matrix))
+    torch.testing.assert_close(operator.adjoint(r), (r @ matrix).reshape(2, *shape))
+    gram = 0.3 * matrix @ matrix.mT + 0.2 * torch.eye(len(matrix)).double()
+    expected = torch.linalg.solve(gram, r.mT).mT
+    torch.testing.assert_close(operator.weighed(r, 0.3, 0.2), expected, rtol=1e-4, atol=1e-5)
+    r = operator.linear_part(normal(2, *shape, seed=1))  # what some x gives
+    pseudo = (r @ torch.linalg.pinv(matrix).mT).reshape(2, *shape)
+    torch.testing.assert_close(operator.pseudo_inverse(r), pseudo, rtol=1e-3, atol=1e-3 * float(pseudo.abs().max()))
+
+
+def test_objects_with_an_adjoint_are_used_by_their_methods():
+    operator = as_operator(Physics(), (1, 4, 4), LIKE)
+    x, r = normal(3, 1, 4, 4), normal(3, 8, seed=1)
+    torch.testing.assert_close(operator(x), 2 * x[:, :, ::2].flatten(1))
+    torch.testing.assert_close((operator(x) * r).sum(), (x * operator.adjoint(r)).sum())
+    torch.testing.assert_close(operator.weighed(r, 0.5, 0.1), r / (0.5 * 4 + 0.1))
+    torch.testing.assert_close(operator(operator.pseudo_inverse(r)), r)
+
+
+def test_a_constant_is_told_from_the_linear_part():
+    operator = as_operator(lambda x: 3 - 2 * x[:, :1], (2,), LIKE)
+    assert operator.linear and operator.matrix.tolist() == [[-2, 0]] and operator.offset.tolist() == [3]
+    assert operator.range(0.0, 1.0) == (torch.tensor([1]).double(), torch.tensor([3]).double())
+
+
+@pytest.mark.parametrize("make", [lambda: torch.tensor([[1.0, 2.0]]), lambda: Pair(), lambda: lambda x: x.square()])
+def test_units_are_composed_with(make):
+    """x = -1 + 4 x_given: measuring it as the model has it is measuring what was given."""
+    operator = as_operator(make(), (2,), LIKE)
+    inside = operator.in_model_space(-1.0, 4.0)
+    given = normal(3, 2)
+    torch.testing.assert_close(inside(4 * given - 1), operator(given))
+    if operator.linear:
+        r = normal(3, 1, seed=1)
+        torch.testing.assert_close((inside.linear_part(given) * r).sum(), (given * inside.adjoint(r)).sum())
+        torch.testing.assert_close(inside.linear_part(inside.pseudo_inverse(r)), r)
+
+
+class Pair:
+    def A(self, x):
+        return x[:, :1] + 2 * x[:, 1:]
+
+    def A_adjoint(self, y):
+        return torch.cat([y, 2 * y], dim=1)
+
+    def A_dagger(self, y):
+        return self.A_adjoint(y) / 5
+
+
+def test_nonlinear_functions_are_called_so():
+    operator = as_operator(lambda x: x.square(), (3,), LIKE)
+    assert type(operator) is Operator and not operator.linear
+
+
+@pytest.mark.parametrize(
+    ("operator", "message"),
+    [
+        (lambda x: x * torch.nan, "values that are not finite"),
+        (lambda x: x @ torch.ones(7, 2).double(), r"does not take samples of shape \(B, 4\)"),
+        (lambda x: x.sum(), r"one measurement per sample, shape \(B, ...\); of one, got shape \(\)"),
+        (lambda x: 3, "of one, got int"),
+        (torch.ones(2, 5), r"of shape \(m, 4\) .* got shape \(2, 5\)"),
+        (torch.full((2, 4), torch.inf), "must be finite"),
+        ("blur", "a function x -> A\\(x\\), a matrix, or an object with A and A_adjoint; got str"),
+        (MatrixOperator(torch.ones(2, 3), torch.zeros(2), (3,)), r"measures samples of shape \(3,\)"),
+    ],
+)
+def test_bad_operators_are_refused(operator, message):
+    with pytest.raises(ValueError, match=message):
+        as_operator(operator, (4,), LIKE)
+
+
+def test_gmres_solves_as_many_equations_as_it_takes_products():
+    """Unsymmetric systems, one a row, one of them with r in a smaller space; with fewer, the residual never grows."""
+    s = torch.eye(6).double() + 0.7 * normal(4, 6, 6)
+    r = normal(4, 6, seed=1)
+    s[3] = torch.diag(torch.tensor([2.0, 2, 2, 5, 5, 5]).double())  # solved after two products
+
+    def apply(p):
+        return (s @ p[:, :, None])[:, :, 0]
+
+    torch.testing.assert_close(gmres(apply, r, 6), torch.linalg.solve(s, r), rtol=1e-8, atol=1e-8)
+    left = [(apply(gmres(apply, r, k)) - r).norm(dim=1) for k in range(1, 7)]
+    assert all((after <= before * (1 + 1e-9)).all() for before, after in pairwise(left))
+    assert left[1][3] < 1e-12 < left[0][3]
+
+
+def test_gmres_stops_where_it_is_done():
+    products = []
+    gmres(lambda p: products.append(1) or 3 * p, normal(2, 50), 40)
+    assert len(products) == 1
+
+
+def test_conjugate_gradients_find_the_smallest_solution_of_a_singular_system():
+    factor = normal(5, 3)
+    s = factor @ factor.mT
+    r = normal(2, 5, seed=1) @ s
+    torch.testing.assert_close(conjugate_gradients(lambda p: p @ s, r, 1e-12), r @ torch.linalg.pinv(s))
