@@ -76,8 +76,6 @@ class NCSNPosteriorPipeline(NCSNPipeline):
         generator: Generators = None,
         num_inference_steps: int | None = None,
         sigmas: Sequence[float] | Tensor | None = None,
-        steps_per_level: int | None = None,
-        step_size: float | None = None,
         latents: Tensor | None = None,
         class_labels: int | str | Sequence[int | str] | Tensor | None = None,
         guidance_scale: float | None = None,
@@ -105,8 +103,6 @@ class NCSNPosteriorPipeline(NCSNPipeline):
             num_inference_steps: lays the noise levels out, as in `NCSNPipeline`; their number is what it has there, the
                 network's evaluations are more.
             sigmas: the noise levels of this call, as in `NCSNPipeline`.
-            steps_per_level: Langevin steps per level, as in `NCSNPipeline`.
-            step_size: epsilon, as in `NCSNPipeline`.
             latents: unit normal noise of the start, shape `(B K, C, H, W)`; not for twisted.
             class_labels: one class for all, or one for each measurement; by default the null class.
             guidance_scale: as in `NCSNPipeline`.
@@ -136,12 +132,11 @@ class NCSNPosteriorPipeline(NCSNPipeline):
             settings |= {"denoiser_error": self._denoiser_error} if method in ("pigdm", "mmps") else {}
             check_method(method, operator, settings)
         count = len(y) * each
-        generator = self._check_inputs(
-            count, generator, latents, given, output_type, callback_on_step_end_tensor_inputs
-        )
-        labels = self._labels(_for_each(class_labels, len(y), each), count)
+        if isinstance(generator, tuple):
+            generator = list(generator)
+        self._check_inputs(count, generator, latents, given, output_type, callback_on_step_end_tensor_inputs)
         self.guidance_scale = guidance_scale
-        steps = self._steps(num_inference_steps, sigmas=sigmas, steps_per_level=steps_per_level, step_size=step_size)
+        steps = self._steps(num_inference_steps, sigmas)
         exact, noise_std = noise_std == 0, float(noise_std) or LEAST_NOISE
         if method == "dps":
             settings["step"] = _step_lengths(steps)
@@ -150,8 +145,7 @@ class NCSNPosteriorPipeline(NCSNPipeline):
         elif isinstance(steps, Table) and method != "dps":
             steps = with_v_noise(steps, self._denoiser_error)
 
-        if isinstance(labels, str):
-            labels = self._drawn(count, generator)
+        labels = self._labels(class_labels, count, generator, each)
         self._evaluations = 0
         transforms = [given] if callable(given) else list(given or ())
         score = self._score(labels, [self._counted, *transforms])
@@ -166,8 +160,7 @@ class NCSNPosteriorPipeline(NCSNPipeline):
             # dps's steps are no score: they say nothing of where to start.
             first = steps.sigmas[0]
             x = latents * first if method == "dps" else posterior_start(score, latents, first)
-        states = follow(score, x, steps, generator)
-        x = self._run(states, len(steps.sigmas), callback_on_step_end, callback_on_step_end_tensor_inputs)
+        x = self._run(score, x, steps, generator, callback_on_step_end, callback_on_step_end_tensor_inputs)
         if method == "twisted":
             x = steps.draw(x, copies, generator)
         if exact and operator.linear:
@@ -204,7 +197,7 @@ class NCSNPosteriorPipeline(NCSNPipeline):
         """At samples of the network's own, by random numbers of their own, over the levels it was trained on."""
         generator, config, device = torch.Generator().manual_seed(0), self.unet.config, self._execution_device
         ends = [getattr(config, name, None) or self.scheduler.config[name] for name in ("sigma_max", "sigma_min")]
-        labels = None if self._num_classes is None else self._drawn(PROBES, generator)
+        labels = None if self._num_classes is None else self._labels("random", PROBES, generator)
         score, levels = self._score(labels), geometric(*ends, NUM_LEVELS)
         table = ConsistentAnnealedScheduler(sigmas=geometric(*ends, 2 * NUM_LEVELS)).table
         x = levels[0] * torch.randn(PROBES, *self._image_shape(), generator=generator)
@@ -239,13 +232,6 @@ def _check_possible(y: Tensor, operator: Operator, noise_std: float) -> None:
             f"y holds {value:.4g} where images in [0, 1] give {least:.4g} to {most:.4g}, with noise of {noise_std:g}: "
             "no image can give it. Scale y as the operator scales images in [0, 1], or raise noise_std."
         )
-
-
-def _for_each(class_labels: Any, count: int, copies: int) -> Any:
-    """Labels given for each of `count` measurements, for each of their samples."""
-    if not isinstance(class_labels, list | tuple | Tensor | np.ndarray) or len(class_labels) != count:
-        return class_labels
-    return [label for label in class_labels for _ in range(copies)]
 
 
 def _step_lengths(steps: Any) -> Callable[[float], float]:
