@@ -142,10 +142,9 @@ class NCSNPosteriorPipeline(NCSNPipeline):
             settings["step"] = _step_lengths(steps)
         if method == "twisted":
             steps = TwistedSteps(y, operator, noise_std, steps, each, self._denoiser_error)
-        elif isinstance(steps, Table) and method != "dps":
-            steps = with_v_noise(steps, self._denoiser_error)
-
         labels = self._labels(class_labels, count, generator, each)
+        if isinstance(steps, Table) and method != "dps":
+            steps = with_v_noise(steps, self._denoiser_error)
         self._evaluations = 0
         transforms = [given] if callable(given) else list(given or ())
         score = self._score(labels, [self._counted, *transforms])
