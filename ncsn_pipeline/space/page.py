@@ -14,6 +14,7 @@ from .playground import PlaygroundTab
 from .repair import RepairTab
 from .repair.canvas import examples
 from .runs.models import SpaceModels
+from .runs.sessions import place_in
 from .server.guard import MOST_BYTES, BoundedUploads, GuardedBlocks, refuse_large_pictures
 from .server.poster import Poster, poster
 from .server.sharing import share_tabs
@@ -67,6 +68,16 @@ def build_page(*model_sources: str) -> gr.Blocks:
         generate.connect_page(page)
         repair.connect_page(page)
         learn.connect_page(page)
+
+        def queue() -> dict[str, int]:
+            return place_in(page)
+
+        gr.api(
+            queue,
+            api_name="queue",
+            api_description="How many runs are running on this server, and how many wait.",
+            queue=False,
+        )
     # One run of torch at a time (its events share a concurrency_id); who comes later waits, up to a point.
     # Closed to direct calls, which would not wait.
     return page.queue(max_size=32, api_open=False)

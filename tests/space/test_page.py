@@ -56,7 +56,8 @@ def test_a_link_is_copied_from_every_tab_in_a_frame_too(page, address, framed):
     inside.evaluate("""() => {
       window.taken = [];
       const say = (text) => window.taken.push(text);
-      if (window === top) navigator.clipboard.writeText = async (text) => say(text);
+      const refuse = () => { throw new Error("The permissions policy of this frame refuses the clipboard."); };
+      navigator.clipboard.writeText = async (text) => (window === top ? say(text) : refuse());
       document.addEventListener("copy", () => say(document.activeElement.value));
     }""")
     for name in ("Generate", "Repair"):

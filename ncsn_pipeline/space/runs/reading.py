@@ -35,7 +35,7 @@ def read(reader: ClassifierFeatures, pictures: np.ndarray) -> list[int]:
 
 
 def words_about(found: Sequence[int], asked: Sequence[int] | None, names: Sequence[str]) -> str:
-    """ "18 of 20 read as asked", or where nothing was asked, "5 twos, 3 eights".
+    """How many read as asked ("18 of 20 read as asked"), or where nothing was asked, what they are ("5 twos, 1 six").
 
     Args:
         found: the class that each picture looks like.

@@ -126,7 +126,6 @@ class SessionRuns:
             buttons: all that start, and the one that stops.
             **event: keywords of the event, as `api_name`.
         """
-
         page = Context.root_block
 
         def stoppable(request: gr.Request) -> list[dict[str, Any]]:
