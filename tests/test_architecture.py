@@ -49,7 +49,8 @@ ARROWS = {
     "evaluation",
     "commands": "root shipped cache data_flags errors samplers sampling pipelines noise_levels data convert hub "
     "lecture training evaluation space",
-    "space": "root densities score_matching noise_levels networks sampling pipelines data diagnostics lecture",
+    "space": "root samplers evaluation densities score_matching noise_levels networks sampling pipelines data "
+    "diagnostics lecture",
     "train": "training commands evaluation data",
 }
 ARROWS = {name: set(row.split()) for name, row in ARROWS.items()}

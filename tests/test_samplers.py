@@ -7,7 +7,9 @@ import torch
 
 from ncsn_pipeline import ConsistentAnnealedScheduler, NCSNPipeline, ScoreUNet
 from ncsn_pipeline.pipelines import pipeline_ncsn
-from ncsn_pipeline.samplers import OWN, SAMPLERS, SOLVERS, sampler_for, sampler_name
+from ncsn_pipeline.samplers import SAMPLERS, sampler_for, sampler_name
+
+SOLVERS = {name: sampler.scheduler for name, sampler in SAMPLERS.items() if sampler.is_solver}
 
 
 def test_the_names_are_those_of_all_that_the_pipeline_accepts():
@@ -15,7 +17,7 @@ def test_the_names_are_those_of_all_that_the_pipeline_accepts():
     from ncsn_pipeline.sampling import scheduling_annealed
 
     ours = {name for name in vars(scheduling_annealed) if name.endswith("Scheduler") and not name.startswith("_")}
-    assert set(OWN.values()) <= ours
+    assert {sampler.scheduler for sampler in SAMPLERS.values()} - set(SOLVERS.values()) == ours - {"AnnealedScheduler"}
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -27,7 +29,7 @@ def test_each_draws_from_the_models_levels_or_from_its_own_start(name):
     own = pipe.scheduler
     for sigma_max in (None, 3.0):
         pipe.scheduler = sampler_for(own, sampler_name(name), sigma_max)
-        assert type(pipe.scheduler).__name__ == SAMPLERS[name]
+        assert type(pipe.scheduler) is SAMPLERS[name].scheduler_class
         images = pipe(2, torch.Generator().manual_seed(0), 6, output_type="raw").images
         assert images.isfinite().all()
         sigmas = pipe.scheduler.sigmas if name in SOLVERS else pipe.scheduler.timesteps

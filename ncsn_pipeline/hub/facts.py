@@ -72,7 +72,7 @@ class Result:
         if (frechet is None and not measures) or values.get("nfe") is None:
             return None
         return cls(
-            sampler=default_sampler if sampler == "default" else SAMPLERS.get(sampler, sampler),
+            sampler=default_sampler if sampler == "default" else _scheduler_of(sampler),
             nfe=int(values["nfe"]),
             count=_first(values, "count", "num_samples") or samples.get("count") or neighbours.get("count"),
             frechet=frechet,
@@ -197,6 +197,10 @@ def _num_weights(path: Path) -> int:
     """Number of values in a safetensors file, by the shapes alone."""
     with safe_open(path, framework="pt") as file:
         return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
+
+
+def _scheduler_of(sampler: str) -> str:
+    return SAMPLERS[sampler].scheduler if sampler in SAMPLERS else sampler
 
 
 def _first(values: dict[str, Any], *names: str) -> Any:

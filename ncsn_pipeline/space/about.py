@@ -22,7 +22,7 @@ while the noise is lowered level by level. This page shows it in the plane (*Pla
 EQUATIONS = r"""
 ## The equations
 
-The **score** of the data with noise of deviation $\sigma$ added, and the network that estimates it:
+The **score** of the data with added noise of standard deviation $\sigma$ added, and the network that estimates it:
 
 $$s_\theta(x, \sigma) \approx \nabla_x \log p_\sigma(x), \qquad p_\sigma = p * \mathcal N(0, \sigma^2 I)$$
 
@@ -59,8 +59,8 @@ forgotten with the session that it belongs to, at the latest when a hundred newe
 
 ## Sharing a view
 
-What you set is written into the page's address: copy it from the browser, and who opens it sees the same tab with the
-same settings. The same seed gives the same images.
+What you set is written into the page's address: *Copy link* at the top copies it, and who opens it sees the same tab
+with the same settings. The same seed gives the same images.
 """
 SOURCES = """
 ## Sources and licence
@@ -110,10 +110,8 @@ def client_snippet(address: str) -> str:
     return f"""from gradio_client import Client
 
 client = Client({json.dumps(address)})
-samples, denoised, status, *rest = client.predict(
-    num_images=10, num_levels=20, seed=1, api_name="/generate"
-)
-print(samples)  # a PNG with all images
+drawn = client.predict(num_images=10, num_levels=20, seed=1, api_name="/generate")
+print(drawn["images"], drawn["seconds"])  # a PNG with all images
 
 mixing = client.predict("mixing", {{"num_steps": 100}}, api_name="/lecture")
 for check in mixing["checks"]:

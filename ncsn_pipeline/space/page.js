@@ -23,11 +23,105 @@
     const next = others.find((other) => other.matches(".stop, .primary"));
     (next ?? (last.matches(".stop, .primary") ? null : others[0]))?.focus({ preventScroll: true });
   };
+  // Quantities whose factors matter: the same way on the slider is the same factor.
+  const logarithmic = () => {
+    for (const theirs of document.querySelectorAll(".logarithmic input[type=range]:not([data-logarithmic])")) {
+      const box = theirs.closest(".logarithmic").querySelector("input[type=number]");
+      const [low, high, step] = [theirs.min, theirs.max, theirs.step].map(Number);
+      const digits = (theirs.step.split(".")[1] ?? "").length;
+      const grid = (value) => Math.min(Math.max(Number((Math.round(value / step) * step).toFixed(digits)), low), high);
+      const ours = theirs.cloneNode();
+      ours.dataset.logarithmic = "";
+      [ours.min, ours.max, ours.step] = [0, 1, 0.001];
+      const show = () => {
+        const value = Math.min(Math.max(Number(box.value) || low, low), high);
+        const place = Math.log(value / low) / Math.log(high / low);
+        if (document.activeElement !== ours || grid(low * (high / low) ** ours.value) !== value) ours.value = place;
+        ours.style.setProperty("--range_progress", `${100 * place}%`);
+        ours.setAttribute("aria-valuetext", box.value);
+      };
+      const take = (value) => {
+        box.value = grid(Number(value.toPrecision(3)));
+        box.dispatchEvent(new Event("input", { bubbles: true }));
+        show();
+      };
+      ours.addEventListener("input", (event) => {
+        event.stopPropagation();
+        take(low * (high / low) ** ours.value);
+      });
+      ours.addEventListener("keydown", (event) => {
+        const way = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 5, PageDown: -5 }[event.key];
+        if (!way) return;
+        event.preventDefault();
+        const value = Number(box.value);
+        const next = grid(Number((value * (high / low) ** (way / 100)).toPrecision(3)));
+        take(next === value ? value + Math.sign(way) * step : next);
+      });
+      // Gradio's own is kept out of sight: it is told of every value, and says so by its style.
+      new MutationObserver(show).observe(theirs, { attributes: true, attributeFilter: ["style"] });
+      theirs.replaceWith(ours);
+      show();
+    }
+  };
+  // In a frame the address of the page is not that of the browser: a button copies it.
+  const copy = async () => {
+    const tab = document.querySelector('[role=tab][aria-selected="true"]')?.textContent.trim();
+    const [said, field] = ["span", "input"].map((name) => document.querySelector(`.copy-link ${name}`));
+    field.value = location.href;
+    let copied = true;
+    try {
+      await navigator.clipboard.writeText(location.href);
+    } catch {
+      field.hidden = false; // a frame may not write to the clipboard
+      field.select();
+      copied = document.execCommand("copy");
+    }
+    field.hidden = copied;
+    if (!copied) field.select();
+    said.textContent = copied ? `A link to ${tab} as it is set now is copied.` : `The link to ${tab} as it is set now:`;
+  };
+  document.addEventListener("click", (event) => {
+    if (event.target.closest(".copy-link button")) copy();
+  });
+  // Back and forward go from view to view: each choice of a tab or a claim was an entry of the history.
+  addEventListener("popstate", () => {
+    const query = new URL(location.href).searchParams;
+    const tabs = Array.from(document.querySelectorAll("[role=tab][data-tab-id]"));
+    (tabs.find((tab) => tab.dataset.tabId === query.get("tab")) ?? tabs[0])?.click();
+    const claims = document.querySelectorAll("#lecture-contents [data-name]");
+    const wanted = query.get("lecture.experiment") ?? claims[0]?.dataset.name;
+    const claim = Array.from(claims).find((claim) => claim.dataset.name === wanted);
+    if (claim && !claim.hasAttribute("aria-current")) claim.click();
+  });
+  // A telephone's photograph is larger than the server takes, and far larger than what is made of it.
+  const MOST_SIDE = 1200;
+  const scaled = async (file) => {
+    const picture = await createImageBitmap(file);
+    const factor = Math.min(1, MOST_SIDE / Math.max(picture.width, picture.height));
+    if (factor === 1) return file;
+    const canvas = new OffscreenCanvas(Math.round(factor * picture.width), Math.round(factor * picture.height));
+    canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
+    return new File([await canvas.convertToBlob()], file.name.replace(/\.\w+$/, ".png"), { type: "image/png" });
+  };
+  document.addEventListener(
+    "change",
+    async (event) => {
+      const input = event.target;
+      if (!input.matches?.(".repair-examples input[type=file]") || !input.files.length || event.isScaled) return;
+      event.stopImmediatePropagation();
+      const files = new DataTransfer();
+      files.items.add(await scaled(input.files[0]).catch(() => input.files[0])); // the server says what is no picture
+      input.files = files.files;
+      input.dispatchEvent(Object.assign(new Event("change", { bubbles: true }), { isScaled: true }));
+    },
+    true
+  );
   let scheduled = false;
   const improve = () => {
     scheduled = false;
     group();
     announce();
+    logarithmic();
   };
   new MutationObserver((mutations) => {
     if (mutations.some(({ type }) => type === "attributes")) requestAnimationFrame(handOver);

@@ -12,16 +12,23 @@ from .learn import LearnTab
 from .lecture import LectureTab
 from .playground import PlaygroundTab
 from .repair import RepairTab
+from .repair.canvas import examples
 from .runs.models import SpaceModels
+from .runs.sessions import place_in
 from .server.guard import MOST_BYTES, BoundedUploads, GuardedBlocks, refuse_large_pictures
+from .server.poster import Poster, poster
 from .server.sharing import share_tabs
 
 TITLE = "Noise-conditional score networks"
-INTRODUCTION = """
-<header class="introduction"><h1>Images from noise, by following the score</h1>
-<p>A network estimates <i>s(x, σ)</i>, the gradient of the log density of images blurred by noise of deviation σ. Start
-from pure noise, follow <i>s</i> at a large σ, then at smaller and smaller ones: digits appear.</p></header>
+HEADING = "Images from noise, by following the score"
+SENTENCE = """A network estimates <i>s(x, σ)</i>, the gradient of the log density of images with added noise of standard
+deviation σ. Start from pure noise, follow <i>s</i> at a large σ, then at smaller and smaller ones: digits appear."""
+INTRODUCTION = f"""
+<header class="introduction"><div class="copy-link"><button type="button">Copy link</button>
+<span role="status"></span><input hidden readonly aria-label="Link to this view"></div>
+<h1>{HEADING}</h1><p>{SENTENCE}</p></header>
 """
+POSTER_DIGIT = 2
 KEPT_SECONDS = 2 * 60 * 60  # a run leaves some four megabytes of pictures
 MOST_SESSIONS = 100  # up to a megabyte each, and a caller without a page never closes his
 
@@ -42,7 +49,7 @@ def build_page(*model_sources: str) -> gr.Blocks:
     models = SpaceModels(model_sources)
     with GuardedBlocks(title=TITLE, fill_width=True, delete_cache=(KEPT_SECONDS // 12, KEPT_SECONDS)) as page:
         gr.HTML(INTRODUCTION)
-        with gr.Tabs() as tabs:
+        with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("Playground", id="playground"):
                 PlaygroundTab()
             with gr.Tab("Generate", id="generate"):
@@ -61,6 +68,16 @@ def build_page(*model_sources: str) -> gr.Blocks:
         generate.connect_page(page)
         repair.connect_page(page)
         learn.connect_page(page)
+
+        def queue() -> dict[str, int]:
+            return place_in(page)
+
+        gr.api(
+            queue,
+            api_name="queue",
+            api_description="How many runs are running on this server, and how many wait.",
+            queue=False,
+        )
     # One run of torch at a time (its events share a concurrency_id); who comes later waits, up to a point.
     # Closed to direct calls, which would not wait.
     return page.queue(max_size=32, api_open=False)
@@ -68,13 +85,14 @@ def build_page(*model_sources: str) -> gr.Blocks:
 
 def launch_options() -> dict[str, Any]:
     """Keyword arguments of `launch`; address and port come from Gradio's own environment variables."""
+    html = poster(HEADING, SENTENCE, examples()[POSTER_DIGIT])
     return {
         "theme": _theme(),
         "css_paths": [Path(__file__).with_name("page.css"), Path(__file__).parent / "lecture" / "tab.css"],
         "js": Path(__file__).with_name("page.js").read_text(encoding="utf-8"),
         "footer_links": ["api", "gradio"],
         "max_file_size": MOST_BYTES,
-        "app_kwargs": {"middleware": [(BoundedUploads, (), {})]},
+        "app_kwargs": {"middleware": [(BoundedUploads, (), {}), (Poster, (), {"html": html})]},
         "state_session_capacity": MOST_SESSIONS,
         "run_history": False,
     }

@@ -40,8 +40,9 @@ def test_the_client_snippet_names_this_address_and_runs(page, address, capsys):
     assert snippet == client_snippet(address).strip()
     names = {}
     exec(snippet, names)
-    assert Image.open(names["samples"]).width > 100
-    assert "Done: 20 evaluations" in names["status"]
+    drawn = names["drawn"]
+    assert Image.open(drawn["images"]).width > 100
+    assert (drawn["status"], drawn["evaluations"]) == ("done", 20)
     assert "weight of the large mode: distance from 0.8" in capsys.readouterr().out
 
 

@@ -7,20 +7,27 @@ import pytest
 import torch
 
 from ncsn_pipeline import AnnealedLangevinScheduler, NCSNPipeline, ScoreUNet
-from ncsn_pipeline.space.generate.call import call_arguments, ladder_of, pipeline_for, python_snippet, step_sizes
-from ncsn_pipeline.space.generate.limits import check_generate
+from ncsn_pipeline.samplers import SAMPLERS
+from ncsn_pipeline.space.generate.call import call_arguments, ladder_of, pipeline_for, python_snippet, table_of
+from ncsn_pipeline.space.generate.settings import check_generate
+from ncsn_pipeline.space.runs.controls import ModelFacts
 from ncsn_pipeline.space.runs.run import SamplingRun
-from ncsn_pipeline.space.runs.samplers import SAMPLERS
 
 GOOD = {"sampler": "consistent", "ladder": "geometric", "sigma_max": 5.5, "sigma_min": 1 / 30, "num_levels": 7}
 GOOD |= {
     "steps_per_level": 3,
     "step_mode": "automatic",
     "step_fraction": 0.1,
+    "noise_back": "ancestral",
+    "eta": 0.95,
+    "predictor": "reverse_diffusion",
+    "corrector_steps": 1,
+    "signal_to_noise": 0.16,
     "class_label": "each",
     "guidance_scale": 1,
 }
 GOOD |= {"num_images": 6, "seed": 5}
+MODEL = ModelFacts(["zero", "one", "two"])
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +40,11 @@ def folder(tmp_path_factory):
 
 
 def settings(**changed):
-    return check_generate(**GOOD | changed, num_classes=3)
+    return check_generate(GOOD | changed, MODEL)
 
 
 def last_frame(pipeline, chosen):
-    run = SamplingRun(pipeline_for(chosen, pipeline), call_arguments(chosen, 3), threading.Event(), 100.0)
+    run = SamplingRun(pipeline_for(chosen, pipeline, MODEL), call_arguments(chosen, MODEL), threading.Event(), 100.0)
     return run, list(run.frames())[-1]
 
 
@@ -46,7 +53,10 @@ def last_frame(pipeline, chosen):
     [
         *({"sampler": name} for name in SAMPLERS),
         *({"sampler": name, "ladder": "karras"} for name in SAMPLERS),
-        {"sampler": "langevin", "step_mode": "fraction", "step_fraction": 0.3, "ladder": "uniform"},
+        {"sampler": "annealed_langevin", "step_mode": "fraction", "step_fraction": 0.3, "ladder": "uniform"},
+        {"noise_back": "ode"},
+        {"noise_back": "eta"},
+        {"sampler": "predictor_corrector", "predictor": "ancestral", "corrector_steps": 2, "signal_to_noise": 0.1},
         {"class_label": "drawn", "guidance_scale": 2.3},
         {"class_label": "2"},
         {"class_label": "none"},
@@ -56,7 +66,7 @@ def test_the_program_gives_the_images_of_the_page(folder, changed):
     chosen = settings(**changed)
     run, frame = last_frame(NCSNPipeline.from_pretrained(folder), chosen)
     names = {}
-    exec(python_snippet(chosen, 3, str(folder)), names)
+    exec(python_snippet(chosen, MODEL, str(folder)), names)
     images = np.stack([np.asarray(image)[..., None] for image in names["images"]])
     np.testing.assert_array_equal(images, np.round(255 * frame.samples).astype(np.uint8))
     assert frame.evaluation == frame.evaluations == chosen.evaluations == len(run.recording.sigmas)
@@ -72,12 +82,12 @@ def test_the_ladder_that_is_shown_is_the_one_that_is_walked(folder, name, ladder
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["consistent", "euler", "edm-euler"])
+@pytest.mark.parametrize("name", ["consistent", "euler", "edm_euler"])
 def test_a_step_follows_the_score_as_far_as_it_is_said_to(folder, name):
     """A step is x + alpha s; the noise of consistent sampling has no part along s, give or take 4 standard errors."""
     pipeline = NCSNPipeline.from_pretrained(folder)
     chosen = settings(sampler=name, class_label="none", num_levels=2)
-    sampled = pipeline_for(chosen, pipeline)
+    sampled = pipeline_for(chosen, pipeline, MODEL)
     steps = []
 
     def watch(pipeline, i, sigma, tensors):
@@ -86,7 +96,7 @@ def test_a_step_follows_the_score_as_far_as_it_is_said_to(folder, name):
 
     names = ("latents", "score", "denoised")
     sampled(
-        **call_arguments(chosen, 3) | {"batch_size": 64},
+        **call_arguments(chosen, MODEL) | {"batch_size": 64},
         callback_on_step_end=watch,
         callback_on_step_end_tensor_inputs=names,
     )
@@ -95,4 +105,4 @@ def test_a_step_follows_the_score_as_far_as_it_is_said_to(folder, name):
     alpha = float((moved * score).sum() / score.square().sum())
     noise = ladder_of(chosen)[1].item() if name == "consistent" else 1e-4
     error = 4 * noise / float(score.norm())
-    assert abs(alpha - step_sizes(chosen, ladder_of(chosen))[0].item()) < error + 1e-3
+    assert abs(alpha - table_of(chosen, MODEL)[0].a) < error + 1e-3

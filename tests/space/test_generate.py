@@ -33,6 +33,11 @@ def choose(page, element, option):
     page.get_by_role("option", name=option, exact=True).click()
 
 
+def picture(page, view="noisy"):
+    """What the player shows."""
+    return page.locator(f"#trajectory .{view}").evaluate("canvas => canvas.toDataURL()")
+
+
 def query(page):
     """The address's settings."""
     return {name: values[0] for name, values in parse_qs(urlsplit(page.url).query).items()}
@@ -45,15 +50,13 @@ def wait_for_query(page, name, value):
 
 
 def test_a_visitor_draws_images_and_takes_the_code_home(page):
-    before = page.locator("#samples img").get_attribute("src")
-    fill(page, "levels", 7)
+    before = picture(page)
+    fill(page, "num-levels", 7)
     expect(page.locator("#cost")).to_contain_text("7 network evaluations of 20 images")
     button(page, "Generate").click()
     wait_for_status(page, "Done: 7 evaluations")
-    for element in ("samples", "denoised"):
-        image = page.locator(f"#{element} img")
-        assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
-    assert page.locator("#samples img").get_attribute("src") != before
+    expect(page.locator("#trajectory .player")).to_have_attribute("data-evaluation", "7")
+    assert picture(page) != before
     expect(button(page, "Generate")).to_be_enabled()
     expect(button(page, "Stop")).to_be_disabled()
 
@@ -69,16 +72,16 @@ def test_the_plot_follows_the_controls_and_the_notes_warn(page):
 def test_stop_frees_the_worker_at_once(page):
     """20,001 evaluations would take minutes; right after Stop, a short run gets the only worker."""
     choose(page, "sampler", "Annealed Langevin")
-    fill(page, "steps", 100)
-    fill(page, "levels", 200)
-    fill(page, "images", 1)
+    fill(page, "steps-per-level", 100)
+    fill(page, "num-levels", 200)
+    fill(page, "num-images", 1)
     expect(page.locator("#cost")).to_contain_text("20,001 network evaluations of 1 image")
     button(page, "Generate").click()
     wait_for_status(page, r"evaluation [\d,]+ of 20,001")
     button(page, "Stop").click()
     wait_for_status(page, r"Stopped at evaluation [\d,]+ of 20,001")
     expect(button(page, "Generate")).to_be_enabled()
-    fill(page, "levels", 1)
+    fill(page, "num-levels", 1)
     expect(page.locator("#cost")).to_contain_text("101 network evaluations")
     button(page, "Generate").click()
     wait_for_status(page, "Done: 101 evaluations")
@@ -96,10 +99,10 @@ def test_a_step_beyond_the_limit_is_refused_in_the_scheduler_s_words(page):
 
 
 def test_a_run_can_be_looked_at_step_by_step_without_the_server_and_taken_home(page):
-    fill(page, "images", 10)
-    fill(page, "levels", 7)
+    fill(page, "num-images", 10)
+    fill(page, "num-levels", 7)
     expect(page.locator("#cost")).to_contain_text("7 network evaluations of 10 images")
-    expect(page.locator("#trajectory")).to_contain_text("After a run")
+    expect(page.get_by_label("Step of the trajectory")).to_be_disabled()
     expect(page.locator("#download-animation")).to_be_disabled()
     button(page, "Generate").click()
     player = page.locator("#trajectory .player")
@@ -112,7 +115,7 @@ def test_a_run_can_be_looked_at_step_by_step_without_the_server_and_taken_home(p
     for step in (6, 3, 0):
         slider.fill(str(step))
         expect(page.locator("#trajectory output")).to_have_text(re.compile(f"Evaluation {step + 1} of 7, σ = "))
-        pictures.append(page.locator("#trajectory .noisy").evaluate("canvas => canvas.toDataURL()"))
+        pictures.append(picture(page))
     assert len(set(pictures)) == 3
     page.get_by_label("Play the trajectory").click()
     expect(player).to_have_attribute("data-evaluation", "7")
@@ -124,27 +127,59 @@ def test_a_run_can_be_looked_at_step_by_step_without_the_server_and_taken_home(p
         assert download.value.suggested_filename.startswith("ncsn-seed-0.")
 
 
-def test_every_preset_draws(page):
-    names = [each.inner_text() for each in page.locator(".presets button").all()]
-    assert len(names) == 6
-    for name in names:
+def test_every_preset_draws_at_once(page):
+    evaluations = {"50 evaluations": 50, "Fast: 20": 20, "As in the NCSN paper": 1001, "One noise level": 101}
+    evaluations |= {"Step too large": 251, "σ max too small": 50}
+    assert [each.inner_text() for each in page.locator(".presets button").all()] == list(evaluations)
+    for name, count in evaluations.items():
         button(page, name).click()
         expect(page.locator("#preset-note b")).to_have_text(f"{name}.")
-    button(page, "Fast: 20").click()
-    expect(page.locator("#cost")).to_contain_text("20 network evaluations")
+        wait_for_status(page, f"Done: {count:,} evaluations")
+        expect(button(page, "Generate")).to_be_enabled()
+
+
+def test_pictures_of_other_settings_are_greyed_and_say_so(page):
+    fill(page, "num-levels", 3)
     button(page, "Generate").click()
-    wait_for_status(page, "Done: 20 evaluations")
+    wait_for_status(page, "Done: 3 evaluations")
+    stale, views = page.locator("#trajectory .stale"), page.locator("#trajectory .views")
+    expect(stale).to_be_hidden()
+    fill(page, "num-levels", 4)
+    expect(stale).to_be_visible()
+    expect(stale).to_have_text("These were made with other settings. Press Generate for new ones.")
+    assert float(views.evaluate("views => getComputedStyle(views).opacity")) < 0.5
+    fill(page, "num-levels", 3)
+    expect(stale).to_be_hidden()
+    assert views.evaluate("views => getComputedStyle(views).opacity") == "1"
+
+
+def test_four_runs_are_pinned_side_by_side(page):
+    fill(page, "num-images", 10)
+    for levels in range(2, 7):
+        fill(page, "num-levels", levels)
+        button(page, "Generate").click()
+        expect(page.locator("#trajectory .player")).to_have_attribute("data-evaluation", str(levels))
+        page.locator("#trajectory .pin").click()
+    pins = page.locator("#trajectory .pins li")
+    expect(pins).to_have_count(4)
+    for levels, pinned in zip(range(3, 7), pins.all(), strict=True):
+        words = rf"Consistent annealed, {levels} levels, geometric, σ 12 → 0\.01 · {levels} evaluations in \d+\.\d s"
+        expect(pinned.locator("p")).to_have_text(re.compile(words))
+        assert len(pinned.locator("polyline").get_attribute("points").split()) == levels + 1
+    assert len({pin.locator("img").get_attribute("src") for pin in pins.all()}) == 4
+    pins.first.get_by_role("button").click()
+    expect(pins).to_have_count(3)
 
 
 def test_a_view_can_be_shared(page, address, browser):
     assert query(page) in ({}, {"tab": "generate"})
-    fill(page, "levels", 8)
+    fill(page, "num-levels", 8)
     choose(page, "sampler", "Heun, of diffusers")
     page.get_by_label("Karras").check()
     for name, value in {"num_levels": "8", "sampler": "heun", "ladder": "karras"}.items():
         wait_for_query(page, f"generate.{name}", value)
     shared = page.url
-    fill(page, "levels", 50)
+    fill(page, "num-levels", 50)
     wait_for_query(page, "generate.num_levels", None)
     with browser.new_context() as visitor:
         other = visitor.new_page()
@@ -162,7 +197,7 @@ def test_a_view_can_be_shared(page, address, browser):
         assert other.locator("#status img").count() == 0
         other.goto(f"{address}?tab=generate&generate.seed=1e999")
         wait_for_status(other, "Seed must lie between")
-        fill(other, "levels", 8)
+        fill(other, "num-levels", 8)
         wait_for_query(other, "generate.num_levels", "8")
 
 
@@ -171,7 +206,7 @@ def test_another_model_brings_its_own_controls(page, browser):
     choose(page, "model", "colour")
     expect(page.locator("#class-label")).to_be_hidden()
     expect(page.locator("#sigma-max input[type=number]")).to_have_value("8")
-    fill(page, "levels", 5)
+    fill(page, "num-levels", 5)
     expect(page.locator("#code")).to_contain_text('from_pretrained("./colour")')
     button(page, "Generate").click()
     wait_for_status(page, "Done: 5 evaluations")
@@ -185,16 +220,16 @@ def test_another_model_brings_its_own_controls(page, browser):
 
 def test_what_costs_too_much_is_refused_before_it_runs(page):
     choose(page, "sampler", "Annealed Langevin")
-    fill(page, "steps", 100)
-    fill(page, "levels", 100)
-    fill(page, "images", 64)
+    fill(page, "steps-per-level", 100)
+    fill(page, "num-levels", 100)
+    fill(page, "num-images", 64)
     expect(page.locator("#cost .error")).to_contain_text("at most 3 image(s)")
 
 
 def test_a_phone_is_wide_enough_and_the_keyboard_does(page):
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    fill(page, "levels", 5)
+    fill(page, "num-levels", 5)
     expect(page.locator("#cost")).to_contain_text("5 network evaluations")
     button(page, "Generate").focus()
     page.keyboard.press("Enter")
@@ -207,20 +242,31 @@ def test_the_endpoint_gives_the_images_of_the_snippet(address, model_folder, mon
     assert {"/generate", "/preview", "/stop", "/choose_model"} <= set(
         client.view_api(return_format="dict")["named_endpoints"]
     )
-    for sampler in ("consistent", "langevin"):
-        samples, denoised, status, code, trajectory, statistics, grid, animation, program = client.predict(
-            **RUN, sampler=sampler, api_name="/generate"
-        )
+    for sampler in ("consistent", "annealed_langevin"):
+        told = client.predict(**RUN, sampler=sampler, api_name="/generate")
         monkeypatch.chdir(model_folder.parent)
         names = {}
-        exec(code, names)
+        exec(told["python"], names)
         expected = np.stack([np.asarray(image)[..., None] / 255 for image in names["images"]])
-        np.testing.assert_array_equal(np.asarray(Image.open(samples)), np.asarray(image_grid(expected, columns=5)))
-        np.testing.assert_array_equal(np.asarray(Image.open(denoised)), np.asarray(Image.open(samples)))
-        assert "Done" in status and statistics.count("<svg") == 2
-        assert Path(program).read_text(encoding="utf-8").strip() == code
-        assert Path(grid).read_bytes() == Path(samples).read_bytes()
-        assert Image.open(animation).n_frames == len(trajectory["sigmas"]) == min(trajectory["of"], 60)
+        np.testing.assert_array_equal(
+            np.asarray(Image.open(told["images"])), np.asarray(image_grid(expected, columns=5))
+        )
+        count = told["evaluations"]
+        assert told["status"] == "done" and told["evaluation"] == count and told["seconds"] > 0
+        assert len(told["sigmas"]) == len(told["noise_left"]) == len(told["deviations"]) == count
+        assert told["sigmas"][0] == pytest.approx(4) and told["sigmas"][-1] == pytest.approx(0.05)
+        assert Path(told["program"]).read_text(encoding="utf-8") == told["python"]
+        assert Image.open(told["animation"]).n_frames == min(count, 60)
+
+
+def test_a_preview_answers_in_numbers(address):
+    told = Client(address, verbose=False).predict(**RUN, noise_back="ode", api_name="/preview")
+    sigmas = np.geomspace(4, 0.05, 6)
+    np.testing.assert_allclose(told["sigmas"], sigmas, rtol=1e-5)
+    following = [*sigmas[1:], 0]
+    np.testing.assert_allclose(np.array(told["table"])[:, 1], sigmas * (sigmas - following), rtol=1e-4)
+    assert (told["evaluations"], told["images_per_evaluation"]) == (6, 10)
+    assert any("below the data's extent" in words for words in told["warnings"])
 
 
 @pytest.mark.parametrize(

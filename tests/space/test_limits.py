@@ -4,14 +4,15 @@ import re
 
 import pytest
 
-from ncsn_pipeline.space.generate.limits import check_generate
+from ncsn_pipeline.samplers import SAMPLERS
+from ncsn_pipeline.space.generate.settings import check_generate
+from ncsn_pipeline.space.runs.controls import ModelFacts
 from ncsn_pipeline.space.runs.limits import BUDGET, SettingsError, check_choice, check_class, check_number, check_whole
-from ncsn_pipeline.space.runs.samplers import SAMPLERS
 
 from .ranges import STRANGE, assert_choices, assert_range, taken
 
 GOOD = {
-    "sampler": "langevin",
+    "sampler": "annealed_langevin",
     "ladder": "geometric",
     "sigma_max": 12,
     "sigma_min": 0.01,
@@ -19,6 +20,11 @@ GOOD = {
     "steps_per_level": 5,
     "step_mode": "automatic",
     "step_fraction": 0.1,
+    "noise_back": "ancestral",
+    "eta": 0.5,
+    "predictor": "reverse_diffusion",
+    "corrector_steps": 1,
+    "signal_to_noise": 0.16,
     "class_label": "each",
     "guidance_scale": 1,
     "num_images": 16,
@@ -27,7 +33,7 @@ GOOD = {
 
 
 def check(num_classes=10, **changed):
-    return check_generate(**(GOOD | changed), num_classes=num_classes)
+    return check_generate(GOOD | changed, ModelFacts([str(label) for label in range(num_classes or 0)]))
 
 
 def test_good_settings_come_back_typed():
@@ -58,6 +64,9 @@ def test_no_strange_value_is_a_choice():
         ("num_levels", "Number of levels", 1, 200),
         ("steps_per_level", "Steps per level", 1, 100),
         ("step_fraction", "Step size as a fraction of its limit", 0.001, 2.0),
+        ("eta", "η", 0.01, 2.0),
+        ("corrector_steps", "Corrector steps per level", 0, 10),
+        ("signal_to_noise", "r", 0.01, 0.99),
         ("guidance_scale", "Guidance", 0.0, 8.0),
         ("num_images", "Number of images", 1, 64),
         ("seed", "Seed", 0, 2**31 - 1),
@@ -71,9 +80,11 @@ def test_every_number_has_its_range(name, label, low, high):
     "name, label, choices",
     [
         ("sampler", "Sampler", list(SAMPLERS)),
-        ("ladder", "Ladder", ["geometric", "uniform", "karras"]),
+        ("ladder", "Spacing", ["geometric", "uniform", "karras"]),
         ("step_mode", "Step size", ["automatic", "fraction"]),
-        ("class_label", "Class", ["drawn", "each", "none", *"0123456789"]),
+        ("noise_back", "Noise put back after each step", ["ancestral", "ode", "eta"]),
+        ("predictor", "Predictor", ["reverse_diffusion", "ancestral"]),
+        ("class_label", "Class", ["drawn", "each", *"0123456789", "none"]),
     ],
 )
 def test_every_choice_has_its_names(name, label, choices):
@@ -106,6 +117,8 @@ def test_a_refusal_does_not_repeat_a_long_input():
         ({"guidance_scale": 0}, 251, 32),
         ({"num_levels": 1, "steps_per_level": 100}, 101, 16),
         ({"sampler": "dpm"}, 50, 16),
+        ({"sampler": "predictor-corrector"}, 99, 16),
+        ({"sampler": "predictor_corrector", "corrector_steps": 3}, 197, 16),
         ({"sampler": "heun"}, 99, 16),
         ({"sampler": "heun", "num_levels": 1}, 1, 16),
     ],

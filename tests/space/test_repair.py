@@ -15,11 +15,13 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 from playwright.sync_api import expect
 
+from ncsn_pipeline.space.repair.call import repair_arguments
 from ncsn_pipeline.space.repair.canvas import canvas_value, examples, fitted_picture, right_half
-from ncsn_pipeline.space.repair.controls import DEFAULTS
+from ncsn_pipeline.space.repair.controls import CONTROLS
 from ncsn_pipeline.space.repair.handlers import RepairHandlers
-from ncsn_pipeline.space.repair.limits import check_canvas, check_repair
+from ncsn_pipeline.space.repair.settings import check_canvas, check_repair
 from ncsn_pipeline.space.repair.tab import FIRST
+from ncsn_pipeline.space.runs.controls import ModelFacts, defaults
 from ncsn_pipeline.space.runs.limits import BUDGET, SettingsError
 from ncsn_pipeline.space.server.guard import refuse_large_pictures
 from ncsn_pipeline.space.widgets.grid import image_grid
@@ -28,10 +30,21 @@ from .ranges import assert_choices, assert_range, refusal
 from .visitor import button, fill, wait_for_status
 
 SHAPE = (1, 8, 8)
+DEFAULTS = defaults(CONTROLS, ModelFacts())
+
+
+def facts(num_classes=10, most=12.0):
+    return ModelFacts([str(label) for label in range(num_classes or 0)], (0.01, most))
 
 
 def check(num_classes=10, **changed):
-    return check_repair(**(DEFAULTS | changed), num_classes=num_classes, trained_range=(0.01, 12.0))
+    return check_repair(DEFAULTS | changed, facts(num_classes))
+
+
+def levels(settings):
+    """The noise levels of the call."""
+    picture = np.zeros((8, 8, 1), dtype=np.uint8)
+    return repair_arguments(settings, facts(), picture, picture[..., 0])["sigmas"]
 
 
 # What is checked
@@ -40,11 +53,11 @@ def check(num_classes=10, **changed):
 def test_good_settings_come_back_typed():
     settings = check(num_levels=25.0, seed=7.0)
     assert (settings.num_levels, settings.seed, settings.start_sigma) == (25, 7, None)
-    assert settings.sigmas[0] == pytest.approx(12)
+    assert levels(settings)[0] == pytest.approx(12)
     edit = check(task="edit")
     assert edit.start_sigma == 0.7
-    assert edit.sigmas[0] == pytest.approx(0.7)
-    assert len(edit.sigmas) == 25
+    assert levels(edit)[0] == pytest.approx(0.7)
+    assert len(levels(edit)) == 25
 
 
 @pytest.mark.parametrize(
@@ -66,7 +79,7 @@ def test_every_number_has_its_range(name, label, low, high):
     "name, label, choices",
     [
         ("task", "Task", ["inpaint", "edit"]),
-        ("sampler", "Sampler", ["consistent", "langevin"]),
+        ("sampler", "Sampler", ["consistent", "annealed_langevin"]),
         ("class_label", "Class", ["none", *"0123456789"]),
     ],
 )
@@ -79,9 +92,9 @@ def test_every_choice_has_its_names(name, label, choices):
     [
         ({}, 97, 8),
         ({"steps_per_level": 1}, 25, 8),
-        ({"sampler": "langevin"}, 101, 8),
+        ({"sampler": "annealed_langevin"}, 101, 8),
         ({"task": "edit"}, 25, 8),
-        ({"task": "edit", "sampler": "langevin"}, 101, 8),
+        ({"task": "edit", "sampler": "annealed_langevin"}, 101, 8),
         ({"guidance_scale": 3}, 97, 8),
         ({"guidance_scale": 3, "class_label": "4"}, 97, 16),
     ],
@@ -98,7 +111,7 @@ def test_the_budget_is_a_bound_and_noise_must_be_known():
     with pytest.raises(SettingsError, match=r"nearest allowed: at most 15 image\(s\) or at most 125 levels"):
         check(num_levels=126, steps_per_level=20, num_images=16)
     with pytest.raises(SettingsError, match="at most 3,"):
-        check_repair(**DEFAULTS | {"task": "edit", "start_sigma": 4}, num_classes=None, trained_range=(0.01, 3.0))
+        check_repair(DEFAULTS | {"task": "edit", "start_sigma": 4}, facts(most=3.0))
 
 
 def test_a_canvas_comes_back_as_it_was():
@@ -257,8 +270,8 @@ def page(page):
 def test_a_visitor_marks_with_the_mouse_and_the_kept_pixels_survive(page):
     button(page, "Clear").click()
     drag(page, (1.5, 2.5), (6.5, 2.5))
-    fill(page, "repair-levels", 6)
-    fill(page, "repair-steps", 2)
+    fill(page, "repair-num-levels", 6)
+    fill(page, "repair-steps-per-level", 2)
     expect(page.locator("#repair-cost")).to_contain_text("11 network evaluations of 8 images")
     button(page, "Paint").click()
     wait_for_status(page, "Done: 11 evaluations", "repair-status")
@@ -279,11 +292,11 @@ def test_a_visitor_marks_with_the_mouse_and_the_kept_pixels_survive(page):
 @pytest.mark.browser
 def test_a_sketch_is_drawn_and_edited_and_each_task_keeps_its_picture(page):
     page.get_by_label("Edit from a sketch").check()
-    expect(page.locator("#repair-start")).to_be_visible()
+    expect(page.locator("#repair-start-sigma")).to_be_visible()
     expect(page.locator("#repair-cost")).to_contain_text("25 network evaluations of 8 images")
     drag(page, (1.5, 1.5), (6.5, 6.5))
-    fill(page, "repair-start", 0.05)
-    fill(page, "repair-levels", 5)
+    fill(page, "repair-start-sigma", 0.05)
+    fill(page, "repair-num-levels", 5)
     expect(page.locator("#repair-cost")).to_contain_text("5 network evaluations")
     button(page, "Paint").click()
     wait_for_status(page, "Done: 5 evaluations", "repair-status")
@@ -296,7 +309,7 @@ def test_a_sketch_is_drawn_and_edited_and_each_task_keeps_its_picture(page):
     assert np.abs(results - sketch).mean() < 0.1 * 255
     assert np.abs(results - sketch).max() > 0
     page.get_by_label("Repair what is marked").check()
-    expect(page.locator("#repair-start")).to_be_hidden()
+    expect(page.locator("#repair-start-sigma")).to_be_hidden()
     button(page, "Paint").click()
     wait_for_status(page, "Done: 17 evaluations", "repair-status")
     expect(page.locator("#repair-download-mask")).to_be_enabled()
@@ -307,7 +320,7 @@ def test_a_sketch_is_drawn_and_edited_and_each_task_keeps_its_picture(page):
 @pytest.mark.browser
 def test_nothing_drawn_is_refused_and_forgotten_with_the_task(page):
     page.get_by_label("Edit from a sketch").check()
-    expect(page.locator("#repair-start")).to_be_visible()
+    expect(page.locator("#repair-start-sigma")).to_be_visible()
     button(page, "Paint").click()
     wait_for_status(page, "Nothing is drawn", "repair-status")
     page.get_by_label("Repair what is marked").check()
@@ -333,7 +346,7 @@ def test_examples_and_uploads_come_to_the_canvas(page, tmp_path):
         (2, lambda: page.locator("#repair-digit_7").click(), fitted_picture(examples()[7], SHAPE)[..., 0]),
         (3, lambda: own.set_input_files(tmp_path / "mine.png"), pixels),
     ):
-        fill(page, "repair-levels", levels)
+        fill(page, "repair-num-levels", levels)
         choose()
         page.wait_for_function(
             "before => document.querySelector('#repair-canvas canvas').toDataURL() !== before", arg=before
@@ -347,11 +360,11 @@ def test_examples_and_uploads_come_to_the_canvas(page, tmp_path):
 
 @pytest.mark.browser
 def test_stop_in_a_slow_browser_and_a_refusal(page):
-    fill(page, "repair-levels", 200)
-    fill(page, "repair-steps", 20)
-    fill(page, "repair-images", 16)
+    fill(page, "repair-num-levels", 200)
+    fill(page, "repair-steps-per-level", 20)
+    fill(page, "repair-num-images", 16)
     expect(page.locator("#repair-cost .error")).to_contain_text("a run may cost")
-    fill(page, "repair-images", 10)
+    fill(page, "repair-num-images", 10)
     expect(page.locator("#repair-cost")).to_contain_text("3,981 network evaluations of 10 images")
     with slowed_down(page, 10):
         button(page, "Paint").click()
@@ -369,7 +382,7 @@ def test_stop_in_a_slow_browser_and_a_refusal(page):
 def test_a_phone_is_wide_enough_and_the_keyboard_paints(page):
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    fill(page, "repair-levels", 2)
+    fill(page, "repair-num-levels", 2)
     expect(page.locator("#repair-cost")).to_contain_text("5 network evaluations")
     button(page, "Clear").click()
     page.locator("#repair-canvas .size").fill("1")
@@ -392,27 +405,26 @@ def test_a_phone_is_wide_enough_and_the_keyboard_paints(page):
     "changed",
     [
         {"class_label": "3", "guidance_scale": 1.5},
-        {"sampler": "langevin", "steps_per_level": 2},
+        {"sampler": "annealed_langevin", "steps_per_level": 2},
         {"task": "edit", "start_sigma": 0.3},
-        {"task": "edit", "sampler": "langevin", "steps_per_level": 2},
+        {"task": "edit", "sampler": "annealed_langevin", "steps_per_level": 2},
     ],
 )
 def test_the_endpoint_gives_the_images_of_the_snippet(address, model_folder, tmp_path, monkeypatch, changed):
     client = Client(address, verbose=False)
     image = fitted_picture(examples()[3], SHAPE)
     settings = DEFAULTS | {"num_levels": 6, "num_images": 5, "seed": 3} | changed
-    outputs = client.predict(canvas_value(image, right_half(SHAPE)), **settings, api_name="/repair")
-    _, results, status, code, _, image_file, mask_file = outputs
-    assert "Done" in status
+    told = client.predict(canvas_value(image, right_half(SHAPE)), **settings, api_name="/repair")
+    assert told["status"] == "done"
     monkeypatch.chdir(tmp_path)
-    Image.open(image_file).save("image.png")
+    Image.open(told["image"]).save("image.png")
     if settings["task"] == "inpaint":
-        Image.open(mask_file).save("mask.png")
+        Image.open(told["mask"]).save("mask.png")
     (tmp_path / "small").symlink_to(model_folder)
     names = {}
-    exec(code, names)
+    exec(told["python"], names)
     expected = np.stack([np.asarray(picture)[..., None] / 255 for picture in names["images"]])
-    np.testing.assert_array_equal(np.asarray(Image.open(results)), np.asarray(image_grid(expected, 4)))
+    np.testing.assert_array_equal(np.asarray(Image.open(told["results"])), np.asarray(image_grid(expected, 4)))
 
 
 @pytest.mark.browser

@@ -7,24 +7,14 @@ import pytest
 from ncsn_pipeline import step_size_for_variance
 from ncsn_pipeline.noise_levels import end_variance_ratio, step_size_for_end_variance
 from ncsn_pipeline.space.generate import report
-from ncsn_pipeline.space.generate.call import ladder_of, step_size_of
-from ncsn_pipeline.space.generate.limits import check_generate
+from ncsn_pipeline.space.generate.call import ladder_of
+from ncsn_pipeline.space.generate.controls import CONTROLS, step_size_of
+from ncsn_pipeline.space.generate.settings import check_generate
+from ncsn_pipeline.space.runs.controls import ModelFacts, defaults
 from ncsn_pipeline.space.runs.model import SpaceModel
 
-LANGEVIN = {
-    "sampler": "langevin",
-    "ladder": "geometric",
-    "sigma_max": 12,
-    "sigma_min": 0.01,
-    "num_levels": 100,
-    "steps_per_level": 5,
-    "step_mode": "automatic",
-    "step_fraction": 0.1,
-    "class_label": "none",
-    "guidance_scale": 1,
-    "num_images": 1,
-    "seed": 0,
-}
+MODEL = ModelFacts([str(label) for label in range(10)])
+LANGEVIN = {"sampler": "annealed_langevin", "num_levels": 100, "class_label": "none", "num_images": 1}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +23,7 @@ def model(model_folder):
 
 
 def settings(**changed):
-    return check_generate(**LANGEVIN | changed, num_classes=10)
+    return check_generate(defaults(CONTROLS, MODEL) | LANGEVIN | changed, MODEL)
 
 
 def test_a_step_that_is_too_small_is_warned_about(model):

@@ -9,27 +9,26 @@ import pytest
 import torch
 
 from ncsn_pipeline import AnnealedLangevinScheduler, NCSNPipeline, ScoreUNet
-from ncsn_pipeline.space.generate.call import ladder_of, step_size_of, step_sizes
-from ncsn_pipeline.space.generate.limits import check_generate
+from ncsn_pipeline.space.generate.call import ladder_of, table_of
+from ncsn_pipeline.space.generate.controls import CONTROLS, step_size_of
 from ncsn_pipeline.space.generate.report import warnings_about
+from ncsn_pipeline.space.generate.settings import check_generate
 from ncsn_pipeline.space.lecture.knobs import knobs_of
 from ncsn_pipeline.space.lecture.stops import EXPERIMENTS
 from ncsn_pipeline.space.runs import messages
+from ncsn_pipeline.space.runs.controls import ModelFacts, defaults
 from ncsn_pipeline.space.runs.events import pause_between_frames
 from ncsn_pipeline.space.runs.limits import SettingsError
 from ncsn_pipeline.space.runs.model import Pace, SpaceModel
 from ncsn_pipeline.space.runs.run import Frame, SamplingRun
 from ncsn_pipeline.space.widgets.grid import image_grid, row_of_classes, tile
+from ncsn_pipeline.space.widgets.plots import _power_of_ten, deviation_figure
 
-GOOD = {
-    "sampler": "consistent", "ladder": "geometric", "sigma_max": 12, "sigma_min": 0.01, "num_levels": 50,
-    "steps_per_level": 5, "step_mode": "automatic", "step_fraction": 0.1, "class_label": "each", "guidance_scale": 1,
-    "num_images": 20, "seed": 0,
-}  # fmt: skip
+MODEL = ModelFacts([str(label) for label in range(10)])
 
 
 def settings(**changed):
-    return check_generate(**GOOD | changed, num_classes=10)
+    return check_generate(defaults(CONTROLS, MODEL) | changed, MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +39,7 @@ def model():
     )
     pipeline = NCSNPipeline(network, AnnealedLangevinScheduler(sigma_max=12))
     found = SpaceModel(pipeline, "small", "./small", 0.003, 0.001, Pace())
-    found.pace.factor = 1.0
+    found.pace.factor, found.pace.is_known = 1.0, True
     return found
 
 
@@ -72,6 +71,17 @@ def test_the_cost_is_said_in_evaluations_images_and_seconds(model, changed, said
     assert said in messages.cost(settings(**changed), model)
 
 
+def test_nothing_is_said_of_time_before_a_run_was_seen(model):
+    fresh = replace(model, pace=Pace())
+    words = '<div class="cost"><b>50</b> network evaluations of <b>20</b> images</div>'
+    assert messages.cost(settings(), fresh) == words
+    assert messages.cost_numbers(settings(), fresh) == {
+        "evaluations": 50, "images_per_evaluation": 20, "seconds": None,
+    }  # fmt: skip
+    fresh.learn_pace(50, 20, 50 * (0.003 + 20 * 0.001))
+    assert "about 2 s" in messages.cost(settings(), fresh)
+
+
 def test_a_run_that_would_take_minutes_is_said_to_end_before(model):
     slow = replace(model, seconds_per_evaluation=0.0, seconds_per_image=0.012)
     assert "images: about 120 s on this machine</div>" in messages.cost(settings(num_levels=200, num_images=50), slow)
@@ -81,13 +91,13 @@ def test_a_run_that_would_take_minutes_is_said_to_end_before(model):
 
 def test_a_refused_cost_says_how_it_comes_about():
     with pytest.raises(SettingsError) as caught:
-        settings(sampler="langevin", num_levels=100, steps_per_level=10, num_images=32, guidance_scale=3)
+        settings(sampler="annealed_langevin", num_levels=100, steps_per_level=10, num_images=32, guidance_scale=3)
     assert str(caught.value) == (
         "1,001 evaluations × 32 images × 2 for guidance = 64,064, and a run may cost 40,000. The nearest allowed: "
         "at most 19 image(s) or at most 62 levels or at most 6 steps per level."
     )
     with pytest.raises(SettingsError, match=r"^2,001 evaluations × 20 images = 40,020, and a run may cost 40,000\. "):
-        settings(sampler="langevin", num_levels=200, steps_per_level=10)
+        settings(sampler="annealed_langevin", num_levels=200, steps_per_level=10)
 
 
 def progress_of(model, evaluation, *, final=False, timed_out=False):
@@ -118,14 +128,23 @@ def test_frames_come_after_a_tenth_of_the_time_so_far():
 
 def test_the_step_sizes_are_those_of_their_formulas():
     """Langevin dynamics: epsilon sigma_i² / sigma_L², epsilon a fraction of 2 sigma_L²."""
-    chosen = settings(sampler="langevin", step_mode="fraction", step_fraction=0.3, num_levels=6)
+    chosen = settings(sampler="annealed_langevin", step_mode="fraction", step_fraction=0.3, num_levels=6)
     sigmas = ladder_of(chosen).double()
     assert step_size_of(chosen, sigmas) == pytest.approx(0.3 * 2 * 0.01**2)
-    torch.testing.assert_close(step_sizes(chosen, sigmas), 0.3 * 2 * sigmas**2, rtol=1e-6, atol=0)
+    table = table_of(chosen, MODEL)
+    assert len(table) == chosen.evaluations == 6 * 5 + 1
+    found = torch.tensor([(row.a, row.b**2) for row in table[:-1:5]], dtype=torch.float64)
+    torch.testing.assert_close(found, 0.3 * 2 * torch.stack([sigmas**2, 2 * sigmas**2], 1), rtol=1e-6, atol=0)
     following = torch.cat([sigmas[1:], sigmas.new_zeros(1)])
-    torch.testing.assert_close(step_sizes(settings(num_levels=6), sigmas), sigmas**2 - following**2)
-    heun = step_sizes(settings(sampler="heun", num_levels=6), sigmas)
-    torch.testing.assert_close(heun, sigmas * (sigmas - following))
+
+    def column_a(**changed):
+        return torch.tensor([row.a for row in table_of(settings(num_levels=6, **changed), MODEL)], dtype=torch.float64)
+
+    torch.testing.assert_close(column_a(), sigmas**2 - following**2)
+    torch.testing.assert_close(column_a(sampler="heun"), sigmas * (sigmas - following))
+    ode = table_of(settings(num_levels=6, noise_back="ode"), MODEL)
+    torch.testing.assert_close(column_a(noise_back="ode"), sigmas * (sigmas - following))
+    assert [row.b for row in ode] == [0] * 6
 
 
 @pytest.mark.parametrize(
@@ -146,6 +165,25 @@ def test_the_ends_of_the_noise_levels_are_judged(model, changed, words):
     """1 % beyond what was trained on, ten times the least of it, a last step of more than a factor of ten."""
     said = warnings_about(settings(**changed), model)
     assert said == [] if words is None else words in " ".join(said), said
+
+
+def ticks(axis):
+    low, high = axis.get_view_interval()
+    return [tick for tick in axis.get_majorticklocs() if low <= tick <= high]
+
+
+@pytest.mark.parametrize("low, high", [(0.4, 1.1), (0.9, 1.05), (0.02, 3), (1e-6, 300)])
+def test_every_logarithmic_axis_has_at_least_three_ticks(low, high):
+    figure = deviation_figure([0.5] * 100, np.geomspace(low, high, 100), data=math.sqrt(low * high))
+    found = ticks(figure.axes[0].yaxis)
+    assert 3 <= len(found) <= 8
+    assert [tick.get_text() for tick in figure.axes[0].yaxis.get_ticklabels()] == list(map(_power_of_ten, found))
+    assert len(set(map(_power_of_ten, found))) == len(found)
+
+
+def test_numbers_on_axes_are_plain_or_powers_of_ten():
+    said = [_power_of_ten(value) for value in (1e-6, 3e-5, 0.01, 0.15, 2, 30, 1000, 5e4)]
+    assert said == ["10⁻⁶", "3·10⁻⁵", "0.01", "0.15", "2", "30", "1000", "5·10⁴"]
 
 
 def test_a_grid_keeps_each_class_to_its_column():

@@ -7,7 +7,7 @@ import pytest
 
 from ncsn_pipeline.space.runs import sessions
 from ncsn_pipeline.space.runs.limits import SettingsError
-from ncsn_pipeline.space.runs.sessions import NOTHING_TO_STOP, STOPPING, SessionRuns
+from ncsn_pipeline.space.runs.sessions import NOTHING_TO_STOP, STOPPING, SessionRuns, waiting_words
 from ncsn_pipeline.space.server.sharing import SharedView, _as_javascript_writes
 
 
@@ -146,3 +146,9 @@ def test_an_address_with_one_bad_setting_changes_nothing(view):
 def test_defaults_are_written_as_javascript_writes_them():
     values = (12.0, 0.1, 0.0125, 2**31 - 1, True, "b")
     assert [_as_javascript_writes(value) for value in values] == ["12", "0.1", "0.0125", "2147483647", "true", "b"]
+
+
+def test_a_run_that_waits_is_told_how_many_are_before_it():
+    assert waiting_words({"running": 0, "waiting": 0}) == "Waiting for a free worker …"
+    assert waiting_words({"running": 1, "waiting": 0}) == "Waiting: 1 other run is before yours …"
+    assert waiting_words({"running": 1, "waiting": 2}) == "Waiting: 3 other runs are before yours …"

@@ -1,139 +1,287 @@
-"""The controls of the Generate tab, by the names of `check_generate`'s arguments."""
+"""The controls of the Generate tab, a row each."""
 
-import gradio as gr
-from gradio.components import Component
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from ..runs import limits as shared
-from ..runs.model import SpaceModel
-from ..runs.models import SpaceModels
-from ..runs.samplers import SAMPLERS
-from ..widgets.seeds import seed_control
-from . import limits
+from torch import Tensor
 
-LADDER_NAMES = [("Geometric", "geometric"), ("Uniform", "uniform"), ("Karras", "karras")]
-STEP_NAMES = [("Automatic", "automatic"), ("By hand", "fraction")]
+from ncsn_pipeline import (
+    geometric_noise_levels,
+    karras_noise_levels,
+    step_size_for_variance,
+    uniform_noise_levels,
+)
 
+from ...samplers import SAMPLERS, canonical_name
+from ..runs.calls import Argument, Written, literal, made_by, seeded
+from ..runs.controls import Choice, Control, Facts, Number, Values
+from ..runs.limits import GUIDANCE, IMAGES, LEVELS, SEED
 
-def defaults(model: SpaceModel) -> dict[str, str | float]:
-    """What the page starts with: the model's own range of noise, 50 evaluations, each class twice."""
-    low, high = model.trained_range
-    return {
-        "model": model.name,
-        "sampler": "consistent",
-        "ladder": "geometric",
-        "sigma_max": _within(high, limits.SIGMA_MAX),
-        "sigma_min": _within(low, limits.SIGMA_MIN),
-        "num_levels": 50,
-        "steps_per_level": 5,
-        "step_mode": "automatic",
-        "step_fraction": 0.1,
-        "class_label": "each" if model.num_classes else "drawn",
-        "guidance_scale": 1,
-        "num_images": 20 if model.num_classes else 16,
-        "seed": 0,
-    }
+SPACINGS = {"geometric": geometric_noise_levels, "uniform": uniform_noise_levels, "karras": karras_noise_levels}
+SIGMA_MAX, SIGMA_MIN = (0.1, 50.0), (0.005, 1.0)
 
 
 def _within(value: float, ends: tuple[float, float]) -> float:
     return min(max(value, ends[0]), ends[1])
 
 
-def class_choices(model: SpaceModel) -> list[tuple[str, str]]:
-    """Names and values of what can be asked of a model with these classes."""
-    classes = model.num_classes
+def class_options(model: Facts) -> list[tuple[str, str]]:
+    """What can be asked of a model with these classes."""
     labels = [(name, f"{number}") for number, name in enumerate(model.class_names)]
-    one_of_each = [("One of each, in turn", "each")] if classes else []
-    return [("Drawn at random", "drawn"), *one_of_each, *labels, ("None (no class given)", "none")]
+    in_turn = [("One of each, in turn", "each")] if labels else []
+    return [("Drawn at random", "drawn"), *in_turn, *labels, ("None (no class given)", "none")]
 
 
-def image_controls(models: SpaceModels) -> dict[str, Component]:
-    """What to draw: model, class, guidance, number and seed."""
-    classes = models.default.num_classes
-    default = defaults(models.default)
-    return {
-        "model": gr.Dropdown(
-            list(models.names),
-            value=models.default.name,
-            label="Model",
-            filterable=False,
-            visible=len(models.names) > 1,
-            elem_id="model",
-        ),
-        "class_label": gr.Dropdown(
-            class_choices(models.default),
-            value=default["class_label"],
-            label="Class",
-            filterable=False,
-            visible=bool(classes),
-            elem_id="class-label",
-        ),
-        "guidance_scale": gr.Slider(
-            *shared.GUIDANCE,
-            value=default["guidance_scale"],
-            step=0.1,
-            label="Guidance",
-            info="How far to go towards the class. At 1 costs nothing; other values double the work.",
-            visible=bool(classes),
-        ),
-        "num_images": gr.Slider(
-            *shared.IMAGES, value=default["num_images"], step=1, label="Number of images", elem_id="images"
-        ),
-        "seed": seed_control("seed", "images"),
+def noise_levels(settings: Values) -> Written:
+    """The noise levels, shape `(L,)`, decreasing.
+
+    Raises:
+        ValueError: for levels too close to be told apart.
+    """
+    return made_by(SPACINGS[settings.ladder], settings.sigma_max, settings.sigma_min, settings.num_levels)
+
+
+def step_size_of(settings: Values, sigmas: Tensor) -> float:
+    """epsilon of annealed Langevin dynamics: technique 4's, or a fraction of 2 sigma_L² (to six digits)."""
+    if settings.step_fraction is None:
+        return step_size_for_variance(sigmas, settings.steps_per_level)[0]
+    return float(f"{settings.step_fraction * 2 * settings.sigma_min**2:.6g}")
+
+
+# When a row has a meaning.
+
+
+def _is(sampler: str, **others: str) -> Callable[..., Any]:
+    wanted = {"sampler": sampler} | others
+    return lambda values, model: all(getattr(values, name) == value for name, value in wanted.items())
+
+
+def _has_classes(values: Values, model: Facts) -> bool:
+    return bool(model.class_names)
+
+
+def _asks_for_a_class(values: Values, model: Facts) -> bool:
+    return bool(model.class_names) and values.class_label != "none"
+
+
+# How a row enters the call.
+
+
+def _labels(settings: Values, model: Facts) -> Iterator[Argument]:
+    classes, count = len(model.class_names), settings.num_images
+    written = {
+        "drawn": literal("random"),
+        "each": Written(f"[i % {classes} for i in range({count})]", [i % classes for i in range(count) if classes]),
     }
+    if classes and settings.class_label != "none":
+        label = settings.class_label
+        yield Argument("class_labels", written[label] if label in written else literal(int(label)))
 
 
-def ladder_controls(model: SpaceModel) -> dict[str, Component]:
-    """How to draw it: sampler and ladder."""
-    default = defaults(model)
-    return {
-        "sampler": gr.Dropdown(
-            [
-                (sampler.label + (", of diffusers" if sampler.is_solver else ""), name)
-                for name, sampler in SAMPLERS.items()
-            ],
-            value=default["sampler"],
-            label="Sampler",
-            filterable=False,
-            elem_id="sampler",
-        ),
-        "ladder": gr.Radio(LADDER_NAMES, value=default["ladder"], label="Spacing of the levels", elem_id="ladder"),
-        "sigma_max": gr.Slider(
-            *limits.SIGMA_MAX, value=default["sigma_max"], step=0.1, label="σ max, the first level", elem_id="sigma-max"
-        ),
-        "sigma_min": gr.Slider(
-            *limits.SIGMA_MIN,
-            value=default["sigma_min"],
-            step=0.005,
-            label="σ min, the last level",
-            elem_id="sigma-min",
-        ),
-        "num_levels": gr.Slider(
-            *shared.LEVELS, value=default["num_levels"], step=1, label="Number of levels", elem_id="levels"
-        ),
-    }
+def _guidance(settings: Values, model: Facts) -> Iterator[Argument]:
+    if settings.guidance_scale != 1:
+        yield Argument("guidance_scale", literal(settings.guidance_scale))
 
 
-def langevin_controls(model: SpaceModel) -> dict[str, Component]:
-    """What only annealed Langevin dynamics has: steps at each level and their size."""
-    default = defaults(model)
-    return {
-        "steps_per_level": gr.Slider(
-            *limits.STEPS_PER_LEVEL, value=default["steps_per_level"], step=1, label="Steps per level", elem_id="steps"
-        ),
-        "step_mode": gr.Radio(
-            STEP_NAMES,
-            value=default["step_mode"],
-            label="Step size",
-            info="Automatic: each level ends as near to its own variance as it can.",
-            elem_id="step-mode",
-        ),
-        "step_fraction": gr.Slider(
-            *limits.STEP_FRACTION,
-            value=default["step_fraction"],
-            step=0.001,
-            label="Step size ε as a fraction of 2σ²",
-            info="σ of the last level. From 1 on the chain diverges.",
-            elem_id="step-fraction",
-            visible=False,
-        ),
-    }
+def _spacing(settings: Values, model: Facts) -> Iterator[Argument]:
+    """One argument of four rows; a solver of diffusers lays the levels out itself, between their ends."""
+    sampler = SAMPLERS[settings.sampler]
+    if not sampler.is_solver:
+        yield Argument("sigmas", noise_levels(settings))
+        return
+    yield Argument("num_inference_steps", literal(settings.num_levels))
+    ends = {"sigma_max": settings.sigma_max, "sigma_min": settings.sigma_min}
+    for name, value in {**ends, **sampler.spacings[settings.ladder]}.items():
+        yield Argument(name, literal(value), of="scheduler")
+
+
+def _steps_per_level(settings: Values, model: Facts) -> Iterator[Argument]:
+    if settings.sampler == "annealed_langevin":
+        yield Argument("steps_per_level", literal(settings.steps_per_level))
+
+
+def _step_size(settings: Values, model: Facts) -> Iterator[Argument]:
+    if settings.step_fraction is not None:
+        yield Argument("step_size", literal(step_size_of(settings, noise_levels(settings).value)))
+
+
+def _eta(settings: Values, model: Facts) -> Iterator[Argument]:
+    if settings.sampler == "consistent" and settings.noise_back != "ancestral":
+        eta = settings.eta if settings.noise_back == "eta" else settings.noise_back
+        yield Argument("eta", literal(eta), of="scheduler")
+
+
+def _to_the_scheduler(name: str) -> Callable[..., Any]:
+    def enters(settings: Values, model: Facts) -> Iterator[Argument]:
+        if (value := getattr(settings, name)) is not None:
+            yield Argument(name, literal(value), of="scheduler")
+
+    return enters
+
+
+SAMPLER_OPTIONS = [
+    (sampler.label + (", of diffusers" if sampler.is_solver else ""), name) for name, sampler in SAMPLERS.items()
+]
+CONTROLS = [
+    Control(
+        "sampler",
+        "Sampler",
+        Choice(SAMPLER_OPTIONS, meant=canonical_name),
+        "consistent",
+        place="schedule",
+    ),
+    Control(
+        "ladder",
+        "Spacing of the noise levels",
+        Choice([("Geometric", "geometric"), ("Uniform", "uniform"), ("Karras", "karras")], radio=True),
+        "geometric",
+        called="Spacing",
+        place="schedule",
+        enters=_spacing,
+    ),
+    Control(
+        "sigma_max",
+        "σ max, the first level",
+        Number(*SIGMA_MAX, 0.01, logarithmic=True),
+        lambda model: _within(model.trained_range[1], SIGMA_MAX),
+        called="σ max",
+        place="schedule",
+    ),
+    Control(
+        "sigma_min",
+        "σ min, the last level",
+        Number(*SIGMA_MIN, 0.001, logarithmic=True),
+        lambda model: _within(model.trained_range[0], SIGMA_MIN),
+        called="σ min",
+        place="schedule",
+    ),
+    Control(
+        "num_levels",
+        "Number of levels",
+        Number(*LEVELS, whole=True, logarithmic=True),
+        50,
+        place="schedule",
+        lowers="levels",
+    ),
+    Control(
+        "steps_per_level",
+        "Steps per level",
+        Number(1, 100, whole=True, logarithmic=True),
+        5,
+        place="schedule",
+        applies=_is("annealed_langevin"),
+        otherwise=1,
+        lowers="steps per level",
+        enters=_steps_per_level,
+    ),
+    Control(
+        "step_mode",
+        "Step size",
+        Choice([("Automatic", "automatic"), ("By hand", "fraction")], radio=True),
+        "automatic",
+        info="Automatic: each level ends as near to its own variance as it can.",
+        place="schedule",
+        applies=_is("annealed_langevin"),
+        otherwise="automatic",
+    ),
+    Control(
+        "step_fraction",
+        "Step size ε as a fraction of 2σ²",
+        Number(0.001, 2.0, 0.001, logarithmic=True),
+        0.1,
+        called="Step size as a fraction of its limit",
+        info="σ of the last level. From 1 on the chain diverges.",
+        place="schedule",
+        applies=_is("annealed_langevin", step_mode="fraction"),
+        enters=_step_size,
+    ),
+    Control(
+        "noise_back",
+        "Noise put back after each step",
+        Choice([("Ancestral", "ancestral"), ("None (ODE)", "ode"), ("By η", "eta")], radio=True),
+        "ancestral",
+        info="With none, the start alone decides what is drawn.",
+        place="schedule",
+        applies=_is("consistent"),
+        otherwise="ancestral",
+        enters=_eta,
+    ),
+    Control(
+        "eta",
+        "η, the share of the noise that a step removes",
+        Number(0.01, 2.0, 0.01),
+        0.5,
+        called="η",
+        info="1 removes all of it and puts the next level's back: multi-step consistency sampling.",
+        place="schedule",
+        applies=_is("consistent", noise_back="eta"),
+    ),
+    Control(
+        "predictor",
+        "Predictor",
+        Choice([("Reverse diffusion", "reverse_diffusion"), ("Ancestral", "ancestral")], radio=True),
+        "reverse_diffusion",
+        info="Goes from each level to the next; Langevin steps there, the corrector, mend what it gets wrong.",
+        place="schedule",
+        applies=_is("predictor_corrector"),
+        enters=_to_the_scheduler("predictor"),
+    ),
+    Control(
+        "corrector_steps",
+        "Corrector steps per level",
+        Number(0, 10, whole=True),
+        1,
+        place="schedule",
+        applies=_is("predictor_corrector"),
+        lowers="corrector steps",
+        enters=_to_the_scheduler("corrector_steps"),
+    ),
+    Control(
+        "signal_to_noise",
+        "r, signal to noise of a corrector step",
+        Number(0.01, 0.99, 0.01),
+        0.16,
+        called="r",
+        place="schedule",
+        applies=_is("predictor_corrector"),
+        enters=_to_the_scheduler("signal_to_noise"),
+    ),
+    Control(
+        "class_label",
+        "Class",
+        Choice(class_options, numbered=True),
+        lambda model: "each" if model.class_names else "drawn",
+        place="image",
+        applies=_has_classes,
+        otherwise="none",
+        enters=_labels,
+    ),
+    Control(
+        "guidance_scale",
+        "Guidance",
+        Number(*GUIDANCE, 0.1),
+        1,
+        info="How far to go towards the class. At 1 costs nothing; other values double the work.",
+        place="image",
+        applies=_asks_for_a_class,
+        otherwise=1.0,
+        enters=_guidance,
+    ),
+    Control(
+        "num_images",
+        "Number of images",
+        Number(*IMAGES, whole=True),
+        lambda model: 20 if model.class_names else 16,
+        place="image",
+        enters=lambda settings, model: [Argument("batch_size", literal(settings.num_images))],
+    ),
+    Control(
+        "seed",
+        "Seed",
+        Number(*SEED, whole=True, slider=False),
+        0,
+        info="The same seed gives the same images.",
+        place="image",
+        enters=lambda settings, model: [Argument("generator", seeded(settings.seed))],
+    ),
+]

@@ -2,45 +2,57 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from ..runs import messages
+from ..runs.controls import defaults
 from ..runs.limits import DEADLINE_SECONDS
 from ..runs.model import SpaceModel
 from ..runs.models import SpaceModels
+from ..runs.reading import read, words_about
 from ..runs.run import Frame, SamplingRun
 from ..runs.sessions import SessionRuns
+from ..widgets.controls import of_the_model
 from ..widgets.grid import image_grid, row_of_classes
-from ..widgets.pictures import FrameFiles, new_folder, save_animation
+from ..widgets.pictures import FrameFiles, file_data, new_folder, save_animation
 from ..widgets.presets import preset_note
 from . import report
-from .call import call_arguments, pipeline_for, python_snippet
-from .controls import class_choices, defaults
-from .limits import GenerateSettings, check_generate
+from .call import asked_of, call_arguments, ladder_of, pipeline_for, python_snippet, table_of, title_of
+from .controls import CONTROLS
 from .presets import presets
-from .trajectory import trajectory_value
+from .settings import GenerateSettings, check_generate
+from .trajectory import live_value, trajectory_value
 
 # The order in which the endpoints take their inputs.
-INPUTS = (
-    "model",
-    "sampler",
-    "ladder",
-    "sigma_max",
-    "sigma_min",
-    "num_levels",
-    "steps_per_level",
-    "step_mode",
-    "step_fraction",
-    "class_label",
-    "guidance_scale",
-    "num_images",
-    "seed",
-)
+INPUTS = ("model", *(row.name for row in CONTROLS))
 
 Update = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A moment of a run.
+
+    Args:
+        model: what it draws from.
+        run: the run.
+        frame: its newest frame.
+        pictures: files of x and of its denoised estimate.
+        code: the program that draws the same.
+        done: what it leaves, at its end: by name the files `"images"`, `"animation"` and, of one that was not stopped,
+            `"program"`; the player's value `"trajectory"`; and what the classifier reads, `"read"`, if it can.
+    """
+
+    model: SpaceModel
+    run: SamplingRun
+    frame: Frame
+    pictures: tuple[str, str]
+    code: str
+    done: dict[str, Any] | None = None
 
 
 class GenerateHandlers(SessionRuns):
@@ -50,8 +62,8 @@ class GenerateHandlers(SessionRuns):
         models: what to sample from.
     """
 
-    # Of a run: samples, denoised, status, code, trajectory, statistics, grid, animation, program.
-    num_outputs, status_at = 9, 2
+    # Of a run: player, status, code, statistics, grid, animation, program.
+    num_outputs, status_at = 7, 1
 
     def __init__(self, models: SpaceModels) -> None:
         super().__init__()
@@ -65,132 +77,149 @@ class GenerateHandlers(SessionRuns):
         """
         named = dict(zip(INPUTS, values, strict=True))
         model = self.models.get(named.pop("model"))
-        return model, check_generate(**named, num_classes=model.num_classes)
+        return model, check_generate(named, model)
 
-    def preview(
-        self,
-        model: str,
-        sampler: str,
-        ladder: str,
-        sigma_max: float,
-        sigma_min: float,
-        num_levels: int,
-        steps_per_level: int,
-        step_mode: str,
-        step_fraction: float,
-        class_label: str,
-        guidance_scale: float,
-        num_images: int,
-        seed: int,
-    ) -> tuple[str | Update, str, str | Update, str | Update]:
+    def describe(self, *values: Any) -> tuple[str | Update, str, str | Update, str | Update]:
         """What these settings mean, before they run; where they are refused, why."""
         try:
-            chosen, settings = self.check(
-                model, sampler, ladder, sigma_max, sigma_min, num_levels, steps_per_level,
-                step_mode, step_fraction, class_label, guidance_scale, num_images, seed,
-            )  # fmt: skip
+            chosen, settings = self.check(*values)
             return (
                 report.ladder_plots(settings, chosen),
                 report.notes(settings, chosen),
                 messages.cost(settings, chosen),
-                python_snippet(settings, chosen.num_classes, chosen.address),
+                python_snippet(settings, chosen, chosen.address),
             )
         except ValueError as error:
             return gr.skip(), messages.refusal(str(error)), messages.refusal(str(error)), gr.skip()
 
+    def preview_numbers(self, *values: Any) -> dict[str, Any]:
+        """The same as numbers.
+
+        Raises:
+            ValueError: for settings that are refused.
+        """
+        chosen, settings = self.check(*values)
+        return messages.cost_numbers(settings, chosen) | {
+            "sigmas": ladder_of(settings).tolist(),
+            "table": [list(row) for row in table_of(settings, chosen)],
+            "warnings": report.warnings_about(settings, chosen),
+            "python": python_snippet(settings, chosen, chosen.address),
+        }
+
     def cost(self, *values: Any) -> str:
-        """What a run costs, as it is known by now; `values` as of `preview`."""
+        """What a run costs, as it is known by now; `values` as of `describe`."""
         try:
             model, settings = self.check(*values)
         except ValueError as error:
             return messages.refusal(str(error))
         return messages.cost(settings, model)
 
-    def generate(
-        self,
-        model: str,
-        sampler: str,
-        ladder: str,
-        sigma_max: float,
-        sigma_min: float,
-        num_levels: int,
-        steps_per_level: int,
-        step_mode: str,
-        step_fraction: float,
-        class_label: str,
-        guidance_scale: float,
-        num_images: int,
-        seed: int,
-        request: gr.Request,
-    ) -> Iterator[tuple[Any, ...]]:
+    def generate(self, *values: Any) -> Iterator[tuple[Any, ...]]:
         """Yields the images as they form, and at last everything to look at and to take home.
+
+        Args:
+            *values: as of `describe`, and the request.
 
         Raises:
             gr.Error: for settings that are refused and for runs that fail, with the reason.
         """
-        values = (
-            model, sampler, ladder, sigma_max, sigma_min, num_levels, steps_per_level,
-            step_mode, step_fraction, class_label, guidance_scale, num_images, seed,
-        )  # fmt: skip
-        yield from self.answered(request, lambda stop: self._run(*self.check(*values), stop))
+        *values, request = values
+        yield from self.answered(request, lambda stop: self._run(*self.check(*values), stop), self._shown)
 
-    def _run(self, model: SpaceModel, settings: GenerateSettings, stop: threading.Event) -> Iterator[tuple[Any, ...]]:
-        snippet = python_snippet(settings, model.num_classes, model.address)
+    def generate_numbers(self, *values: Any) -> Iterator[dict[str, Any]]:
+        """The same as numbers and files, for a program."""
+        *values, request = values
+        yield from self.answered(request, lambda stop: self._run(*self.check(*values), stop), self._told, messages.said)
+
+    def _shown(self, progress: Progress) -> tuple[Any, ...]:
+        """What the page shows of a moment of a run."""
+        status = messages.progress(progress.frame, progress.run)
+        if (done := progress.done) is None:
+            words = f"Evaluation {progress.frame.evaluation} of {progress.frame.evaluations}"
+            return self.outputs(live_value(*progress.pictures, words), status, progress.code)
+        statistics = report.run_plots(progress.run.recording, progress.model)
+        files = (done["images"], done["animation"], done.get("program"))
+        return (done["trajectory"], status, progress.code, statistics, *files)
+
+    @staticmethod
+    def _told(progress: Progress) -> dict[str, Any]:
+        """What a program is told of a moment of a run."""
+        told = messages.progress_numbers(progress.frame, progress.run)
+        if (done := progress.done) is None:
+            return told
+        files = {name: file_data(done[name]) for name in ("images", "animation", "program") if name in done}
+        recording = progress.run.recording
+        measured = {name: getattr(recording, name) for name in ("sigmas", "noise_left", "deviations")}
+        read = {"read": done["read"]} if "read" in done else {}
+        return told | files | measured | read | {"python": progress.code, "trajectory": done["trajectory"]}
+
+    def _run(self, model: SpaceModel, settings: GenerateSettings, stop: threading.Event) -> Iterator[Progress]:
+        code = python_snippet(settings, model, model.address)
         columns = row_of_classes(settings.num_images, model.num_classes) if settings.class_label == "each" else None
         run, folder = self._sampling(model, settings, stop), new_folder()
         files = FrameFiles(folder)
         for frame in run.frames():
-            status = messages.progress(frame, run)
             pictures = (image_grid(frame.samples, columns), image_grid(frame.denoised, columns))
             if not frame.final:
-                yield self.outputs(*map(files.save, pictures), status, snippet)
+                yield Progress(model, run, frame, tuple(map(files.save, pictures)), code)
         model.learn_pace(frame.evaluation, settings.images_per_evaluation, run.seconds)
-        saved = [folder / name for name in (f"ncsn-seed-{settings.seed}.png", "denoised.png")]
+        saved = tuple(folder / name for name in (f"ncsn-seed-{settings.seed}.png", "denoised.png"))
         for picture, path in zip(pictures, saved, strict=True):
             picture.save(path)
-        yield self.outputs(*map(str, saved), status, snippet)
-        yield (*map(str, saved), status, snippet, *self._final_outputs(run, frame, columns, saved[0], snippet))
+        pictures = tuple(map(str, saved))
+        yield Progress(model, run, frame, pictures, code)
+        yield Progress(
+            model, run, frame, pictures, code, self._left(model, settings, run, frame, columns, saved[0], code)
+        )
 
     @staticmethod
-    def _final_outputs(run: SamplingRun, last: Frame, columns: int | None, grid: Path, snippet: str) -> tuple[Any, ...]:
-        """What a run leaves: trajectory, statistics, and the files to download; of a stopped one, no program."""
-        animation, program = save_animation(run.recording, columns, grid.with_suffix(".gif")), None
+    def _left(
+        model: SpaceModel,
+        settings: GenerateSettings,
+        run: SamplingRun,
+        last: Frame,
+        columns: int | None,
+        grid: Path,
+        code: str,
+    ) -> dict[str, Any]:
+        """What a run leaves; of a stopped one, no program."""
+        left = {"images": str(grid), "animation": str(save_animation(run.recording, columns, grid.with_suffix(".gif")))}
         if last.evaluation == last.evaluations:
-            program = str(grid.with_suffix(".py"))
-            Path(program).write_text(snippet, encoding="utf-8")
-        trajectory = trajectory_value(run.recording, columns, grid.parent, last.evaluations)
-        return trajectory, report.run_plots(run.recording), str(grid), str(animation), program
+            left["program"] = str(grid.with_suffix(".py"))
+            Path(left["program"]).write_text(code, encoding="utf-8")
+        if model.reader is not None:
+            left["read"] = words_about(read(model.reader, last.samples), asked_of(settings, model), model.class_names)
+        about = {"title": title_of(settings), "seconds": run.seconds} | {k: left[k] for k in ("read",) if k in left}
+        left["trajectory"] = trajectory_value(run.recording, columns, grid.parent, last.evaluations) | about
+        return left
 
-    def choose_model(self, model: str) -> tuple[Update, Update, Update, Update, Update]:
-        """What another model makes of the controls: its classes, guidance, number of images, range of noise levels.
+    def choose_model(self, model: str) -> list[Update]:
+        """What another model makes of the controls: its classes, number of images, range of noise levels.
 
         Raises:
             SettingsError: for a model that is not on the list or cannot be loaded.
         """
-        chosen = self.models.get(model)
-        default, classes = defaults(chosen), bool(chosen.num_classes)
-        return (
-            gr.update(choices=class_choices(chosen), value=default["class_label"], visible=classes),
-            gr.update(value=default["guidance_scale"], visible=classes),
-            *(gr.update(value=default[name]) for name in ("num_images", "sigma_max", "sigma_min")),
-        )
+        return of_the_model(CONTROLS, self.models.get(model))
 
     def preset(self, index: int, model: str) -> tuple[str, dict[str, Any]]:
         """The words about a preset and its values for that model; for the default one where it is not on the list."""
         chosen = self.models.get(model) if model in self.models.names else self.models.default
-        preset = presets(defaults(chosen))[index]
+        preset = presets(defaults(CONTROLS, chosen))[index]
         return preset_note(preset.name, preset.note), preset.values
 
-    def start(self) -> Frame:
-        """The first evaluation of the default run."""
+    def start(self) -> tuple[Frame, dict[str, Any]]:
+        """The first evaluation of the default run, and what the player shows of it."""
         stop = threading.Event()
         stop.set()
-        default = defaults(self.models.default)
-        model, settings = self.check(*(default[name] for name in INPUTS))
+        model = self.models.default
+        settings = check_generate(defaults(CONTROLS, model), model)
         (frame,) = self._sampling(model, settings, stop).frames()
-        return frame
+        columns = row_of_classes(settings.num_images, model.num_classes) if model.num_classes else None
+        files = FrameFiles(new_folder())
+        pictures = [files.save(image_grid(images, columns)) for images in (frame.samples, frame.denoised)]
+        return frame, live_value(*pictures, f"Evaluation 1 of {frame.evaluations}")
 
     @staticmethod
     def _sampling(model: SpaceModel, settings: GenerateSettings, stop: threading.Event) -> SamplingRun:
-        pipeline = pipeline_for(settings, model.pipeline)
-        return SamplingRun(pipeline, call_arguments(settings, model.num_classes), stop, DEADLINE_SECONDS)
+        pipeline = pipeline_for(settings, model.pipeline, model)
+        return SamplingRun(pipeline, call_arguments(settings, model), stop, DEADLINE_SECONDS)

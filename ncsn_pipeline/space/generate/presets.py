@@ -5,9 +5,9 @@ from ..widgets.presets import Preset
 
 def presets(default: dict[str, str | float]) -> list[Preset]:
     """The presets of a page that starts with the settings `default`, by the names of `check_generate`'s arguments."""
-    names = ("sampler", "ladder", "sigma_max", "sigma_min", "num_levels", "step_mode")
+    names = ("sampler", "ladder", "sigma_max", "sigma_min", "num_levels", "step_mode", "noise_back")
     good = {name: default[name] for name in names}
-    langevin = good | {"sampler": "langevin", "steps_per_level": 5}
+    langevin = good | {"sampler": "annealed_langevin", "steps_per_level": 5}
     return [
         Preset(
             "50 evaluations",
@@ -32,8 +32,9 @@ def presets(default: dict[str, str | float]) -> list[Preset]:
         ),
         Preset(
             "One noise level",
-            "Langevin dynamics at a single σ. It samples the density of the digits blurred by σ = 0.5, and the one "
-            "denoising step at the end cannot tell what the blur hid.",
+            "Langevin dynamics at a single σ = 0.5, from pure noise. The chain has not arrived: at this level the "
+            "digits lie far apart and a step is short, so 100 steps go a small part of the way from noise to them. "
+            "What the one denoising step at the end makes of it are broken strokes.",
             langevin | {"sigma_max": 0.5, "num_levels": 1, "steps_per_level": 100},
         ),
         Preset(

@@ -5,37 +5,36 @@ import html
 from ncsn_pipeline import diagnose_noise_levels
 from ncsn_pipeline.noise_levels import end_variance_ratio, step_size_for_end_variance
 
+from ...samplers import SAMPLERS
 from ..runs.model import SpaceModel
 from ..runs.recording import Recording
-from ..runs.samplers import SAMPLERS
-from ..widgets.plots import deviation_figure, noise_left_figure, noise_level_figure, step_size_figure, themed_svg
-from .call import ladder_of, step_size_of, step_sizes
-from .limits import GenerateSettings
+from ..widgets.plots import deviation_figure, noise_left_figure, noise_level_figure, table_figure, themed_svg
+from .call import ladder_of, table_of
+from .controls import step_size_of
+from .settings import GenerateSettings
 
 
 def ladder_plots(settings: GenerateSettings, model: SpaceModel) -> str:
-    """The two figures of the ladder, beside each other where there is room."""
-    sigmas = ladder_of(settings)
-    langevin = settings.sampler == "langevin"
-    limits = (2 if langevin else 1) * sigmas.double() ** 2
+    """The noise levels and the columns of the sampler's table, beside each other where there is room."""
+    sigmas, table = ladder_of(settings), table_of(settings, model)
     levels = themed_svg(
         noise_level_figure(sigmas.tolist(), model.trained_range),
         f"Noise levels: {len(sigmas)} from {float(sigmas[0]):.3g} to {float(sigmas[-1]):.3g}",
     )
-    alphas = step_sizes(settings, sigmas)
-    solver = SAMPLERS[settings.sampler].is_solver
+    langevin = settings.sampler == "annealed_langevin"
     steps = themed_svg(
-        step_size_figure(alphas.tolist(), limits.tolist(), "2σᵢ²: diverges" if langevin else "σᵢ²: removes all noise"),
-        f"Step sizes: from {float(alphas[0]):.3g} to {float(alphas[-1]):.3g}",
+        table_figure(table, 2 if langevin else 1, "2σ²: diverges" if langevin else "σ²: removes all noise"),
+        f"Steps: a from {table[0].a:.3g} to {table[-1].a:.3g}, b² from {table[0].b ** 2:.3g} to {table[-1].b ** 2:.3g}",
     )
+    first_order = ", to first order" if SAMPLERS[settings.sampler].is_solver else ""
     return (
         f'<div class="ladder"><figure><figcaption>Noise levels <i>σ<sub>i</sub></i></figcaption>{levels}</figure>'
-        f"<figure><figcaption>Step sizes <i>α<sub>i</sub></i>{', to first order' if solver else ''}</figcaption>"
+        f"<figure><figcaption>Steps <i>x ← x + a s + b z</i>{first_order}</figcaption>"
         f"{steps}</figure></div>"
     )
 
 
-def run_plots(recording: Recording) -> str:
+def run_plots(recording: Recording, model: SpaceModel) -> str:
     """The two numbers that tell whether a run kept its equilibrium, each over the whole of it."""
     noise = recording.noise_left
     left = themed_svg(
@@ -43,7 +42,7 @@ def run_plots(recording: Recording) -> str:
     )
     deviations = recording.deviations
     right = themed_svg(
-        deviation_figure(recording.sigmas, deviations),
+        deviation_figure(recording.sigmas, deviations, model.data_deviation),
         f"Standard deviation of x: from {deviations[0]:.3g} to {deviations[-1]:.3g}",
     )
     return (
@@ -59,7 +58,7 @@ def warnings_about(settings: GenerateSettings, model: SpaceModel) -> list[str]:
     """What is wrong with the settings, a sentence a fault."""
     sigmas = ladder_of(settings)
     low, high = model.trained_range
-    if settings.sampler == "langevin":
+    if settings.sampler == "annealed_langevin":
         step_size = step_size_of(settings, sigmas)
         faults = diagnose_noise_levels(
             sigmas, settings.steps_per_level, step_size, model.dimension, data_extent=min(high, 50.0)
@@ -91,7 +90,7 @@ def warnings_about(settings: GenerateSettings, model: SpaceModel) -> list[str]:
 def notes(settings: GenerateSettings, model: SpaceModel) -> str:
     """The warnings, or what is good about the settings."""
     faults = warnings_about(settings, model)
-    said = step_size_note(settings) if settings.sampler == "langevin" else ""
+    said = step_size_note(settings) if settings.sampler == "annealed_langevin" else ""
     if not faults:
         praise = "The ladder starts at noise that covers the data and ends at the least that the network knows."
         return f'<div class="notes good"><p>✓ {praise}</p>{f"<p>{said}</p>" if said else ""}</div>'

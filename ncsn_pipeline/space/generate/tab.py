@@ -4,22 +4,41 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
-import numpy as np
 
 from ..runs import messages
+from ..runs.controls import Choice, defaults, parameters, with_signature
 from ..runs.events import CHECKED_BY_US, PREVIEW, PRIVATE, QUIET
 from ..runs.limits import IMAGES, SettingsError, check_number
+from ..runs.model import SpaceModel
 from ..runs.models import SpaceModels
-from ..runs.sessions import offer
+from ..runs.sessions import WORKER, offer
 from ..server.sharing import SharedView
-from ..widgets.grid import image_grid, row_of_classes
+from ..widgets.controls import controls_in, layout, of_the_model
 from ..widgets.presets import preset_note
 from ..widgets.programs import code_view
 from ..widgets.seeds import connect_new_seed
-from .controls import class_choices, defaults, image_controls, ladder_controls, langevin_controls
+from .controls import CONTROLS
 from .handlers import INPUTS, GenerateHandlers
 from .presets import presets
 from .trajectory import trajectory_player
+
+# Pictures of other settings than those that are set are greyed.
+REMEMBER = """(...values) => {
+  window.generated = JSON.stringify(values);
+  document.querySelector("#trajectory .player").classList.remove("old");
+  document.querySelector("#trajectory .stale").hidden = true;
+  return [];
+}"""
+GREY_OUT_OTHERS = """(...values) => {
+  const old = window.generated !== undefined && window.generated !== JSON.stringify(values);
+  document.querySelector("#trajectory .player").classList.toggle("old", old);
+  document.querySelector("#trajectory .stale").hidden = !old;
+  return [];
+}"""
+PRESS_GENERATE = """() => {
+  document.querySelector("#generate:not(:disabled)")?.click();
+  return [];
+}"""
 
 
 class GenerateTab:
@@ -37,19 +56,19 @@ class GenerateTab:
         self._connect()
 
     def _build(self) -> None:
-        default = defaults(self.model)
-        plots, notes, cost, code = self.handlers.preview(*(default[name] for name in INPUTS))
+        default = defaults(CONTROLS, self.model) | {"model": self.model.name}
+        plots, notes, cost, code = self.handlers.describe(*(default[name] for name in INPUTS))
         self.presets = presets(default)
         with gr.Row(elem_classes="presets"):
             self.preset_buttons = [gr.Button(preset.name, size="sm", min_width=110) for preset in self.presets]
         self.preset_note = gr.HTML(
-            preset_note("Presets", "Each sets the controls below; then generate."), elem_id="preset-note"
+            preset_note("Presets", "Each sets the controls below and draws at once."), elem_id="preset-note"
         )
         with gr.Row(elem_classes="section"):
             with gr.Column(scale=4, min_width=300):
                 gr.HTML('<h2 class="heading">What to draw</h2>')
                 with gr.Group():
-                    controls = image_controls(self.models)
+                    controls = {"model": self._model_control()} | controls_in("image", CONTROLS, self.model)
                 with gr.Row():
                     self.generate_button = gr.Button("Generate", variant="primary", elem_id="generate", min_width=110)
                     self.stop_button = gr.Button(
@@ -58,26 +77,10 @@ class GenerateTab:
                     self.seed_button = gr.Button("New seed", elem_id="new-seed", min_width=80)
                 self.cost = gr.HTML(cost, label="Cost", elem_id="cost")
             with gr.Column(scale=7, min_width=300):
-                start = self.handlers.start()
+                start, pictures = self.handlers.start()
                 words = f"Ready. Below: noise at σ = {start.sigma:.3g}, and what the network makes of it."
                 self.status = gr.HTML(messages.status(words, of=start.evaluations), label="Status", elem_id="status")
-                with gr.Row(elem_classes="pictures"):
-                    self.samples = self._picture("x", "the samples", start.samples, "samples")
-                    self.denoised = self._picture("x + σ²s", "denoised", start.denoised, "denoised")
-        with gr.Row(elem_classes="section"):
-            with gr.Column(scale=4, min_width=300):
-                gr.HTML('<h2 class="heading">How to draw it</h2>')
-                with gr.Group():
-                    controls |= ladder_controls(self.model)
-                    with gr.Column(visible=False, elem_classes="langevin") as self.langevin_group:
-                        controls |= langevin_controls(self.model)
-            with gr.Column(scale=7, min_width=300):
-                self.plots = gr.HTML(plots, label="Ladder", elem_id="plots")
-                self.notes = gr.HTML(notes, label="Notes", elem_id="notes")
-        with gr.Row(elem_classes="section"):
-            with gr.Column(scale=6, min_width=300):
-                gr.HTML('<h2 class="heading">How they formed</h2>')
-                self.trajectory = trajectory_player()
+                self.trajectory = trajectory_player(pictures)
                 with gr.Row():
                     self.downloads = [
                         gr.DownloadButton(label, interactive=False, size="sm", min_width=90, elem_id=elem_id)
@@ -87,14 +90,24 @@ class GenerateTab:
                             ("Python", "download-program"),
                         )
                     ]
+        with gr.Row(elem_classes="section"):
+            with gr.Column(scale=4, min_width=300):
+                gr.HTML('<h2 class="heading">How to draw it</h2>')
+                with gr.Group():
+                    controls |= controls_in("schedule", CONTROLS, self.model)
             with gr.Column(scale=7, min_width=300):
+                self.plots = gr.HTML(plots, label="Ladder", elem_id="plots")
+                self.notes = gr.HTML(notes, label="Notes", elem_id="notes")
                 self.statistics = gr.HTML(label="Statistics", elem_id="statistics")
         with gr.Accordion("The same images in Python", open=False):
             self.code = code_view(code, "Python", "code", buttons=["copy"])
         self.controls = controls
         shared = {name: controls[name] for name in INPUTS if name != "model" or len(self.models.names) > 1}
-        self.view = SharedView("generate", shared, self._check_shared, self.status, self.handlers)
+        self.view = SharedView("generate", shared, self._check_shared, self.status, self.handlers, CONTROLS)
         self.inputs = [controls[name] for name in INPUTS]
+        self.parameters = {"model": (str, self.model.name)} | parameters(CONTROLS, self.model)
+        self.shown = [controls[row.name] for row in CONTROLS]
+        self.of_the_model = [controls[row.name] for row in CONTROLS if row.is_of_the_model]
         self.previewed = [self.plots, self.notes, self.cost, self.code]
 
     def _connect(self) -> None:
@@ -102,50 +115,69 @@ class GenerateTab:
         gr.on(
             # Not the model's: its classes come first, and Gradio refuses a class that is not among them.
             [controls[name].change for name in INPUTS if name != "model"],
-            self.handlers.preview,
+            self.handlers.describe,
             self.inputs,
             previewed,
-            api_name="preview",
-            api_description="The ladder's figures, what is wrong with the settings, what they cost, their Python.",
+            api_visibility="private",
             **PREVIEW,
         )
         gr.on(
-            [controls["sampler"].change, controls["step_mode"].change],
+            [controls[row.name].change for row in CONTROLS if isinstance(row.kind, Choice)],
             self.layout,
-            [controls["sampler"], controls["step_mode"]],
-            [self.langevin_group, controls["step_fraction"]],
-            **PRIVATE,
+            self.inputs,
+            self.shown,
+            **PRIVATE | CHECKED_BY_US,
         )
         chosen = controls["model"].input(
             self.handlers.choose_model,
             controls["model"],
-            [controls[name] for name in ("class_label", "guidance_scale", "num_images", "sigma_max", "sigma_min")],
+            self.of_the_model,
             api_name="choose_model",
             api_description="Sets the controls of this session to a model's classes and range of noise levels.",
             **QUIET,
         )
-        chosen.then(self.handlers.preview, self.inputs, previewed, api_visibility="private", **PREVIEW)
+        chosen.then(self.handlers.describe, self.inputs, previewed, api_visibility="private", **PREVIEW)
+        chosen.then(self.layout, self.inputs, self.shown, **PRIVATE | CHECKED_BY_US)
         controls["class_label"].input(
             self.whole_rows,
             [controls["model"], controls["class_label"], controls["num_images"]],
             controls["num_images"],
             **PRIVATE,
         )
+        gr.api(
+            with_signature(self.handlers.preview_numbers, self.parameters),
+            api_name="preview",
+            api_description="The noise levels, the rows (sigma, a, b, next sigma) of the sampler's table, what is "
+            "wrong with the settings, what they cost, their Python.",
+            concurrency_id="plots",
+        )
+        gr.on([control.change for control in self.inputs], None, self.inputs, None, js=GREY_OUT_OTHERS, **PRIVATE)
         connect_new_seed(self.seed_button, controls["seed"])
         for index, (preset, button) in enumerate(zip(self.presets, self.preset_buttons, strict=True)):
             targets = [controls[name] for name in preset.values]
-            button.click(partial(self.apply_preset, index), controls["model"], [self.preset_note, *targets], **PRIVATE)
-        outputs = [self.samples, self.denoised, self.status, self.code, self.trajectory, self.statistics]
+            applied = button.click(
+                partial(self.apply_preset, index), controls["model"], [self.preset_note, *targets], **PRIVATE
+            )
+            applied.then(None, None, None, js=PRESS_GENERATE, **PRIVATE)
+        outputs = [self.trajectory, self.status, self.code, self.statistics]
+        self.generate_button.click(None, self.inputs, None, js=REMEMBER, **PRIVATE)
         run = self.handlers.connect_run(
             self.generate_button,
-            self.handlers.generate,
+            with_signature(self.handlers.generate, self.parameters, request=gr.Request),
             self.inputs,
             [*outputs, *self.downloads],
             self.status,
             [self.generate_button, self.stop_button],
+            api_visibility="private",
+        )
+        gr.api(
+            with_signature(self.handlers.generate_numbers, self.parameters, request=gr.Request),
             api_name="generate",
-            api_description="Images from noise: the samples, their denoised estimate, a line of status, the Python, "
-            "every kept step, plots of the run, and the files: images, animation, program.",
+            api_description="Images from noise. While it runs: status, evaluation, evaluations, sigma, seconds. At "
+            "last the files too (images, animation, program), the same call as Python, and of every evaluation sigma, "
+            "the noise found in x (1 in equilibrium) and the standard deviation of x.",
+            concurrency_id=WORKER,
+            concurrency_limit=1,
         )
         offer(run, self.downloads)
         run.success(self.handlers.cost, self.inputs, self.cost, **PRIVATE | CHECKED_BY_US)
@@ -156,32 +188,25 @@ class GenerateTab:
     def connect_page(self, page: gr.Blocks) -> None:
         """What happens when the page opens and when it is left."""
         restored = self.view.connect(page)
-        restored.then(
-            self.layout,
-            [self.controls["sampler"], self.controls["step_mode"]],
-            [self.langevin_group, self.controls["step_fraction"]],
-            **PRIVATE,
-        )
+        restored.then(self.layout, self.inputs, self.shown, **PRIVATE | CHECKED_BY_US)
         if len(self.models.names) > 1:
-            restored.then(
-                self.classes,
-                self.controls["model"],
-                [self.controls["class_label"], self.controls["guidance_scale"]],
-                **PRIVATE,
-            ).then(self.handlers.preview, self.inputs, self.previewed, api_visibility="private", **PREVIEW)
+            restored.then(self.options, self.controls["model"], self.of_the_model, **PRIVATE).then(
+                self.handlers.describe, self.inputs, self.previewed, api_visibility="private", **PREVIEW
+            )
         restored.then(self.handlers.cost, self.inputs, self.cost, **PRIVATE | CHECKED_BY_US)
         page.unload(self.handlers.leave)
 
-    @staticmethod
-    def layout(sampler: str, step_mode: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Shows what only annealed Langevin dynamics has, and the step size where it is set by hand."""
-        return gr.update(visible=sampler == "langevin"), gr.update(visible=step_mode == "fraction")
+    def layout(self, model: str, *values: Any) -> list[dict[str, Any]]:
+        """Shows the controls that have a meaning beside the others."""
+        given = dict(zip(INPUTS[1:], values, strict=True))
+        return layout(CONTROLS, given, self._known(model))
 
-    def classes(self, model: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    def options(self, model: str) -> list[dict[str, Any]]:
         """What can be asked of a model that the page's address names."""
-        chosen = self.models.get(model)
-        conditional = bool(chosen.num_classes)
-        return gr.update(choices=class_choices(chosen), visible=conditional), gr.update(visible=conditional)
+        return of_the_model(CONTROLS, self._known(model), keep=True)
+
+    def _known(self, model: Any) -> SpaceModel:
+        return self.models.get(model) if model in self.models.names else self.model
 
     def apply_preset(self, index: int, model: str) -> list[Any]:
         """The preset's words and values."""
@@ -200,22 +225,12 @@ class GenerateTab:
             return gr.skip()
         return gr.update(value=min(max(round(num_images / classes), 1), most // classes) * classes)
 
+    def _model_control(self) -> gr.Dropdown:
+        names = list(self.models.names)
+        return gr.Dropdown(
+            names, value=self.model.name, label="Model", filterable=False, visible=len(names) > 1, elem_id="model"
+        )
+
     def _check_shared(self, **values: Any) -> None:
         values = {"model": self.model.name} | values
         self.handlers.check(*(values[name] for name in INPUTS))
-
-    def _picture(self, formula: str, words: str, images: np.ndarray, elem_id: str) -> gr.Image:
-        columns = row_of_classes(len(images), self.model.num_classes) if self.model.num_classes else None
-        with gr.Column(min_width=140, elem_classes="picture"):
-            gr.HTML(f'<p class="caption"><i>{formula}</i>, {words}</p>')
-            return gr.Image(
-                image_grid(images, columns),
-                label=f"{formula}, {words}",
-                show_label=False,
-                format="png",
-                image_mode="RGBA",
-                interactive=False,
-                buttons=["download", "fullscreen"],
-                alt_text=f"{formula}, {words}",
-                elem_id=elem_id,
-            )

@@ -1,5 +1,6 @@
-// Draws one step of a run out of the strip that holds them all; dragging, arrow keys and the play button choose it.
+// Shows a run while it goes on, and after it each step out of the strip that holds them all; keeps up to four of them.
 const MILLISECONDS = 90;
+const MOST_PINS = 4;
 let strip = null;
 let data = null;
 let timer = null;
@@ -7,21 +8,24 @@ let shown = 0;
 
 const find = (selector) => element.querySelector(selector);
 
+function paint(view, picture, left, top, width, height, words) {
+  const canvas = find(view);
+  canvas.width = width;
+  canvas.height = height;
+  canvas.getContext("2d").drawImage(picture, left, top, width, height, 0, 0, width, height);
+  canvas.setAttribute("aria-label", words);
+}
+
 function draw(step) {
   shown = step;
   const { columns, width, height, evaluations, sigmas, of } = data;
   const left = (step % columns) * width;
   const top = Math.floor(step / columns) * 2 * height;
   const words = `Evaluation ${evaluations[step]} of ${of}, σ = ${Number(sigmas[step].toPrecision(3))}`;
-  [".noisy", ".denoised"].forEach((view, i) => {
-    const canvas = find(view);
-    canvas.width = width;
-    canvas.height = height;
-    canvas.getContext("2d").drawImage(strip, left, top + i * height, width, height, 0, 0, width, height);
-    canvas.setAttribute("aria-label", `${words}: ${i ? "denoised" : "noisy"} images`);
-  });
+  paint(".noisy", strip, left, top, width, height, `${words}: noisy images`);
+  paint(".denoised", strip, left, top + height, width, height, `${words}: denoised images`);
   const slider = find("input");
-  slider.max = evaluations.length - 1;
+  slider.max = Math.max(evaluations.length - 1, 1);
   slider.value = step;
   slider.setAttribute("aria-valuetext", words);
   find("output").textContent = words;
@@ -31,39 +35,79 @@ function draw(step) {
 function pause() {
   clearInterval(timer);
   timer = null;
-  const button = find(".play");
-  if (button) {
-    button.textContent = "▶";
-    button.setAttribute("aria-label", "Play the trajectory");
-  }
+  find(".play").textContent = "▶";
+  find(".play").setAttribute("aria-label", "Play the trajectory");
 }
 
 function play() {
   const last = data.evaluations.length - 1;
   if (shown === last) draw(0);
   timer = setInterval(() => {
-    if (!element.isConnected || shown >= last) return pause();
+    if (!element.isConnected || !data || shown >= last) return pause();
     draw(shown + 1);
   }, MILLISECONDS);
   find(".play").textContent = "❚❚";
   find(".play").setAttribute("aria-label", "Pause the trajectory");
 }
 
-function load() {
-  pause();
+const loaded = (file) =>
+  new Promise((resolve) => {
+    const image = new Image();
+    image.onload = () => resolve(image);
+    image.onerror = () => resolve(null);
+    image.src = file.url;
+  });
+
+async function load() {
   const value = props.value;
-  if (!value || !value.strip) return;
-  const image = new Image();
-  image.onload = () => {
-    if (value !== props.value) return; // a newer run's is on its way
-    strip = image;
-    data = value;
+  if (!value) return;
+  const pictures = await Promise.all((value.strip ? [value.strip] : [value.noisy, value.denoised]).map(loaded));
+  if (value !== props.value || pictures.includes(null)) return; // a newer one is on its way, or this one is gone
+  pause();
+  data = value.strip ? value : null;
+  for (const control of [find(".play"), find("input"), find(".pin")]) control.disabled = !data;
+  find(".read").textContent = value.read ?? "";
+  element.dispatchEvent(new CustomEvent("shown", { bubbles: true }));
+  if (data) {
+    strip = pictures[0];
     draw(data.evaluations.length - 1);
-  };
-  image.src = value.strip.url;
+  } else {
+    delete find(".player").dataset.evaluation;
+    [".noisy", ".denoised"].forEach((view, i) =>
+      paint(view, pictures[i], 0, 0, pictures[i].naturalWidth, pictures[i].naturalHeight, `${value.words}, ${i ? "denoised" : "noisy"} images`)
+    );
+    find("output").textContent = value.words;
+  }
 }
 
-// The template is drawn anew with every value, so listen where it is drawn into.
+// The noise levels of a run over its evaluations, on a logarithmic axis.
+function schedule({ sigmas, evaluations, of }) {
+  const logs = sigmas.map(Math.log);
+  const [low, high] = [Math.log(0.005), Math.log(50)];
+  const points = logs.map((log, i) => `${(100 * evaluations[i]) / of},${(30 * (high - log)) / (high - low)}`);
+  return `<svg viewBox="0 0 100 30" preserveAspectRatio="none" role="img" aria-label="Noise levels"><polyline points="0,${points[0].split(",")[1]} ${points.join(" ")}"/></svg>`;
+}
+
+function pin() {
+  const pins = find(".pins");
+  const item = document.createElement("li");
+  const picture = document.createElement("img");
+  picture.src = find(".noisy").toDataURL();
+  picture.alt = `Images: ${data.title}`;
+  const words = document.createElement("p");
+  words.textContent = [data.title, `${data.of} evaluations in ${data.seconds.toFixed(1)} s`, data.read].filter(Boolean).join(" · ");
+  const remove = document.createElement("button");
+  remove.type = "button";
+  remove.className = "unpin";
+  remove.textContent = "Remove";
+  remove.setAttribute("aria-label", `Remove ${data.title}`);
+  item.append(picture);
+  item.insertAdjacentHTML("beforeend", schedule(data));
+  item.append(words, remove);
+  pins.append(item);
+  while (pins.children.length > MOST_PINS) pins.firstElementChild.remove();
+}
+
 element.addEventListener("input", (event) => {
   if (event.target.matches("input") && data) {
     pause();
@@ -72,6 +116,8 @@ element.addEventListener("input", (event) => {
 });
 element.addEventListener("click", (event) => {
   if (event.target.closest(".play") && data) timer ? pause() : play();
+  if (event.target.closest(".pin") && data) pin();
+  event.target.closest(".unpin")?.closest("li").remove();
 });
 watch("value", load);
 load();

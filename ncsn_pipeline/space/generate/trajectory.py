@@ -1,29 +1,40 @@
-"""The scrubber: a finished run, step by step, x and its denoised estimate side by side.
+"""The player: a run while it goes on, and step by step when it has ended, x and its denoised estimate side by side.
 
-The browser gets one picture that holds all kept steps and cuts it up itself, so dragging asks nothing of the server.
+Of a finished run the browser gets one picture that holds all kept steps and cuts it up itself, so dragging asks nothing
+of the server.
 """
 
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio import FileData
 
 from ..runs.recording import Recording
-from ..widgets.pictures import STRIP_ROW, save_strip
+from ..widgets.pictures import STRIP_ROW, file_data, save_strip
 
 HERE = Path(__file__)
 
 
-def trajectory_player(elem_id: str = "trajectory") -> gr.HTML:
-    """The component; its value is what `trajectory_value` makes, or None before the first run."""
+def trajectory_player(value: dict[str, Any], elem_id: str = "trajectory") -> gr.HTML:
+    """The component; its value is what `live_value` or `trajectory_value` makes."""
     return gr.HTML(
-        None,
+        value,
         html_template=HERE.with_suffix(".html").read_text(encoding="utf-8"),
         js_on_load=HERE.with_suffix(".js").read_text(encoding="utf-8"),
-        label="Trajectory: a file with all kept steps, its layout, and sigma of each",
+        label="Trajectory",
         elem_id=elem_id,
     )
+
+
+def live_value(noisy: str | Path, denoised: str | Path, words: str) -> dict[str, Any]:
+    """A run that goes on.
+
+    Args:
+        noisy: the file of x.
+        denoised: the file of x + sigma² s.
+        words: about them.
+    """
+    return {"noisy": file_data(noisy), "denoised": file_data(denoised), "words": words}
 
 
 def trajectory_value(recording: Recording, columns: int | None, folder: Path, evaluations: int) -> dict[str, Any]:
@@ -38,7 +49,7 @@ def trajectory_value(recording: Recording, columns: int | None, folder: Path, ev
     path = folder / "trajectory.png"
     width, height = save_strip(recording, columns, path)
     return {
-        "strip": FileData(path=str(path)).model_dump(),
+        "strip": file_data(path),
         "columns": STRIP_ROW,
         "width": width,
         "height": height,

@@ -90,7 +90,7 @@ class LectureTab:
                     self.source_note = gr.HTML(report.source_note(first), elem_id="lecture-file")
                     self.source = code_view(None, "Its text", "lecture-source")
         self.view = SharedView(
-            "lecture", {"experiment": self.contents}, self.handlers.check, self.status, self.handlers
+            "lecture", {"experiment": self.contents}, self.handlers.check, self.status, self.handlers, is_place=True
         )
 
     def _connect(self) -> None:

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps, ImageStat
 from ncsn_pipeline.data.decoding import convert, to_eight_bits
 
 from ..runs.limits import SettingsError
+from .levelling import as_in_mnist
 
 HERE = Path(__file__)
 PICTURES = ("PNG", "JPEG", "GIF", "WEBP")  # Pillow reads many more, some by starting programs
@@ -52,10 +53,15 @@ def examples() -> list[Path]:
     return sorted(EXAMPLES.glob("*.png"))
 
 
-def fitted_picture(path: Any, shape: tuple[int, int, int]) -> np.ndarray:
+def fitted_picture(path: Any, shape: tuple[int, int, int], digits: bool = False) -> np.ndarray:
     """A picture from a file, cropped to the model's proportions and scaled to its size: bytes `(H, W, C)`.
 
     For grey models, dark ink on light paper becomes light on dark.
+
+    Args:
+        path: the file.
+        shape: the model's `(C, H, W)`.
+        digits: whether one of another size is taken for a photograph of a digit, and made as MNIST has it.
 
     Raises:
         SettingsError: for what is no picture, or one that is too large.
@@ -75,6 +81,8 @@ def fitted_picture(path: Any, shape: tuple[int, int, int]) -> np.ndarray:
     light_on_dark = channels == 1 and ink.count[0] > 0 and ink.mean[0] > 127
     picture = convert(picture, channels, ground="black" if light_on_dark else "white")
     if picture.size != (width, height):
+        if digits and channels == 1 and (digit := as_in_mnist(picture, height)) is not None:
+            return digit[..., None]
         picture = ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
     pixels = np.asarray(picture).reshape(height, width, channels)
     return 255 - pixels if channels == 1 and pixels.mean() > 127 else pixels

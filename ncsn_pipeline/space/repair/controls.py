@@ -1,97 +1,166 @@
-"""The controls of the Repair tab, by the names of `check_repair`'s arguments."""
+"""The controls of the Repair tab, a row each; parallel to those of the Generate tab."""
 
-import gradio as gr
-from gradio.components import Component
+from collections.abc import Iterator
 
-from ..runs import limits as shared
-from ..runs.model import SpaceModel
-from ..widgets.seeds import seed_control
-from . import limits
+from ncsn_pipeline import geometric_noise_levels
 
-TASK_NAMES = [("Repair what is marked", "inpaint"), ("Edit from a sketch", "edit")]
-# What the page starts with, by the names of `check_repair`'s arguments.
-DEFAULTS = {
-    "task": "inpaint",
-    "sampler": "consistent",
-    "num_levels": 25,
-    "steps_per_level": 4,
-    "start_sigma": 0.7,
-    "class_label": "none",
-    "guidance_scale": 1,
-    "num_images": 8,
-    "seed": 0,
-}
-SAMPLER_NAMES = [("Consistent annealed", "consistent"), ("Annealed Langevin", "langevin")]
-# What the steps of a level are to each sampler.
-STEPS_OF_CONSISTENT = (
-    "How often each level's step is taken, its noise put back in between. Taken once, new strokes meet kept ones only "
-    "by chance."
-)
-STEPS_OF_LANGEVIN = "Of Langevin dynamics, at every noise level."
+from ...samplers import SAMPLERS, canonical_name
+from ..runs.calls import Argument, literal, made_by, seeded
+from ..runs.controls import Choice, Control, Facts, Number, Values
+from ..runs.limits import GUIDANCE, LEVELS, SEED
+
+REPAIR_SAMPLERS = ("consistent", "annealed_langevin")
 
 
-def task_control() -> gr.Radio:
-    """Which of the two jobs."""
-    return gr.Radio(
-        TASK_NAMES, value=DEFAULTS["task"], show_label=False, container=False, label="Task", elem_id="repair-task"
+def _steps_info(values: Values) -> str:
+    """What the steps of a level are to each sampler."""
+    if values.sampler == "annealed_langevin":
+        return "Of Langevin dynamics, at every noise level."
+    return (
+        "How often each level's step is taken, its noise put back in between. Taken once, new strokes meet kept ones "
+        "only by chance."
     )
 
 
-def result_controls(model: SpaceModel) -> dict[str, Component]:
-    """What to paint: class, guidance, number of results and seed."""
-    classes = model.num_classes
-    labels = [(name, f"{number}") for number, name in enumerate(model.class_names)]
-    return {
-        "start_sigma": gr.Slider(
-            *limits.START_SIGMA,
-            value=DEFAULTS["start_sigma"],
-            step=0.05,
-            label="Noise to start from, σ",
-            info="Small keeps the sketch, large only its idea.",
-            visible=False,
-            elem_id="repair-start",
-        ),
-        "class_label": gr.Dropdown(
-            [("Not known", "none"), *labels],
-            value=DEFAULTS["class_label"],
-            label="Class",
-            filterable=False,
-            visible=bool(classes),
-            elem_id="repair-class-label",
-        ),
-        "guidance_scale": gr.Slider(
-            *shared.GUIDANCE,
-            value=DEFAULTS["guidance_scale"],
-            step=0.1,
-            label="Guidance",
-            info="How far to go towards the class. Other values than 1 double the work.",
-            visible=False,
-            elem_id="repair-guidance",
-        ),
-        "num_images": gr.Slider(
-            *limits.COMPLETIONS,
-            value=DEFAULTS["num_images"],
-            step=1,
-            label="Number of results",
-            elem_id="repair-images",
-        ),
-        "seed": seed_control("repair-seed", "results"),
-    }
+# When a row has a meaning.
 
 
-def sampler_controls() -> dict[str, Component]:
-    """How to paint it: sampler, levels, repetitions."""
-    return {
-        "sampler": gr.Radio(SAMPLER_NAMES, value=DEFAULTS["sampler"], label="Sampler", elem_id="repair-sampler"),
-        "num_levels": gr.Slider(
-            2, shared.LEVELS[1], value=DEFAULTS["num_levels"], step=1, label="Number of levels", elem_id="repair-levels"
+def _edits(values: Values, model: Facts) -> bool:
+    return values.task == "edit"
+
+
+def _repeats_steps(values: Values, model: Facts) -> bool:
+    return values.task == "inpaint" or values.sampler == "annealed_langevin"
+
+
+def _has_classes(values: Values, model: Facts) -> bool:
+    return bool(model.class_names)
+
+
+def _asks_for_a_class(values: Values, model: Facts) -> bool:
+    return bool(model.class_names) and values.class_label != "none"
+
+
+# How a row enters the call.
+
+
+def _start_sigma(settings: Values, model: Facts) -> Iterator[Argument]:
+    if settings.task == "edit":
+        yield Argument("start_sigma", literal(settings.start_sigma))
+
+
+def _levels(settings: Values, model: Facts) -> Iterator[Argument]:
+    """The noise levels, of an edit from the noise that it starts with down."""
+    low, high = model.trained_range
+    high = settings.start_sigma if settings.task == "edit" else high
+    yield Argument("sigmas", made_by(geometric_noise_levels, high, low, settings.num_levels))
+
+
+def _steps(settings: Values, model: Facts) -> Iterator[Argument]:
+    if settings.sampler == "annealed_langevin":
+        yield Argument("steps_per_level", literal(settings.steps_per_level))
+        yield Argument("resample_steps", literal(1))
+    elif settings.task == "inpaint":
+        yield Argument("resample_steps", literal(settings.steps_per_level))
+
+
+def _class(settings: Values, model: Facts) -> Iterator[Argument]:
+    if settings.class_label != "none":
+        yield Argument("class_labels", literal(int(settings.class_label)))
+
+
+def _guidance(settings: Values, model: Facts) -> Iterator[Argument]:
+    if settings.guidance_scale != 1:
+        yield Argument("guidance_scale", literal(settings.guidance_scale))
+
+
+CONTROLS = [
+    Control(
+        "task",
+        "",
+        Choice([("Repair what is marked", "inpaint"), ("Edit from a sketch", "edit")], radio=True),
+        "inpaint",
+        called="Task",
+        place="task",
+    ),
+    Control(
+        "start_sigma",
+        "Noise to start from, σ",
+        Number(0.05, 5.0, 0.01, logarithmic=True),
+        0.7,
+        called="Noise to start from",
+        info="Small keeps the sketch, large only its idea.",
+        place="result",
+        applies=_edits,
+        enters=_start_sigma,
+    ),
+    Control(
+        "class_label",
+        "Class",
+        Choice(
+            lambda model: [("Not known", "none"), *((name, f"{i}") for i, name in enumerate(model.class_names))],
+            numbered=True,
         ),
-        "steps_per_level": gr.Slider(
-            *limits.STEPS_PER_LEVEL,
-            value=DEFAULTS["steps_per_level"],
-            step=1,
-            label="Steps per level",
-            info=STEPS_OF_CONSISTENT,
-            elem_id="repair-steps",
-        ),
-    }
+        "none",
+        place="result",
+        applies=_has_classes,
+        otherwise="none",
+        enters=_class,
+    ),
+    Control(
+        "guidance_scale",
+        "Guidance",
+        Number(*GUIDANCE, 0.1),
+        1,
+        info="How far to go towards the class. Other values than 1 double the work.",
+        place="result",
+        applies=_asks_for_a_class,
+        otherwise=1.0,
+        enters=_guidance,
+    ),
+    Control(
+        "num_images",
+        "Number of results",
+        Number(1, 16, whole=True),
+        8,
+        place="result",
+        enters=lambda settings, model: [Argument("num_images_per_image", literal(settings.num_images))],
+    ),
+    Control(
+        "seed",
+        "Seed",
+        Number(*SEED, whole=True, slider=False),
+        0,
+        info="The same seed gives the same results.",
+        place="result",
+        enters=lambda settings, model: [Argument("generator", seeded(settings.seed))],
+    ),
+    Control(
+        "sampler",
+        "Sampler",
+        Choice([(SAMPLERS[name].label, name) for name in REPAIR_SAMPLERS], radio=True, meant=canonical_name),
+        "consistent",
+        place="schedule",
+    ),
+    Control(
+        "num_levels",
+        "Number of levels",
+        Number(2, LEVELS[1], whole=True, logarithmic=True),
+        25,
+        place="schedule",
+        lowers="levels",
+        enters=_levels,
+    ),
+    Control(
+        "steps_per_level",
+        "Steps per level",
+        Number(1, 20, whole=True),
+        4,
+        info=_steps_info,
+        place="schedule",
+        applies=_repeats_steps,
+        otherwise=1,
+        lowers="steps per level",
+        enters=_steps,
+    ),
+]

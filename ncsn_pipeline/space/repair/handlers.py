@@ -1,7 +1,8 @@
 """What the Repair tab answers: cost before a run, the run itself, stopping, and pictures for the canvas."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -9,33 +10,48 @@ import numpy as np
 from PIL import Image
 
 from ..runs import messages
+from ..runs.controls import defaults
 from ..runs.limits import DEADLINE_SECONDS, check_whole
 from ..runs.model import SpaceModel
+from ..runs.reading import read, words_about
 from ..runs.run import Frame, SamplingRun
 from ..runs.sessions import SessionRuns
 from ..widgets.grid import image_grid
-from ..widgets.pictures import FrameFiles, new_folder
+from ..widgets.pictures import FrameFiles, file_data, new_folder
 from .call import IMAGE_FILE, MASK_FILE, as_picture, repair_arguments, repair_pipeline, repair_snippet
 from .canvas import canvas_value, examples, fitted_picture, right_half
-from .controls import DEFAULTS
-from .limits import RepairSettings, check_canvas, check_repair
+from .controls import CONTROLS
+from .settings import RepairSettings, check_canvas, check_repair
 
 # The order in which the endpoints take their inputs, after the canvas.
-INPUTS = (
-    "task",
-    "sampler",
-    "num_levels",
-    "steps_per_level",
-    "start_sigma",
-    "class_label",
-    "guidance_scale",
-    "num_images",
-    "seed",
-)
+INPUTS = tuple(row.name for row in CONTROLS)
 COLUMNS = 4
 MARK = (99, 102, 241)
 
 Update = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A moment of a run.
+
+    Args:
+        run: the run.
+        given: a file of the picture that it was given.
+        code: the program that gives the same.
+        frame: the newest frame, once there is one.
+        results: a file of it.
+        files: what the run leaves, at its end: `"results"`, `"image"` and `"mask"`, `None` without one.
+        read: what the classifier reads in the results.
+    """
+
+    run: SamplingRun
+    given: str
+    code: str
+    frame: Frame | None = None
+    results: str = ""
+    files: dict[str, str | None] | None = None
+    read: str = ""
 
 
 class RepairHandlers(SessionRuns):
@@ -45,8 +61,8 @@ class RepairHandlers(SessionRuns):
         model: what to repair with.
     """
 
-    # Of a run: given, results, status, code, and the files of the results, the image and the mask.
-    num_outputs, status_at = 7, 2
+    # Of a run: given, results, status, code, what is read in the results, and the files: results, image, mask.
+    num_outputs, status_at = 8, 2
 
     def __init__(self, model: SpaceModel) -> None:
         super().__init__()
@@ -60,67 +76,79 @@ class RepairHandlers(SessionRuns):
         Raises:
             SettingsError: for inputs that are not valid.
         """
-        named = dict(zip(INPUTS, values, strict=True))
-        return check_repair(**named, num_classes=self.model.num_classes, trained_range=self.model.trained_range)
+        return check_repair(dict(zip(INPUTS, values, strict=True)), self.model)
 
-    def preview(
-        self,
-        task: str,
-        sampler: str,
-        num_levels: int,
-        steps_per_level: int,
-        start_sigma: float,
-        class_label: str,
-        guidance_scale: float,
-        num_images: int,
-        seed: int,
-    ) -> tuple[str, str | Update]:
+    def describe(self, *values: Any) -> tuple[str, str | Update]:
         """What a run with these settings costs, and its Python; where they are refused, why."""
         try:
-            settings = self.check(
-                task, sampler, num_levels, steps_per_level, start_sigma, class_label, guidance_scale, num_images, seed
-            )
+            settings = self.check(*values)
         except ValueError as error:
             return messages.refusal(str(error)), gr.skip()
         return messages.cost(settings, self.model), self._snippet(settings)
 
+    def preview_numbers(self, *values: Any) -> dict[str, Any]:
+        """The same as numbers.
+
+        Raises:
+            SettingsError: for settings that are refused.
+        """
+        settings = self.check(*values)
+        return messages.cost_numbers(settings, self.model) | {"python": self._snippet(settings)}
+
     def cost(self, *values: Any) -> str:
-        """What a run costs, as it is known by now; `values` as of `preview`."""
+        """What a run costs, as it is known by now; `values` as of `describe`."""
         try:
             return messages.cost(self.check(*values), self.model)
         except ValueError as error:
             return messages.refusal(str(error))
 
-    def repair(
-        self,
-        canvas: str,
-        task: str,
-        sampler: str,
-        num_levels: int,
-        steps_per_level: int,
-        start_sigma: float,
-        class_label: str,
-        guidance_scale: float,
-        num_images: int,
-        seed: int,
-        request: gr.Request,
-    ) -> Iterator[tuple[Any, ...]]:
+    def repair(self, canvas: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         """Yields the results as they form.
+
+        Args:
+            canvas: JSON, see `check_canvas`.
+            *values: as of `describe`, and the request.
 
         Raises:
             gr.Error: for inputs that are refused and for runs that fail, with the reason.
         """
-        values = (
-            task, sampler, num_levels, steps_per_level, start_sigma,
-            class_label, guidance_scale, num_images, seed,
-        )  # fmt: skip
+        *values, request = values
+        yield from self.answered(request, lambda stop: self._read_and_run(canvas, values, stop), self._shown)
+
+    def repair_numbers(self, canvas: str, *values: Any) -> Iterator[dict[str, Any]]:
+        """The same as numbers and files, for a program."""
+        *values, request = values
         yield from self.answered(
-            request, lambda stop: self._run(self.check(*values), *check_canvas(canvas, self.shape), stop)
+            request, lambda stop: self._read_and_run(canvas, values, stop), self._told, messages.said
         )
+
+    def _read_and_run(self, canvas: str, values: Sequence[Any], stop: threading.Event) -> Iterator[Progress]:
+        return self._run(self.check(*values), *check_canvas(canvas, self.shape), stop)
+
+    def _shown(self, progress: Progress) -> tuple[Any, ...]:
+        """What the page shows of a moment of a run."""
+        if progress.frame is None:
+            return self.outputs(progress.given)
+        status = messages.progress(progress.frame, progress.run)
+        read = messages.reading(progress.read) if progress.read else gr.skip()
+        shown = (gr.skip(), progress.results, status, progress.code, read)
+        return self.outputs(*shown) if progress.files is None else (*shown, *progress.files.values())
+
+    @staticmethod
+    def _told(progress: Progress) -> dict[str, Any]:
+        """What a program is told of a moment of a run."""
+        if progress.frame is None:
+            return messages.said("Begun.", "running")
+        told = messages.progress_numbers(progress.frame, progress.run)
+        if progress.files is None:
+            return told
+        read = {"read": progress.read} if progress.read else {}
+        files = {name: file_data(path) for name, path in progress.files.items() if path}
+        return told | read | files | {"python": progress.code}
 
     def _run(
         self, settings: RepairSettings, image: np.ndarray, mask: np.ndarray, stop: threading.Event
-    ) -> Iterator[tuple[Any, ...]]:
+    ) -> Iterator[Progress]:
         if settings.task == "edit":
             if np.ptp(image) == 0:
                 raise ValueError("Nothing is drawn. Draw a sketch, then press Paint.")
@@ -130,27 +158,32 @@ class RepairHandlers(SessionRuns):
         folder = new_folder()
         given = folder / "given.png"  # written once: written again while a browser reads it, it would arrive broken
         self._given(settings, image, mask).save(given)
-        yield self.outputs(str(given))
-        snippet = self._snippet(settings)
-        run, files = self._sampling(settings, image, mask, stop), FrameFiles(folder)
+        run, files, code = self._sampling(settings, image, mask, stop), FrameFiles(folder), self._snippet(settings)
+        yield Progress(run, str(given), code)
         for frame in run.frames():
-            status = messages.progress(frame, run)
             results = self._results(frame, image, mask)
             if not frame.final:
-                yield self.outputs(gr.skip(), files.save(results), status, snippet)
+                yield Progress(run, str(given), code, frame, files.save(results))
         self.model.learn_pace(frame.evaluation, settings.images_per_evaluation, run.seconds)
         saved = {folder / f"results-seed-{settings.seed}.png": results, folder / IMAGE_FILE: as_picture(image)}
         if settings.task == "inpaint":
             saved[folder / MASK_FILE] = as_picture(mask[..., None] * np.uint8(255))
         for path, picture in saved.items():
             picture.save(path)
-        files = [*map(str, saved), None][:3]
-        yield str(given), files[0], status, snippet, *files
+        left = dict(zip(("results", "image", "mask"), [*map(str, saved), None], strict=False))
+        yield Progress(run, str(given), code, frame, left["results"], left, self._read(frame, image, mask))
+
+    def _read(self, frame: Frame, image: np.ndarray, mask: np.ndarray) -> str:
+        """What the classifier reads in the results, if there is one."""
+        if self.model.reader is None:
+            return ""
+        found = read(self.model.reader, np.where(mask[..., None], frame.samples, image / 255))
+        return words_about(found, None, self.model.class_names)
 
     def start(self, index: int) -> tuple[Frame, Image.Image, Image.Image]:
         """The first evaluation of the default run on one of the shipped images: frame, image as given, results."""
         image, mask = check_canvas(self.example(index), self.shape)
-        settings = self.check(*(DEFAULTS[name] for name in INPUTS))
+        settings = check_repair(defaults(CONTROLS, self.model), self.model)
         stop = threading.Event()
         stop.set()
         (frame,) = self._sampling(settings, image, mask, stop).frames()
@@ -160,7 +193,7 @@ class RepairHandlers(SessionRuns):
         self, settings: RepairSettings, image: np.ndarray, mask: np.ndarray, stop: threading.Event
     ) -> SamplingRun:
         pipeline = repair_pipeline(settings, self.model.pipeline)
-        return SamplingRun(pipeline, repair_arguments(settings, image, mask), stop, DEADLINE_SECONDS)
+        return SamplingRun(pipeline, repair_arguments(settings, self.model, image, mask), stop, DEADLINE_SECONDS)
 
     @staticmethod
     def _results(frame: Frame, image: np.ndarray, mask: np.ndarray) -> Image.Image:
@@ -177,7 +210,7 @@ class RepairHandlers(SessionRuns):
         return image_grid(colours[None])
 
     def _snippet(self, settings: RepairSettings) -> str:
-        return repair_snippet(settings, self.model.address, self.model.trained_range)
+        return repair_snippet(settings, self.model, self.model.address)
 
     def example(self, index: int) -> str:
         """The canvas with one of the shipped images, its right half marked."""
@@ -193,6 +226,17 @@ class RepairHandlers(SessionRuns):
 
     def upload(self, picture: str) -> str:
         """The canvas with a picture of the visitor's own, fitted to the model's size, its right half marked.
+
+        A model of handwritten digits gets the digit of a photograph, of the size and at the place that it knows.
+
+        Raises:
+            SettingsError: for what is no picture.
+        """
+        fitted = fitted_picture(picture, self.shape, digits=self.model.reader is not None)
+        return canvas_value(fitted, right_half(self.shape))
+
+    def upload_as_it_is(self, picture: str) -> str:
+        """The same, the whole picture as it is.
 
         Raises:
             SettingsError: for what is no picture.

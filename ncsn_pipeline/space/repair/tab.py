@@ -7,32 +7,33 @@ import gradio as gr
 from PIL import Image
 
 from ..runs import messages
+from ..runs.controls import Choice, defaults, parameters, with_signature
 from ..runs.events import CHECKED_BY_US, PREVIEW, PRIVATE, QUIET
 from ..runs.models import SpaceModels
-from ..runs.sessions import offer
+from ..runs.sessions import WORKER, offer
 from ..server.sharing import SharedView
+from ..widgets.controls import controls_in, layout
 from ..widgets.presets import preset_note
 from ..widgets.programs import code_view
 from ..widgets.seeds import connect_new_seed
 from .canvas import examples, pixel_canvas
-from .controls import (
-    DEFAULTS,
-    STEPS_OF_CONSISTENT,
-    STEPS_OF_LANGEVIN,
-    result_controls,
-    sampler_controls,
-    task_control,
-)
+from .controls import CONTROLS
 from .handlers import INPUTS, RepairHandlers
 
 FIRST = 2
+PREFIX = "repair-"
 READY = "Ready."
 NOTES = {
-    "inpaint": "Mark a part of the picture. The network never sees what was there: at every noise level it is shown "
-    "the kept pixels with that much noise, and paints the others to go with them. It knows only what it was "
-    "trained on.",
-    "edit": "Draw. Noise of the strength below is added to the sketch, and annealed away: what is finer than the noise "
-    "becomes as the network knows it, what is larger stays.",
+    "inpaint": (
+        "Repair",
+        "Mark a part of the picture. The network never sees what was there: at every noise level it is shown the kept "
+        "pixels with that much noise, and paints the others to go with them. It knows only what it was trained on.",
+    ),
+    "edit": (
+        "Edit",
+        "Draw. Noise of the strength below is added to the sketch, and annealed away: what is finer than the noise "
+        "becomes as the network knows it, what is larger stays.",
+    ),
 }
 # The canvas is told in the browser: it keeps a picture for each task.
 TELL_CANVAS = """(task) => {
@@ -55,8 +56,8 @@ class RepairTab:
         self._connect()
 
     def _build(self) -> None:
-        controls = {"task": task_control()}
-        self.note = gr.HTML(preset_note("Repair", NOTES["inpaint"]), elem_id="repair-note")
+        controls = controls_in("task", CONTROLS, self.model, PREFIX)
+        self.note = gr.HTML(preset_note(*NOTES["inpaint"]), elem_id="repair-note")
         with gr.Row(elem_classes="section"):
             with gr.Column(scale=5, min_width=300):
                 self.canvas = pixel_canvas(self.handlers.example(FIRST))
@@ -68,7 +69,18 @@ class RepairTab:
                         for path in examples()
                     ]
                     self.upload_button = gr.UploadButton(
-                        "Upload a picture", file_types=["image"], type="filepath", size="sm", min_width=90
+                        "Upload a picture",
+                        file_types=["image"],
+                        type="filepath",
+                        size="sm",
+                        min_width=90,
+                        elem_id="repair-upload",
+                    )
+                    self.as_it_is_button = gr.Button(
+                        "Use the whole picture, not its digit",
+                        size="sm",
+                        visible=False,
+                        elem_id="repair-as-it-is",
                     )
             with gr.Column(scale=7, min_width=300):
                 with gr.Row():
@@ -77,7 +89,7 @@ class RepairTab:
                         "Stop", variant="stop", interactive=False, elem_id="repair-stop", min_width=80
                     )
                     self.seed_button = gr.Button("New seed", elem_id="repair-new-seed", min_width=80)
-                cost, code = self.handlers.preview(*(DEFAULTS[name] for name in INPUTS))
+                cost, code = self.handlers.describe(*defaults(CONTROLS, self.model).values())
                 self.cost = gr.HTML(cost, label="Cost", elem_id="repair-cost")
                 start, given, results = self.handlers.start(FIRST)
                 words = f"Ready. Below: the first guess of what is missing, at σ = {start.sigma:.3g}."
@@ -87,6 +99,7 @@ class RepairTab:
                 with gr.Row(elem_classes="pictures"):
                     self.given = self._picture("Given", given, "repair-given", scale=1)
                     self.results = self._picture("Results", results, "repair-results", scale=3)
+                self.read = gr.HTML(label="Read", elem_id="repair-read")
                 with gr.Row():
                     self.downloads = [
                         gr.DownloadButton(label, interactive=False, size="sm", min_width=90, elem_id=elem_id)
@@ -100,50 +113,68 @@ class RepairTab:
             with gr.Column(min_width=300):
                 gr.HTML('<h2 class="heading">What to paint</h2>')
                 with gr.Group():
-                    controls |= result_controls(self.model)
+                    controls |= controls_in("result", CONTROLS, self.model, PREFIX)
             with gr.Column(min_width=300):
                 gr.HTML('<h2 class="heading">How to paint it</h2>')
                 with gr.Group():
-                    controls |= sampler_controls()
+                    controls |= controls_in("schedule", CONTROLS, self.model, PREFIX)
         with gr.Accordion("The same results in Python", open=False):
             self.code = code_view(code, "Python", "repair-code", buttons=["copy"])
         self.controls = controls
         self.inputs = [controls[name] for name in INPUTS]
-        shared = {name: controls[name] for name in INPUTS}
-        self.view = SharedView("repair", shared, self._check_shared, self.status, self.handlers)
+        self.view = SharedView(
+            "repair",
+            dict(zip(INPUTS, self.inputs, strict=True)),
+            self._check_shared,
+            self.status,
+            self.handlers,
+            CONTROLS,
+        )
 
     def _connect(self) -> None:
         controls = self.controls
         gr.on(
             [control.change for control in self.inputs],
-            self.handlers.preview,
+            self.handlers.describe,
             self.inputs,
             [self.cost, self.code],
+            api_visibility="private",
+            **PREVIEW,
+        )
+        named = parameters(CONTROLS, self.model)
+        gr.api(
+            with_signature(self.handlers.preview_numbers, named),
             api_name="preview_repair",
             api_description="What a run of `repair` costs and its Python.",
-            **PREVIEW,
+            concurrency_id="plots",
         )
         controls["task"].change(None, controls["task"], None, js=TELL_CANVAS, **PRIVATE)
         controls["task"].input(lambda: messages.status(READY), None, self.status, **PRIVATE)
         gr.on(
-            [controls[name].change for name in ("task", "sampler", "class_label")],
+            [controls[row.name].change for row in CONTROLS if isinstance(row.kind, Choice)],
             self.layout,
-            [controls[name] for name in ("task", "sampler", "class_label")],
-            [self.note, controls["start_sigma"], controls["steps_per_level"], controls["guidance_scale"]],
-            **PRIVATE,
+            self.inputs,
+            [self.note, *self.inputs],
+            **PRIVATE | CHECKED_BY_US,
         )
         connect_new_seed(self.seed_button, controls["seed"])
         for index, button in enumerate(self.example_buttons):
             button.click(partial(self.handlers.example, index), None, self.canvas, **PRIVATE)
-        self.upload_button.upload(
+        uploaded = self.upload_button.upload(
             self.handlers.upload,
             self.upload_button,
             self.canvas,
             api_name="fit_picture",
-            api_description="A picture of any size as the value of `repair`'s canvas, its right half marked.",
+            api_description="A picture of any size as the value of `repair`'s canvas, its right half marked; of a "
+            "photographed digit, the digit alone.",
             concurrency_id="plots",
             **QUIET,
         )
+        if self.model.reader is not None:
+            uploaded.success(lambda: gr.update(visible=True), None, self.as_it_is_button, **PRIVATE)
+        self.as_it_is_button.click(
+            self.handlers.upload_as_it_is, self.upload_button, self.canvas, api_visibility="private", **QUIET
+        ).success(lambda: gr.update(visible=False), None, self.as_it_is_button, **PRIVATE)
         gr.api(
             self.handlers.example_canvas,
             api_name="example_canvas",
@@ -153,15 +184,21 @@ class RepairTab:
         )
         run = self.handlers.connect_run(
             self.repair_button,
-            self.handlers.repair,
+            with_signature(self.handlers.repair, {"canvas": (str, "")} | named, request=gr.Request),
             [self.canvas, *self.inputs],
-            [self.given, self.results, self.status, self.code, *self.downloads],
+            [self.given, self.results, self.status, self.code, self.read, *self.downloads],
             self.status,
             [self.repair_button, self.stop_button],
+            api_visibility="private",
+        )
+        gr.api(
+            with_signature(self.handlers.repair_numbers, {"canvas": (str, "")} | named, request=gr.Request),
             api_name="repair",
-            api_description="Paints what is marked anew, or edits from a sketch: the image as given, the results, a "
-            "line of status, the Python, and the files: results, image, mask. The canvas is JSON, "
-            '{"image": rows, "mask": rows}, in the pixels of the model: bytes, and 1 where to paint.',
+            api_description="Paints what is marked anew, or edits from a sketch. While it runs: status, evaluation, "
+            "evaluations, sigma, seconds; at last the files too (results, image, mask) and the same call as Python. "
+            'The canvas is JSON, {"image": rows, "mask": rows}, in the pixels of the model: bytes, 1 where to paint.',
+            concurrency_id=WORKER,
+            concurrency_limit=1,
         )
         offer(run, self.downloads)
         run.success(self.handlers.cost, self.inputs, self.cost, **PRIVATE | CHECKED_BY_US)
@@ -178,17 +215,11 @@ class RepairTab:
         restored.then(self.handlers.cost, self.inputs, self.cost, **PRIVATE | CHECKED_BY_US)
         page.unload(self.handlers.leave)
 
-    def layout(self, task: str, sampler: str, class_label: str) -> tuple[str, *tuple[dict[str, Any], ...]]:
-        """The note of the task, and the controls that it needs."""
-        editing, langevin = task == "edit", sampler == "langevin"
-        name = "Edit" if editing else "Repair"
-        info = STEPS_OF_LANGEVIN if langevin else STEPS_OF_CONSISTENT
-        return (
-            preset_note(name, NOTES["edit" if editing else "inpaint"]),
-            gr.update(visible=editing),
-            gr.update(visible=not editing or langevin, info=info),
-            gr.update(visible=class_label != "none"),
-        )
+    def layout(self, *values: Any) -> list[Any]:
+        """The note of the task, and the controls that have a meaning beside the others."""
+        given = dict(zip(INPUTS, values, strict=True))
+        note = NOTES.get(given["task"], NOTES["inpaint"])
+        return [preset_note(*note), *layout(CONTROLS, given, self.model)]
 
     def _check_shared(self, **values: Any) -> None:
         self.handlers.check(*(values[name] for name in INPUTS))

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from ncsn_pipeline import NCSNPipeline
 
+from ...evaluation.features import ClassifierFeatures
+from .reading import reader_for
+
 FIRST_FACTOR = 2.0  # seen on two cores: 1.3 to 2.1
 KNOWN_SECONDS = 1.0  # a run that takes as long counts as much as all before: short ones are spent on other things
 TIMED_ROUNDS, TIMED_EVALUATIONS, TIMED_SECONDS = 8, 3, 2.0
@@ -19,6 +22,7 @@ class Pace:
 
     def __init__(self) -> None:
         self.factor = FIRST_FACTOR
+        self.is_known = False  # before a run was seen, it is a guess
 
     def learn(self, estimated: float, taken: float) -> None:
         """Takes a finished run into account, the newest and the longest the most.
@@ -27,6 +31,7 @@ class Pace:
             estimated: seconds at rest.
             taken: seconds that it took.
         """
+        self.is_known = True
         share = taken / (taken + KNOWN_SECONDS)
         self.factor = self.factor ** (1 - share) * (taken / estimated) ** share
 
@@ -42,6 +47,7 @@ class SpaceModel:
         seconds_per_evaluation: measured seconds of one evaluation, whatever the number of images.
         seconds_per_image: measured seconds that each image adds to it.
         pace: of the runs so far.
+        reader: a classifier of the data that the model was trained on, if there is one.
     """
 
     pipeline: NCSNPipeline
@@ -50,6 +56,7 @@ class SpaceModel:
     seconds_per_evaluation: float
     seconds_per_image: float
     pace: Pace = field(default_factory=Pace)
+    reader: ClassifierFeatures | None = None
 
     @classmethod
     def load(cls, source: str, name: str | None = None) -> "SpaceModel":
@@ -76,7 +83,9 @@ class SpaceModel:
         one, sixteen = _seconds(pipeline, 1, 16)
         slope = max((sixteen - one) / 15, 0.0)
         name = name_of(source) if name is None else name
-        return cls(pipeline, name, f"./{name}" if is_folder else name, max(one - slope, 0.0), slope)
+        reader = reader_for(source, pipeline.unet.config.in_channels) if is_folder else None
+        address = f"./{name}" if is_folder else name
+        return cls(pipeline, name, address, max(one - slope, 0.0), slope, reader=reader)
 
     @property
     def num_classes(self) -> int | None:
@@ -94,6 +103,11 @@ class SpaceModel:
         """The smallest and the largest sigma that the network was trained on, in data units."""
         parts = (self.pipeline.unet.config, self.pipeline.scheduler.config)
         return tuple(next(part[name] for part in parts if name in part) for name in ("sigma_min", "sigma_max"))
+
+    @property
+    def data_deviation(self) -> float | None:
+        """Standard deviation of the data that the network was trained on, in data units, where it says."""
+        return getattr(self.pipeline.unet.config, "sigma_data", None)
 
     @property
     def dimension(self) -> int:

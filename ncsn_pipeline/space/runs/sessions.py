@@ -6,11 +6,13 @@ A tab's handlers derive from `SessionRuns` and give `answered` the work of a run
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
+from gradio.context import Context
 from gradio.events import Dependency
 
 from . import messages
@@ -23,6 +25,8 @@ BUSY = "Too many visitors are waiting. Try again in a minute."
 STOPPING = "Stopping."
 NOTHING_TO_STOP = "Nothing of this session is running."
 MOST_STARTS = 1000  # of sessions, kept apart; a start that is never followed by its run is forgotten after that many
+
+WORKER = "torch"  # the group of events that run one at a time
 
 Outputs = tuple[Any, ...]
 
@@ -58,30 +62,44 @@ class SessionRuns:
         """All outputs of a run, those that are not given left as they are."""
         return (*values, *[gr.skip()] * (self.num_outputs - len(values)))
 
-    def answered(self, request: gr.Request, work: Callable[[threading.Event], Iterator[Outputs]]) -> Iterator[Outputs]:
+    def answered(
+        self,
+        request: gr.Request,
+        work: Callable[[threading.Event], Generator[Any]],
+        show: Callable[[Any], Any] = lambda moment: moment,
+        say: Callable[[str, str], Any] | None = None,
+    ) -> Iterator[Any]:
         """What `work` yields; the event that it is given is set when the run is to end.
+
+        Args:
+            request: whose session it is.
+            work: the run.
+            show: what is made of what it yields.
+            say: what is yielded instead where there is none, of words and their kind; by default the line of status.
 
         Raises:
             gr.Error: for settings that are refused and for runs that fail, with the reason.
         """
         # A call without a session can be stopped by nobody else.
         session = request.session_hash
+        tell = say or self.only_status
         if session not in self._stops and self._is_surplus(session):
-            yield self.outputs()
+            yield say("", "") if say else self.outputs()
             return
         stop = self._stops.setdefault(session, Stop()) if session else Stop()
         stop.waiting = False
         try:
             if stop.is_set():
-                yield self.only_status("Stopped before it started.")
+                yield tell("Stopped before it started.", "stopped")
             else:
-                yield from work(stop)
+                with closing(work(stop)) as moments:
+                    yield from map(show, moments)
         except (ValueError, FloatingPointError) as error:  # the settings' and the samplers' own words
-            yield self.only_status(str(error), "error")
+            yield tell(str(error), "error")
             raise gr.Error(messages.toast(str(error)), print_exception=False) from None
         except Exception:
             logger.exception("A run failed.")
-            yield self.only_status(FAILED, "error")
+            yield tell(FAILED, "error")
             raise gr.Error(FAILED, print_exception=False) from None
         finally:
             if session and self._stops.get(session) is stop:
@@ -108,6 +126,7 @@ class SessionRuns:
             buttons: all that start, and the one that stops.
             **event: keywords of the event, as `api_name`.
         """
+        page = Context.root_block
 
         def stoppable(request: gr.Request) -> list[dict[str, Any]]:
             running = request.session_hash in self._stops
@@ -117,7 +136,7 @@ class SessionRuns:
             # It may have to wait for another visitor's run, and can be stopped while it does.
             if not self._begins_to_wait(request.session_hash):
                 return [gr.skip()] * (1 + len(buttons))
-            return [self.status("Waiting for a free worker …", "running"), *stoppable(request)]
+            return [self.status(waiting_words(place_in(page)), "running"), *stoppable(request)]
 
         def failed(request: gr.Request) -> list[Any]:
             session = request.session_hash
@@ -129,7 +148,7 @@ class SessionRuns:
             return [self.status(BUSY, "error"), *stoppable(request)]
 
         run = button.click(wait, None, [status, *buttons], **PRIVATE).success(
-            work, inputs, outputs, concurrency_id="torch", concurrency_limit=1, **CHECKED_BY_US, **event
+            work, inputs, outputs, concurrency_id=WORKER, concurrency_limit=1, **CHECKED_BY_US, **event
         )
         run.success(stoppable, None, buttons, **PRIVATE)
         run.failure(failed, None, [status, *buttons], **PRIVATE)
@@ -187,6 +206,20 @@ class SessionRuns:
         self._surplus.pop(request.session_hash, None)
         if (stop := self._stops.pop(request.session_hash, None)) is not None:
             stop.set()
+
+
+def place_in(page: gr.Blocks) -> dict[str, int]:
+    """How many runs of this server are running, and how many wait."""
+    group = page._queue.event_queue_per_concurrency_id.get(WORKER)
+    return {"running": group.current_concurrency if group else 0, "waiting": len(group.queue) if group else 0}
+
+
+def waiting_words(place: dict[str, int]) -> str:
+    """The line of status of a run that waits."""
+    before = place["running"] + place["waiting"]
+    if not before:
+        return "Waiting for a free worker …"
+    return f"Waiting: {before} other run{'s are' if before > 1 else ' is'} before yours …"
 
 
 def offer(run: Dependency, downloads: Sequence[gr.DownloadButton]) -> None:

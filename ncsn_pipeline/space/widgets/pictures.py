@@ -7,8 +7,10 @@ import secrets
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from gradio import FileData
 from gradio.utils import get_upload_folder
 from PIL import Image
 
@@ -32,6 +34,11 @@ def new_folder() -> Path:
             if time.time() - old.stat().st_mtime > KEPT_EMPTY_SECONDS:
                 old.rmdir()
     return folder
+
+
+def file_data(path: str | Path) -> dict[str, Any]:
+    """A file in a folder that Gradio serves, for a browser or a program to fetch."""
+    return FileData(path=str(path)).model_dump()
 
 
 class FrameFiles:

@@ -15,6 +15,8 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from ncsn_pipeline.sampling import Row
+
 INK = "#010203"
 SIGMA_COLOUR = "#6366f1"
 STEP_COLOUR = "#ea580c"
@@ -50,31 +52,30 @@ def noise_level_figure(sigmas: Sequence[float], trained_range: tuple[float, floa
     return figure
 
 
-def step_size_figure(step_sizes: Sequence[float], limits: Sequence[float], limit_name: str) -> Figure:
-    """The step sizes alpha_i over i and what they must stay below, on a logarithmic axis.
+def table_figure(table: Sequence[Row], limit: float, limit_name: str) -> Figure:
+    """The columns a and b² of x <- x + a s + b z over the evaluations, and what a must stay below.
 
     Args:
-        step_sizes: alpha_i, shape `(L,)`, > 0, in squared data units.
-        limits: their limits, the same shape.
-        limit_name: what to call those.
+        table: the rows, a > 0 and in squared data units; a row that repeats the one before it is not drawn again.
+        limit: a's, in units of the row's sigma².
+        limit_name: what to call it.
     """
-    figure, axes = _panel(len(step_sizes))
-    axes.plot(
-        range(1, len(limits) + 1),
-        limits,
-        color=INK,
-        alpha=0.55,
-        linewidth=1.2,
-        linestyle=(0, (4, 3)),
-        marker="_" if len(limits) == 1 else None,
-        label=limit_name,
-    )
-    _levels(axes, step_sizes, STEP_COLOUR)
-    axes.plot([], [], color=STEP_COLOUR, linewidth=1.6, label="αᵢ")
-    both = [*step_sizes, *limits]
-    axes.set_ylim(10 ** (math.floor(math.log10(min(both))) - 0.15), 10 ** (math.ceil(math.log10(max(both))) + 0.15))
+    figure, axes = _panel(len(table), "evaluation")
+    across = [i for i, row in enumerate(table) if i == 0 or row != table[i - 1]]
+    rows = [table[i] for i in across]
+    across = [1 + i for i in across]
+    limits = [limit * row.sigma**2 for row in rows]
+    one = "_" if len(rows) == 1 else None
+    axes.plot(across, limits, color=INK, alpha=0.55, linewidth=1.2, linestyle=(0, (4, 3)), marker=one, label=limit_name)
+    size = 3.4 if len(rows) <= MOST_DOTS else 1.8
+    noise = [(i, row.b**2) for i, row in zip(across, rows, strict=True) if row.b > 0]
+    if noise:
+        axes.plot(*zip(*noise, strict=True), "o", color=SIGMA_COLOUR, markersize=size + 1.4, label="b²: noise put back")
+    axes.plot(across, [row.a for row in rows], "o", color=STEP_COLOUR, markersize=size, label="a: along the score")
+    values = [*limits, *(row.a for row in rows), *(square for _, square in noise)]
+    axes.set_ylim(10 ** (math.floor(math.log10(min(values))) - 0.15), 10 ** (math.ceil(math.log10(max(values))) + 0.15))
     _decades(axes)
-    axes.legend(loc="upper right", frameon=False, fontsize=8, labelcolor=INK, handlelength=2.2, reverse=True)
+    axes.legend(loc="lower left", frameon=False, fontsize=8, labelcolor=INK, handlelength=2.2, reverse=True)
     return figure
 
 
@@ -98,14 +99,15 @@ def noise_left_figure(noise_left: Sequence[float]) -> Figure:
     return figure
 
 
-def deviation_figure(sigmas: Sequence[float], deviations: Sequence[float]) -> Figure:
+def deviation_figure(sigmas: Sequence[float], deviations: Sequence[float], data: float | None = None) -> Figure:
     """The standard deviation of x over sigma, and what it is in equilibrium: sqrt(sigma² + s²), s that of the images.
 
     With one level, over the evaluations.
 
     Args:
         sigmas: of every evaluation, shape `(N,)`, > 0, in data units.
-        deviations: of x there, the same shape; the last one is taken for s.
+        deviations: of x there, the same shape.
+        data: s; by default the last of x, which the least noise hardly hides.
     """
     one_level = len(set(sigmas)) == 1
     across = range(1, len(sigmas) + 1) if one_level else sigmas
@@ -114,7 +116,7 @@ def deviation_figure(sigmas: Sequence[float], deviations: Sequence[float]) -> Fi
         axes.set_xscale("log")
         axes.set_xlim(max(sigmas) * 1.15, min(sigmas) / 1.15)
         _decades(axes, axes.xaxis, *sorted(axes.get_xlim()))
-    expected = [math.hypot(sigma, deviations[-1]) for sigma in sigmas]
+    expected = [math.hypot(sigma, data or deviations[-1]) for sigma in sigmas]
     axes.plot(across, expected, color=INK, alpha=0.55, linewidth=1.2, linestyle=(0, (4, 3)), label="√(σ² + s²)")
     few = len(set(across)) <= MOST_DOTS
     axes.plot(
@@ -172,16 +174,23 @@ def _levels(axes: Axes, values: Sequence[float], colour: str) -> None:
 
 
 def _decades(axes: Axes, axis: Axis | None = None, low: float | None = None, high: float | None = None) -> None:
-    """A tick for every power of ten, or every other one where they would crowd; of the vertical axis by default."""
+    """At least three ticks, of the vertical axis by default: powers of ten, fewer where they would crowd, more else."""
     axis = axis or axes.yaxis
-    low, high = (math.log10(limit) for limit in ((low, high) if low else axes.get_ylim()))
-    powers = range(math.ceil(low), math.floor(high) + 1)
-    stride = math.ceil(len(powers) / 7) or 1
-    axis.set_major_locator(FixedLocator([10.0**power for power in powers[::stride]]))
+    low, high = (low, high) if low else axes.get_ylim()
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for within in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
+        ticks = [part * 10.0**power for power in powers for part in within if low <= part * 10.0**power <= high]
+        if len(ticks) >= 3:
+            break
+    axis.set_major_locator(FixedLocator(ticks[:: math.ceil(len(ticks) / 7)]))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(_power_of_ten))
 
 
 def _power_of_ten(value: float, _: int | None = None) -> str:
-    power = round(math.log10(value))
-    return f"{10.0**power:g}" if -2 <= power <= 3 else f"10{str(power).translate(SUPERSCRIPTS)}"
+    power = math.floor(math.log10(value) + 1e-9)
+    if -2 <= power <= 3:
+        return f"{value:.2g}" if value < 100 else f"{value:.0f}"
+    part = round(value / 10.0**power, 1)
+    times = "" if part == 1 else f"{part:g}·"
+    return f"{times}10{str(power).translate(SUPERSCRIPTS)}"

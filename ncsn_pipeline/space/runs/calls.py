@@ -1,0 +1,118 @@
+"""A call of a pipeline as values, and as the Python that makes the same call: one list of arguments says both."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+
+from ...samplers import SAMPLERS
+
+Import = tuple[str, str]  # a module, and the name that is taken from it
+
+
+@dataclass(frozen=True)
+class Written:
+    """A value and the expression that makes it.
+
+    Args:
+        source: the expression.
+        value: what it gives.
+        imports: names that it needs beside `torch`.
+    """
+
+    source: str
+    value: Any
+    imports: tuple[Import, ...] = ()
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A keyword argument.
+
+    Args:
+        name: the keyword.
+        written: its value.
+        of: what takes it: `"call"` the pipeline's call, `"scheduler"` what makes the scheduler.
+    """
+
+    name: str
+    written: Written
+    of: str = "call"
+
+
+def literal(value: Any) -> Written:
+    """A number, a string, or a list, dictionary or tuple of them; a float exactly, and short where it is round."""
+    if isinstance(value, Mapping):
+        items = ", ".join(f"{literal(key).source}: {literal(item).source}" for key, item in value.items())
+        return Written(f"{{{items}}}", value)
+    if isinstance(value, str):
+        return Written(f'"{value}"', value)
+    short = f"{value:g}" if isinstance(value, float) else repr(value)
+    return Written(short if not isinstance(value, float) or float(short) == value else repr(value), value)
+
+
+def made_by(function: Callable[..., Any], *values: Any) -> Written:
+    """What a function of `ncsn_pipeline` gives for these numbers."""
+    source = f"{function.__name__}({', '.join(literal(value).source for value in values)})"
+    return Written(source, function(*values), (("ncsn_pipeline", function.__name__),))
+
+
+def seeded(seed: int) -> Written:
+    """A generator of that seed."""
+    return Written(f"torch.Generator().manual_seed({seed})", torch.Generator().manual_seed(seed))
+
+
+def picture(file: str, image: Image.Image) -> Written:
+    """A picture that the program finds in a file."""
+    return Written(f'Image.open("{file}")', image, (("PIL", "Image"),))
+
+
+def scheduler_of(sampler: str, arguments: Iterable[Argument]) -> Written:
+    """The scheduler that the arguments ask for.
+
+    Args:
+        sampler: a key of `SAMPLERS`.
+        arguments: all of a run; those of the scheduler count.
+
+    Raises:
+        ValueError: for settings that it refuses.
+    """
+    kind = SAMPLERS[sampler]
+    given = {argument.name: argument.written for argument in arguments if argument.of == "scheduler"}
+    values = {name: written.value for name, written in given.items()}
+    imports = ((kind.library, kind.scheduler),)
+    if kind.is_solver:
+        source = f"{kind.scheduler}.from_config({literal(values).source})"
+        return Written(source, kind.scheduler_class.from_config(values), imports)
+    source = f"{kind.scheduler}({', '.join(f'{name}={written.source}' for name, written in given.items())})"
+    return Written(source, kind.scheduler_class(**values), imports)
+
+
+def values_of(arguments: Iterable[Argument]) -> dict[str, Any]:
+    """Keyword arguments of the pipeline's call."""
+    return {argument.name: argument.written.value for argument in arguments if argument.of == "call"}
+
+
+def program(pipeline: Written, scheduler: Written, arguments: Iterable[Argument]) -> str:
+    """The call as a program; `images` holds PIL images.
+
+    Args:
+        pipeline: what makes it; its value is not asked for.
+        scheduler: what takes its scheduler's place.
+        arguments: of the call.
+    """
+    call = [argument for argument in arguments if argument.of == "call"]
+    names: dict[str, set[str]] = {}
+    for written in (pipeline, scheduler, *(argument.written for argument in call)):
+        for module, name in written.imports:
+            names.setdefault(module, set()).add(name)
+    imports = "".join(f"from {module} import {', '.join(sorted(names[module]))}\n" for module in sorted(names))
+    lines = "".join(f"    {argument.name}={argument.written.source},\n" for argument in call)
+    return (
+        f"import torch\n{imports}\n"
+        f"pipe = {pipeline.source}\n"
+        f"pipe.scheduler = {scheduler.source}\n"
+        f"images = pipe(\n{lines}).images\n"
+    )

@@ -1,0 +1,54 @@
+"""What the shipped classifier reads in a model's pictures, where it was trained on the same data."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from ...evaluation.choosing import choose_features, training_data
+from ...evaluation.features import ClassifierFeatures, extract_features
+
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def reader_for(folder: str, channels: int) -> ClassifierFeatures | None:
+    """The classifier that knows the data of the model in that folder; `None` where none does.
+
+    Args:
+        folder: of a model.
+        channels: of its pictures.
+    """
+    trained_on = training_data(folder)
+    return choose_features(None, None, trained_on, trained_on, channels)[0] if trained_on else None
+
+
+def read(reader: ClassifierFeatures, pictures: np.ndarray) -> list[int]:
+    """The class that each picture looks like.
+
+    Args:
+        reader: the classifier.
+        pictures: shape `(B, H, W, C)`, in [0, 1].
+    """
+    images = torch.from_numpy(pictures).permute(0, 3, 1, 2).float()
+    return extract_features(images, reader).probabilities.argmax(1).tolist()
+
+
+def words_about(found: Sequence[int], asked: Sequence[int] | None, names: Sequence[str]) -> str:
+    """ "18 of 20 read as asked", or where nothing was asked, "5 twos, 3 eights".
+
+    Args:
+        found: the class that each picture looks like.
+        asked: the class that was asked of each, if any was.
+        names: of the classes.
+    """
+    if asked is not None:
+        right = sum(one == other for one, other in zip(found, asked, strict=True))
+        return f"{right} of {len(found)} read as asked"
+    return ", ".join(f"{count} {_called(names[label], count)}" for label, count in Counter(found).most_common())
+
+
+def _called(name: str, count: int) -> str:
+    """A class in words, several of it where there are: "two", "sixes"."""
+    word = DIGITS[int(name)] if name.isdecimal() and int(name) < len(DIGITS) else name
+    return word if count == 1 else f"{word}es" if word.endswith(("x", "s")) else f"{word}s"

@@ -1,0 +1,111 @@
+"""What holds in every tab: back and forward, links, sliders of factors, uploads from a telephone."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+from ncsn_pipeline.space.repair.canvas import fitted_picture
+
+from .visitor import button, fill
+
+pytestmark = pytest.mark.browser
+
+
+def tab(page, name):
+    return page.get_by_role("tab", name=name)
+
+
+def test_back_and_forward_move_between_tabs_and_claims(page):
+    tab(page, "Generate").click()
+    page.wait_for_url(re.compile("tab=generate"))
+    fill(page, "num-levels", 7)
+    page.wait_for_url(re.compile("num_levels=7"))
+    tab(page, "Lecture").click()
+    page.locator("#lecture-heading h2").wait_for()
+    page.locator("#lecture-contents [data-name=mixing]").click()
+    page.wait_for_url(re.compile("experiment=mixing"))
+    current = page.locator("#lecture-contents [aria-current]")
+    page.go_back()
+    expect(current).to_have_attribute("data-name", "vector-field")
+    expect(tab(page, "Lecture")).to_have_attribute("aria-selected", "true")
+    page.go_back()
+    expect(tab(page, "Generate")).to_have_attribute("aria-selected", "true")
+    assert "generate.num_levels=7" in page.url
+    page.go_back()
+    expect(tab(page, "Playground")).to_have_attribute("aria-selected", "true")
+    for _ in range(3):
+        page.go_forward()
+    expect(current).to_have_attribute("data-name", "mixing")
+    expect(tab(page, "Lecture")).to_have_attribute("aria-selected", "true")
+
+
+@pytest.mark.parametrize("framed", [False, True], ids=["page", "frame"])
+def test_a_link_is_copied_from_every_tab_in_a_frame_too(page, address, framed):
+    """A frame may not write to the clipboard: it copies by hand. The test hears what is copied."""
+    if framed:
+        page.set_content(f'<iframe src="{address}?tab=generate" width="1200" height="800"></iframe>')
+        inside = page.frames[1]
+    else:
+        page.goto(f"{address}?tab=generate")
+        inside = page.main_frame
+    inside.locator("#plots svg").first.wait_for()
+    inside.evaluate("""() => {
+      window.taken = [];
+      const say = (text) => window.taken.push(text);
+      if (window === top) navigator.clipboard.writeText = async (text) => say(text);
+      document.addEventListener("copy", () => say(document.activeElement.value));
+    }""")
+    for name in ("Generate", "Repair"):
+        inside.get_by_role("tab", name=name).click()
+        inside.wait_for_function("tab => location.href.includes(`tab=${tab}`)", arg=name.lower())
+        inside.locator(".copy-link button").click()
+        expect(inside.locator(".copy-link span")).to_have_text(f"A link to {name} as it is set now is copied.")
+        assert inside.evaluate("window.taken.at(-1) === location.href")
+
+
+def test_a_slider_of_factors_gives_every_factor_the_same_way(page):
+    tab(page, "Generate").click()
+    slider, box = (page.locator(f"#sigma-max input[type={kind}]") for kind in ("range", "number"))
+    expect(slider).to_have_attribute("aria-valuetext", "12")
+    for place, value in ((0, 0.1), (0.5, (0.1 * 50) ** 0.5), (1, 50)):
+        slider.fill(str(place))
+        expect(box).to_have_value(f"{value:.3g}")
+    fill(page, "sigma-max", 5)
+    expect(slider).to_have_attribute("aria-valuetext", "5")
+    assert float(slider.input_value()) == pytest.approx(np.log(5 / 0.1) / np.log(50 / 0.1), abs=1e-3)
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    expect(box).to_have_value(f"{5 * 500**0.01:.3g}")
+    levels, count = (page.locator(f"#num-levels input[type={kind}]") for kind in ("range", "number"))
+    fill(page, "num-levels", 1)
+    levels.focus()
+    page.keyboard.press("ArrowRight")  # a factor of 1.05 would be no level more
+    expect(count).to_have_value("2")
+    expect(page.locator("#cost")).to_contain_text("2 network evaluations")
+
+
+def test_a_telephone_s_photograph_is_scaled_in_the_browser(page, tmp_path):
+    """Twelve million pixels, three times what the server takes."""
+    tab(page, "Repair").click()
+    page.locator("#repair-canvas canvas").wait_for()
+    pixels = np.zeros((3000, 4000), dtype=np.uint8)
+    pixels[:, 1000:] = np.linspace(0, 255, 3000, dtype=np.uint8)
+    Image.fromarray(pixels).save(path := tmp_path / "photograph.png")
+    before = page.locator("#repair-canvas canvas").evaluate("canvas => canvas.toDataURL()")
+    page.locator(".repair-examples input[type=file]").set_input_files(path)
+    page.wait_for_function(
+        "before => document.querySelector('#repair-canvas canvas').toDataURL() !== before", arg=before
+    )
+    fill(page, "repair-num-levels", 2)
+    expect(page.locator("#repair-cost")).to_contain_text("5 network evaluations")
+    button(page, "Paint").click()
+    expect(page.locator("#repair-download-image")).to_be_enabled()
+    with page.expect_download() as download:
+        page.locator("#repair-download-image").click()
+    found = np.asarray(Image.open(io.BytesIO(download.value.path().read_bytes())).convert("L")).astype(int)
+    Image.fromarray(pixels).resize((1200, 900)).save(small := tmp_path / "small.png")
+    assert np.abs(found - fitted_picture(small, (1, 8, 8))[..., 0]).max() <= 6
