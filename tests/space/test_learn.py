@@ -163,7 +163,7 @@ def test_all_levels_recover_the_shares_that_one_level_does_not():
         run = trained(data="gaussians", levels=levels, sigma=0.3, num_steps=400)
         shares[levels] = float(mode_weights(run.draw(), run.settings.learned.density.means).weights[0])
     # The exact scores' annealed chain is off by 0.08 with so few steps.
-    assert abs(shares["all"] - 0.8) < 0.15 < 0.2 < abs(shares["one"] - 0.8)
+    assert abs(shares["all"] - 0.8) < 0.15 < abs(shares["one"] - 0.8)
 
 
 def test_of_all_levels_no_loss_falls_below_the_exact_scores():
@@ -340,7 +340,7 @@ def test_the_endpoints_train_sweep_and_refuse(address):
         given[LEARN_INPUTS.index("num_steps")] = 50
         for name, words in (
             ("/train", "Done: 50 steps"),
-            ("/train_sweep", r"Training 7 of 7, all levels\. Done|[1-7] of 7 trainings done"),
+            ("/train_sweep", r"Training 7 of 7\. All levels\. Done|[1-7] of 7 trainings done"),
         ):
             answer = call(client, name, given)
             assert answer.kind == "complete", answer

@@ -33,7 +33,7 @@ def dilemma(settings: LearnSettings, runs: Sequence[PastRun]) -> str:
     distances = [(run.settings.sigma, run.distance) for run in single if run.distance is not None]
     annealed = [run.distance for run in same if run.settings.all_levels and run.distance is not None]
     curve, chance, sigma = noised_distances(settings.data), chance_distance(settings.data), settings.sigma
-    limits = (min(chance, *curve[1]) / 2, max(curve[1]) * 1.5)
+    highest = 1.5 * max(curve[1])
     words = (
         f"Dots: {len(distances)} drawn at one σ; dashed: as in the middle. A perfect sampler comes to "
         f"{number(chance)}, by chance."
@@ -51,12 +51,12 @@ def dilemma(settings: LearnSettings, runs: Sequence[PastRun]) -> str:
         ),
         (
             "Rises: noised density to clean data",
-            dilemma_figure(curve, [], sigma, limits),
+            dilemma_figure(curve, [], sigma, (min(curve[1]) / 2, highest)),
             "Sliced Wasserstein distance. More noise, further from the data, however well it is learned.",
         ),
         (
             "Both: what is drawn to clean data",
-            dilemma_figure(curve, distances, sigma, limits, chance, annealed[-1] if annealed else None),
+            dilemma_figure(curve, distances, sigma, (chance / 2, highest), chance, annealed[-1] if annealed else None),
             words,
         ),
     )

@@ -98,7 +98,7 @@ class LearnHandlers(SessionRuns):
         ]
         end, done, of = time.perf_counter() + SWEEP_SECONDS, 0, len(trainings)
         for i, training in enumerate(trainings, 1):
-            words, left = f"Training {i} of {of}, {_levels_in_words(training)}. ", end - time.perf_counter()
+            words, left = f"Training {i} of {of}. {_levels_in_words(training)}. ", end - time.perf_counter()
             for answer in self._training(training, runs, stop, left, words):
                 if isinstance(answer[-1], list):
                     runs = answer[-1]
@@ -161,4 +161,4 @@ class LearnHandlers(SessionRuns):
 
 
 def _levels_in_words(settings: LearnSettings) -> str:
-    return "all levels" if settings.all_levels else f"σ = {settings.sigma:g}"
+    return "All levels" if settings.all_levels else f"σ = {settings.sigma:g}"

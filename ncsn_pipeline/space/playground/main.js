@@ -168,8 +168,7 @@ class Playground {
   act(action) {
     const { settings } = this;
     const random = (low, high) => low + (high - low) * Math.random();
-    this.jumping = false;
-    if (action !== "share" && action !== "average") this.moment = null;
+    if (action !== "average") Object.assign(this, { moment: null, jumping: false });
     if (action === "play") {
       if (this.resting) this.wake();
       else this.playing = !this.playing;
@@ -189,8 +188,7 @@ class Playground {
       const left = action === "undo" ? (settings.strokes ?? []).slice(0, -1) : [];
       settings.strokes = left.length ? left : null;
       this.changed("strokes");
-    } else if (action === "share") this.share();
-    else if (action === "average") {
+    } else if (action === "average") {
       this.average ??= new Average(this.chainSettings(), this.scene, settings.seed);
     } else if (action === "defaults") {
       Object.assign(settings, DEFAULTS);
@@ -199,13 +197,6 @@ class Playground {
     this.last = this.frames = undefined;
     this.count();
     this.schedule();
-  }
-
-  share() {
-    this.writeAddress();
-    const failed = () => this.numbers.say("The link could not be copied; it stands in the address of this page.");
-    if (!navigator.clipboard) failed();
-    else navigator.clipboard.writeText(location.href).then(() => this.numbers.say("The link is copied."), failed);
   }
 
   drop(x, y) {
