@@ -5,7 +5,7 @@
 so that a row x <- x + a (s + g) + b z of a sampler moves x by zeta J' A' r / |r|, as the algorithm has it.  zeta is no
 part of any law: it is tuned per problem, and the samples are not those of the posterior.  For a small zeta they leave
 y, and for a large one the steps overshoot (stable only where e (1 / sigma² + J² |A|² / sigma_y²) < 2).  It takes
-nonlinear operators, and ignores the noise of the measurement.
+nonlinear operators, and ignores the noise of the measurement.  `.posterior` has its bias on Gaussian data.
 """
 
 from collections.abc import Callable

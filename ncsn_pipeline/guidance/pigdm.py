@@ -5,6 +5,7 @@
 
 r²(sigma) is the denoiser's mean squared error per value: the covariance of x_0 given x is taken for r² I.  It is the
 posterior's score exactly for Gaussian data with the same deviation in all directions.  It costs two evaluations.
+`.posterior` has its bias where deviations differ.
 """
 
 from collections.abc import Callable

@@ -5,7 +5,22 @@
     pigdm       x_0 given x is N(D, r²(sigma) I)                                        two
     mmps        x_0 given x is N(D, sigma² J), J the denoiser's Jacobian                six, by 4 GMRES iterations
 
-Each is a transform of a score, so any sampler follows it; see their files for the law they sample.
+Each is a transform of a score, so any sampler follows it; see their files for the law they sample.  How far off that is
+on Gaussian data with exact scores, where the posterior is known: 8 dimensions, deviations from 1 to 0.5 or to 0.1,
+three random measurements with sigma_y = 0.1, 50 levels from 15 to 0.005, 2,000 samples, the worst of two problems.
+First the largest error of a mean, in posterior deviations, then that of a deviation, as a ratio (of exact samples 0.07
+and 0.05):
+
+    deviations 1 to                     0.5            0.1
+    annealed, Heun                      0.19, 0.07     0.89, 0.60
+    annealed, 8 Langevin steps          0.10, 0.19     0.54, 0.50       25 levels
+    dps, zeta = 0.1, ancestral          0.09, 0.09     0.83, 0.57
+    dps, zeta = 0.5, ancestral          0.07, 0.12     0.82, 0.60
+    pigdm, Heun                         0.09, 0.03     0.69, 0.19
+    pigdm, ancestral with V noise       0.05, 0.05     0.49, 0.13
+    mmps, Heun                          0.05, 0.03     0.05, 0.03
+    mmps, ancestral with V noise        0.02, 0.05     0.03, 0.03
+    twisted particles, ancestral        0.02, 0.02     0.04, 0.03       `ncsn_pipeline.sampling.particles`
 """
 
 import inspect
