@@ -104,7 +104,7 @@ def test_the_keyboard_goes_from_tab_to_tab_and_into_the_page(page):
     reached = set()
     for _ in range(60):
         page.keyboard.press("Tab")
-        reached.add(page.evaluate("document.activeElement.closest('[id^=tour]')?.id"))
+        reached.add(page.evaluate("document.activeElement.closest('[id^=lecture]')?.id"))
     assert {"lecture-contents", "lecture-picture", "lecture-run"} <= reached
 
 
