@@ -249,7 +249,8 @@ def figure(result: OneSigmaResult) -> Figure:
     plots.null_line(both, result.chance, "clean samples")
     plots.panel_title(both, "both: distance of its samples", "learned")
     plots.direct_label(both, sigmas[0], result.learned_distance[0], "learned", "learned", offset=(8, 2))
-    plots.direct_label(both, sigmas[0], result.exact_distance[0], "exact score", "true", offset=(-2, -8), ha="left")
+    middle = len(sigmas) // 2
+    plots.direct_label(both, sigmas[middle], result.exact_distance[middle], "exact score", "true", offset=(8, -8))
     distances = (*result.noised_distance, *result.learned_distance, *result.exact_distance)
     limits = (min(distances) / 1.6, 1.6 * max(distances))
     rises.set(ylim=limits, ylabel="sliced Wasserstein")

@@ -202,6 +202,6 @@ def figure(result: WrongSigmaResult) -> Figure:
     for row, sigma, shade in zip(result.errors, sigmas, plots.level_colours(len(sigmas)), strict=True):
         plots.line(right, sigmas[::-1], row.flip(0), shade, label=f"{sigma:.2g}")
     right.set(xlabel="sigma that it is told", ylim=(None, 10))
-    plots.panel_title(right, "relative error, by the data's sigma")
+    plots.panel_title(right, "error, by the data's sigma")
     plots.label_ends(right)
     return fig
