@@ -62,12 +62,11 @@ async function load() {
   const value = props.value;
   if (!value) return;
   const pictures = await Promise.all((value.strip ? [value.strip] : [value.noisy, value.denoised]).map(loaded));
-  if (value !== props.value || pictures.includes(null)) return; // a newer one is on its way, or this one is gone
+  if (JSON.stringify(value) !== JSON.stringify(props.value) || pictures.includes(null)) return; // a newer one is on its way, or this one is gone
   pause();
   data = value.strip ? value : null;
   for (const control of [find(".play"), find("input"), find(".pin")]) control.disabled = !data;
   find(".read").textContent = value.read ?? "";
-  element.dispatchEvent(new CustomEvent("shown", { bubbles: true }));
   if (data) {
     strip = pictures[0];
     draw(data.evaluations.length - 1);

@@ -1,12 +1,13 @@
 """Something to see while the page is on its way: its title, its sentence, and a digit coming out of noise.
 
 Gradio's page begins with some 700 kB of settings, and shows nothing before its scripts have run, which takes a slow
-line ten seconds.  So the poster stands at the beginning of the HTML, which is sent compressed.
+line ten seconds.  So the poster stands before those settings, and the HTML is sent compressed.
 """
 
 import base64
 import gzip
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import numpy as np
 from PIL import Image
 
 SIGMAS = (4.0, 2.0, 1.0, 0.5, 0.25, 0.0)
-# What `<div>` begins is the body; the page's own tag for it comes later and adds its attributes.
-PLACE = b"</style>"
+# In Gradio's head; scripts that read them run when all of the page has come.
+SETTINGS = re.compile(rb"<script>window\.gradio_config = .*?</script>(?=\s*<script data-gradio-mode>)", re.DOTALL)
+BODY = re.compile(rb"<body[^>]*>")
 STYLE = """<style>
 #poster { position: absolute; inset: 0 0 auto; max-width: 1176px; margin: 0 auto; padding: 32px; }
 #poster { font-family: system-ui, sans-serif; line-height: 1.5; }
@@ -84,7 +86,10 @@ class Poster:
         named = dict(headers)
         if not named.get(b"content-type", b"").startswith(b"text/html") or b"content-encoding" in named:
             return headers, body
-        body = body.replace(PLACE, PLACE + self.html, 1)
+        settings = SETTINGS.search(body)
+        later = settings.group() if settings else b""
+        body = body.replace(later, b"", 1)
+        body = BODY.sub(lambda tag: tag.group() + self.html + later, body, count=1)
         kept = [(name, value) for name, value in headers if name not in (b"content-length", b"vary")]
         if b"gzip" in dict(scope["headers"]).get(b"accept-encoding", b""):
             body = gzip.compress(body, 6)
