@@ -105,7 +105,7 @@ def test_the_keyboard_goes_from_tab_to_tab_and_into_the_page(page):
     for _ in range(60):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.closest('[id^=lecture]')?.id"))
-    assert {"lecture-contents", "lecture-picture", "lecture-run"} <= reached
+    assert {"lecture-contents", "lecture-run"} <= reached
 
 
 def test_the_radio_buttons_of_a_question_are_one_group_with_its_name(page):

@@ -105,7 +105,7 @@ STOPS = {
         IN_PASSING,
         "An annealed chain is never lost",
         r"\mathbb E_\text{chain}\bigl\|s_\theta(x, \sigma_i) - \nabla\log p_{\sigma_i}(x)\bigr\|^2"
-        r" \;\text{ is small at every } i",
+        r" \;\text{ is small at every level}",
     ),
     "clean-score": Stop(
         IN_PASSING,
@@ -116,8 +116,8 @@ STOPS = {
     "noisy-samples": Stop(
         IN_PASSING,
         "One level gives noisy samples",
-        r"\operatorname{Var} x = s^2 + \sigma^2, \quad"
-        r" \operatorname{Var}\bigl[x + \sigma^2 \nabla\log p_\sigma(x)\bigr] = \frac{s^4}{s^2 + \sigma^2}",
+        r"\operatorname{Var} x = \sigma_\text{data}^2 + \sigma^2, \quad"
+        r" \operatorname{Var}\bigl[x + \sigma^2 \nabla\log p_\sigma(x)\bigr] = \frac{\sigma_\text{data}^4}{\sigma_\text{data}^2 + \sigma^2}",
     ),
     "full-support": Stop(
         IN_PASSING, "Noise gives full support", r"p_\sigma = p * \mathcal N(0, \sigma^2 I) > 0 \;\text{ everywhere}"
@@ -132,7 +132,7 @@ STOPS = {
         IN_PASSING,
         "It must be told the right sigma",
         r"\mathbb E_{p_{\sigma_i}}\|s_\theta(x, \sigma_j) - \nabla\log p_{\sigma_i}(x)\|^2"
-        r" \;\text{ is least at }\; j = i",
+        r" \;\text{ is least at }\; \sigma_j = \sigma_i",
     ),
 }
 NAMES = tuple(EXPERIMENTS)

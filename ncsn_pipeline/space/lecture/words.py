@@ -90,4 +90,32 @@ WORDS = {
         "The arrows of a true score belong to a hill: once around a loop, ups and downs cancel. Those of a free "
         "network do not cancel exactly; of an energy they do.",
     ),
+    "never-lost": Words(
+        "At every noise level the network is wrong where that level has no samples. An annealed chain is never there: "
+        "it comes from the level before, whose samples lie among those of this one. Compare the error along the chain "
+        "with the error where the chain started.",
+        "playground.density=moons",
+    ),
+    "clean-score": Words(
+        "Two networks learn from the same data, one by sliced score matching, one by denoising. Each is held against "
+        "the score of the clean data and against that of the noised data, and is near one of them only.",
+    ),
+    "noisy-samples": Words(
+        "Samples drawn at one noise level are as wide as the noised data, not as the data. A last denoising step takes "
+        "noise away, and with larger σ the data's own width too.",
+        "playground.sigma=1",
+    ),
+    "full-support": Words(
+        "Data on a curve have no score off the curve, and two networks say two things there. With noise there is a "
+        "score everywhere; how large the noise must be to learn it on the whole square is what the curves show.",
+        "playground.density=moons&playground.sigma=1",
+    ),
+    "vanishing-price": Words(
+        "The noised score goes to the clean one with the square of σ where the density is smooth. Where it has edges, "
+        "the price grows instead.",
+    ),
+    "wrong-sigma": Words(
+        "Data are noised by one σ and the network is told another. Each row of the matrix is least where the two agree; "
+        "for a network that is not told σ all columns are the same.",
+    ),
 }
