@@ -99,7 +99,7 @@ def test_the_teachers_of_these_tests_are_the_exact_scores(make):
 @pytest.mark.check
 @pytest.mark.parametrize(
     ("make", "steps", "levels"),
-    [(pair, 2000, (5.0,)), (ring, 4000, (5.0,)), (ring, 4000, (5.0, 0.5))],
+    [(pair, 4000, (5.0,)), (ring, 4000, (5.0,)), (ring, 4000, (5.0, 0.5))],
     ids=["two on a line", "eight on a circle", "eight in two evaluations"],
 )
 def test_what_is_drawn_has_the_weights_of_the_modes_and_the_density(make, steps, levels):
