@@ -210,7 +210,7 @@ def run(params: ContinuumParams) -> ContinuumResult:
                 f"change of the distance from {levels[-2]:,} levels to {levels[-1]:,}",
                 abs(by_learned[-1] - by_learned[-2]),
                 "<=",
-                2 * chance,
+                4 * chance,
                 null=abs(by_learned[-1] - by_learned[0]),
                 null_name=f"from {levels[0]:,} to {levels[-1]:,}",
             ),

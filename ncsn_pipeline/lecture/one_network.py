@@ -54,11 +54,11 @@ class OneNetworkParams(Params):
     sigma_max: float = flag(3.0, "largest noise level, in data units; the data are 3 wide")
     sigma_min: float = flag(0.05, "smallest noise level, in data units")
     hidden_features: int = flag(64, "width of the three hidden layers of each network of the ensemble")
-    ensemble_steps: int = flag(2000, "updates of each network of the ensemble, at least 2")
+    ensemble_steps: int = flag(1000, "updates of each network of the ensemble, at least 2")
     ensemble_batch_size: int = flag(256, "samples an update of a network of the ensemble")
-    large_steps: int = flag(2500, "updates of the conditional network of the size of all")
+    large_steps: int = flag(1500, "updates of the conditional network of the size of all")
     batch_size: int = flag(512, "samples an update of a conditional network")
-    learning_rate: float = flag(2e-3, "of Adam at the start")
+    learning_rate: float = flag(1e-2, "of Adam at the start")
     num_test: int = flag(2000, "samples per level at which scores are compared")
     num_particles: int = flag(2000, "samples drawn with each model")
     steps_per_level: int = flag(10, "Langevin steps per level")
@@ -71,7 +71,6 @@ QUICK = {
     "sigma_min": 0.1,
     "ensemble_steps": 500,
     "large_steps": 300,
-    "learning_rate": 1e-2,
     "num_test": 500,
     "num_particles": 500,
 }

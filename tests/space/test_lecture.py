@@ -250,7 +250,7 @@ def test_an_experiment_runs_again_with_other_settings_and_goes_back(page):
     expect(page.locator("#lecture-status")).to_contain_text("Done in")
     assert page.locator(PANELS).first.inner_html() != shipped
     expect(page.locator("#lecture-picture figcaption")).to_contain_text("Your run")
-    expect(page.locator("#lecture-numbers")).to_contain_text("40 steps changed that")
+    expect(page.locator("#lecture-numbers")).to_contain_text("after 40 steps")
     expect(page.locator("#lecture-stop")).to_be_disabled()
     page.locator("#lecture-reset").click()
     expect(page.locator("#lecture-picture figcaption")).to_contain_text("At full size")
@@ -354,7 +354,7 @@ def test_knobs_are_kept_for_each_claim_and_stand_in_the_address(page, address):
     expected = {"tab": "lecture", "lecture.experiment": "mixing", "lecture.num_steps": "45", "steps": "7"}
     assert query() == expected | {"lecture.num_particles": "400"}
     page.locator("#lecture-run").click()
-    expect(page.locator("#lecture-numbers")).to_contain_text("45 steps changed that")
+    expect(page.locator("#lecture-numbers")).to_contain_text("after 45 steps")
 
     page.get_by_role("button", name="Next →").click()
     expect(claim(page, 11)).to_be_visible()
