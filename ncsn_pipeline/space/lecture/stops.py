@@ -117,7 +117,8 @@ STOPS = {
         IN_PASSING,
         "One level gives noisy samples",
         r"\operatorname{Var} x = \sigma_\text{data}^2 + \sigma^2, \quad"
-        r" \operatorname{Var}\bigl[x + \sigma^2 \nabla\log p_\sigma(x)\bigr] = \frac{\sigma_\text{data}^4}{\sigma_\text{data}^2 + \sigma^2}",
+        r" \operatorname{Var}\bigl[x + \sigma^2 \nabla\log p_\sigma(x)\bigr]"
+        r" = \frac{\sigma_\text{data}^4}{\sigma_\text{data}^2 + \sigma^2}",
     ),
     "full-support": Stop(
         IN_PASSING, "Noise gives full support", r"p_\sigma = p * \mathcal N(0, \sigma^2 I) > 0 \;\text{ everywhere}"

@@ -115,7 +115,7 @@ WORDS = {
         "the price grows instead.",
     ),
     "wrong-sigma": Words(
-        "Data are noised by one σ and the network is told another. Each row of the matrix is least where the two agree; "
-        "for a network that is not told σ all columns are the same.",
+        "Data are noised by one σ and the network is told another. Each row of the matrix is least where the two "
+        "agree; for a network that is not told σ all columns are the same.",
     ),
 }
