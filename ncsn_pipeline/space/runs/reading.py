@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ...evaluation.choosing import choose_features, training_data
+from ...evaluation.choosing import choose_features, training_data, training_facts
 from ...evaluation.features import ClassifierFeatures, extract_features
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -19,7 +19,7 @@ def reader_for(folder: str, channels: int) -> ClassifierFeatures | None:
         folder: of a model.
         channels: of its pictures.
     """
-    trained_on = training_data(folder)
+    trained_on = training_data(training_facts(folder))
     return choose_features(None, None, trained_on, trained_on, channels)[0] if trained_on else None
 
 
