@@ -82,7 +82,7 @@ def scheduler_of(sampler: str, arguments: Iterable[Argument]) -> Written:
     kind = SAMPLERS[sampler]
     given = {argument.name: argument.written for argument in arguments if argument.of == "scheduler"}
     values = {name: written.value for name, written in given.items()}
-    imports = ((kind.library, kind.scheduler),)
+    imports = ((kind.library, kind.scheduler), *(name for written in given.values() for name in written.imports))
     if kind.is_solver:
         source = f"{kind.scheduler}.from_config({literal(values).source})"
         return Written(source, kind.scheduler_class.from_config(values), imports)
