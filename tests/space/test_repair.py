@@ -15,13 +15,13 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 from playwright.sync_api import expect
 
-from ncsn_pipeline.space.repair.call import repair_arguments
 from ncsn_pipeline.space.repair.canvas import canvas_value, examples, fitted_picture, right_half
 from ncsn_pipeline.space.repair.controls import CONTROLS
 from ncsn_pipeline.space.repair.handlers import RepairHandlers
 from ncsn_pipeline.space.repair.settings import check_canvas, check_repair
 from ncsn_pipeline.space.repair.tab import FIRST
-from ncsn_pipeline.space.runs.controls import ModelFacts, defaults
+from ncsn_pipeline.space.runs.calls import scheduler_of
+from ncsn_pipeline.space.runs.controls import ModelFacts, arguments_of, defaults
 from ncsn_pipeline.space.runs.limits import BUDGET, SettingsError
 from ncsn_pipeline.space.server.guard import refuse_large_pictures
 from ncsn_pipeline.space.widgets.grid import image_grid
@@ -42,9 +42,8 @@ def check(num_classes=10, **changed):
 
 
 def levels(settings):
-    """The noise levels of the call."""
-    picture = np.zeros((8, 8, 1), dtype=np.uint8)
-    return repair_arguments(settings, facts(), picture, picture[..., 0])["sigmas"]
+    """The noise levels of the run."""
+    return scheduler_of(settings.sampler, arguments_of(CONTROLS, settings, facts())).value.config.sigmas
 
 
 # What is checked
