@@ -102,7 +102,7 @@ class TwistedSteps:
         """The prior's score, `(x (B K, *D), sigma ()) -> (B K, *D)`, which also foresees y from x on its way.
 
         Raises:
-            FloatingPointError: when it is called, for scores that are not finite.
+            FloatingPointError: when it is called, for scores or derivatives that are not finite.
         """
 
         def watched(x: Tensor, sigma: Tensor) -> Tensor:
@@ -112,16 +112,13 @@ class TwistedSteps:
                 x = x.detach().requires_grad_(tweedie)
                 s = score(x, sigma)
                 denoised = x + variance * s
-            if not denoised.isfinite().all():
-                raise FloatingPointError(
-                    f"The particles are not finite at sigma = {float(sigma):.4g}. Take more levels, and a sigma_max "
-                    "within the range that the network was trained on."
-                )
+            _check_finite(denoised, sigma)
             unit = torch.eye(x[0].numel(), dtype=x.dtype, device=x.device)
             if tweedie:
                 ends = unit.reshape(-1, 1, *x.shape[1:]).expand(-1, *x.shape)
                 rows = [torch.autograd.grad(denoised, x, e, retain_graph=True)[0].flatten(1) for e in ends]
                 jacobian = torch.stack(rows, dim=1)
+                _check_finite(jacobian, sigma)
                 values, vectors = torch.linalg.eigh(variance / 2 * (jacobian + jacobian.mT))
                 covariance = (vectors * values.clamp(min=0)[:, None]) @ vectors.mT
             else:
@@ -214,6 +211,14 @@ class TwistedSteps:
 
     def _shaped(self, x: Tensor) -> Tensor:
         return x.reshape(-1, *self.operator.shape)
+
+
+def _check_finite(values: Tensor, sigma: Tensor) -> None:
+    if not values.isfinite().all():
+        raise FloatingPointError(
+            f"The particles or their score's derivatives are not finite at sigma = {float(sigma):.4g}. Take more "
+            "levels, and a sigma_max within the range that the network was trained on."
+        )
 
 
 def _times(matrix: Tensor, vector: Tensor) -> Tensor:

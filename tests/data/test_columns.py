@@ -149,7 +149,7 @@ def test_flags_of_training_and_of_the_classifier_reach_the_data(tmp_path):
         assert getattr(config, name) == getattr(args, name) == words.split()[words.split().index(f"--{name}") + 1]
     defaults = parse_args(["--output_dir", "out"])
     assert all(
-        getattr(defaults, name) == value == getattr(TrainConfig("digits"), name)
+        getattr(defaults, name) == value == getattr(TrainConfig(dataset_name="digits"), name)
         for name, value in vars(Selection()).items()
     )
     with pytest.raises(ValueError, match="train_split and test_split are both train"):

@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 import urllib.request
+from xml.etree import ElementTree
 
 import pytest
 from gradio_client import Client
@@ -44,7 +45,10 @@ def test_it_starts_from_what_was_pushed(installed, hub, repo_root, tmp_path):
     assert "value" in answer, answer
     readme = (copy / "README.md").read_text(encoding="utf-8")
     pictures = re.findall(r'(?:!\[[^]]*\]\(|src(?:set)?=")([^)"]+)', readme)
-    assert len(pictures) > 16 and all(Image.open(copy / picture).width > 100 for picture in pictures)
+    drawings = [picture for picture in pictures if picture.endswith(".svg")]
+    assert len(drawings) > 16
+    assert all(ElementTree.parse(copy / drawing).getroot().tag.endswith("svg") for drawing in drawings)
+    assert all(Image.open(copy / picture).width > 100 for picture in {*pictures} - {*drawings})
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -194,8 +194,15 @@ def test_what_has_no_weights_is_refused(settings, message):
         TwistedSteps(torch.zeros(1, 1), **(given | settings))
 
 
-def test_particles_that_are_not_finite_are_an_error():
+@pytest.mark.parametrize(
+    ("score", "where"),
+    [
+        (lambda x, sigma: -x / (1 + sigma**2) if sigma > 1 else x * math.nan, "0.27"),
+        (lambda x, sigma: torch.where(sigma > 1, -x / (1 + sigma**2), x * math.nan), "15"),  # its derivative alone
+    ],
+)
+def test_particles_that_are_not_finite_are_an_error(score, where):
     steps = TwistedSteps(torch.zeros(1, 1), MatrixOperator(torch.ones(1, 1), torch.zeros(1), (1,)), 0.1, ladder(3), 4)
-    score = steps.given(lambda x, sigma: torch.where(sigma > 1, -x / (1 + sigma**2), x * math.nan))
-    with pytest.raises(FloatingPointError, match="particles are not finite at sigma = 0.0"):
+    score = steps.given(score)
+    with pytest.raises(FloatingPointError, match=f"derivatives are not finite at sigma = {where}"):
         deque(follow(score, steps.start(score, seeded()), steps, seeded()))

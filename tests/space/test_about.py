@@ -43,7 +43,7 @@ def test_the_client_snippet_names_this_address_and_runs(page, address, capsys):
     drawn = names["drawn"]
     assert Image.open(drawn["images"]).width > 100
     assert (drawn["status"], drawn["evaluations"]) == ("done", 20)
-    assert "weight of the large mode: distance from 0.8" in capsys.readouterr().out
+    assert "particles that end in the other mode" in capsys.readouterr().out
 
 
 def test_the_diffusers_snippet_runs(page, model_folder, monkeypatch, tmp_path):

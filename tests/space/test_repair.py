@@ -43,7 +43,7 @@ def check(num_classes=10, **changed):
 
 def levels(settings):
     """The noise levels of the run."""
-    return scheduler_of(settings.sampler, arguments_of(CONTROLS, settings, facts())).value.config.sigmas
+    return scheduler_of(settings.sampler, arguments_of(CONTROLS, settings, facts())).config.sigmas
 
 
 # What is checked

@@ -9,7 +9,7 @@ from ncsn_pipeline import NCSNPipeline
 from ncsn_pipeline.sampling import Row
 
 from ...samplers import SAMPLERS
-from ..runs.calls import Written, program, scheduler_of, values_of
+from ..runs.calls import Written, program, scheduler_of, scheduler_source, values_of
 from ..runs.controls import Facts, arguments_of
 from .controls import CONTROLS, noise_levels
 from .settings import GenerateSettings
@@ -17,7 +17,7 @@ from .settings import GenerateSettings
 
 def pipeline_for(settings: GenerateSettings, pipeline: NCSNPipeline, model: Facts) -> NCSNPipeline:
     """A pipeline of one run's own, around the same network."""
-    scheduler = scheduler_of(settings.sampler, arguments_of(CONTROLS, settings, model)).value
+    scheduler = scheduler_of(settings.sampler, arguments_of(CONTROLS, settings, model))
     return NCSNPipeline(pipeline.unet, scheduler, pipeline.config.data_min, pipeline.config.data_max)
 
 
@@ -31,7 +31,7 @@ def python_snippet(settings: GenerateSettings, model: Facts, address: str) -> st
     arguments = arguments_of(CONTROLS, settings, model)
     source = f'NCSNPipeline.from_pretrained("{address}")'
     pipeline = Written(source, None, (("ncsn_pipeline", "NCSNPipeline"),))
-    return program(pipeline, scheduler_of(settings.sampler, arguments), arguments)
+    return program(pipeline, scheduler_source(settings.sampler, arguments), arguments)
 
 
 def table_of(settings: GenerateSettings, model: Facts) -> list[Row]:
@@ -50,7 +50,7 @@ def table_of(settings: GenerateSettings, model: Facts) -> list[Row]:
         return [Row(sigma, a, 0.0, to) for sigma, a, to in rows]
     arguments = {argument.name: argument for argument in arguments_of(CONTROLS, settings, model)}
     step_size = arguments.pop("step_size", None)  # one that the scheduler refuses is shown too
-    scheduler = scheduler_of(settings.sampler, arguments.values()).value
+    scheduler = scheduler_of(settings.sampler, arguments.values())
     if step_size is None:
         return list(scheduler.table)
     times = step_size.written.value / scheduler.step_size

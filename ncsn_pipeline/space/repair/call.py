@@ -7,7 +7,7 @@ from PIL import Image
 
 from ncsn_pipeline import NCSNInpaintPipeline, NCSNPipeline
 
-from ..runs.calls import Argument, Written, picture, program, scheduler_of, values_of
+from ..runs.calls import Argument, Written, picture, program, scheduler_of, scheduler_source, values_of
 from ..runs.controls import Facts, arguments_of
 from .controls import CONTROLS
 from .settings import RepairSettings
@@ -17,7 +17,7 @@ IMAGE_FILE, MASK_FILE = "image.png", "mask.png"
 
 def repair_pipeline(settings: RepairSettings, pipeline: NCSNPipeline, model: Facts) -> NCSNInpaintPipeline:
     """A pipeline of one run's own, around the same network."""
-    scheduler = scheduler_of(settings.sampler, arguments_of(CONTROLS, settings, model)).value
+    scheduler = scheduler_of(settings.sampler, arguments_of(CONTROLS, settings, model))
     return NCSNInpaintPipeline.from_pipe(pipeline, scheduler=scheduler)
 
 
@@ -39,7 +39,7 @@ def repair_snippet(settings: RepairSettings, model: Facts, address: str) -> str:
     arguments = _arguments(settings, model, blank, blank[..., 0])
     source = f'NCSNInpaintPipeline.from_pipe(NCSNPipeline.from_pretrained("{address}"))'
     imports = tuple(("ncsn_pipeline", name) for name in ("NCSNInpaintPipeline", "NCSNPipeline"))
-    return program(Written(source, None, imports), scheduler_of(settings.sampler, arguments), arguments)
+    return program(Written(source, None, imports), scheduler_source(settings.sampler, arguments), arguments)
 
 
 def as_picture(pixels: np.ndarray) -> Image.Image:

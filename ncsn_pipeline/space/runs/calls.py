@@ -69,7 +69,11 @@ def picture(file: str, image: Image.Image) -> Written:
     return Written(f'Image.open("{file}")', image, (("PIL", "Image"),))
 
 
-def scheduler_of(sampler: str, arguments: Iterable[Argument]) -> Written:
+def _of_the_scheduler(arguments: Iterable[Argument]) -> dict[str, Written]:
+    return {argument.name: argument.written for argument in arguments if argument.of == "scheduler"}
+
+
+def scheduler_of(sampler: str, arguments: Iterable[Argument]) -> Any:
     """The scheduler that the arguments ask for.
 
     Args:
@@ -80,14 +84,19 @@ def scheduler_of(sampler: str, arguments: Iterable[Argument]) -> Written:
         ValueError: for settings that it refuses.
     """
     kind = SAMPLERS[sampler]
-    given = {argument.name: argument.written for argument in arguments if argument.of == "scheduler"}
-    values = {name: written.value for name, written in given.items()}
+    values = {name: written.value for name, written in _of_the_scheduler(arguments).items()}
+    return kind.scheduler_class.from_config(values) if kind.is_solver else kind.scheduler_class(**values)
+
+
+def scheduler_source(sampler: str, arguments: Iterable[Argument]) -> Written:
+    """The expression that makes it, also with settings that it refuses; its value is not asked for."""
+    kind, given = SAMPLERS[sampler], _of_the_scheduler(arguments)
     imports = ((kind.library, kind.scheduler), *(name for written in given.values() for name in written.imports))
     if kind.is_solver:
-        source = f"{kind.scheduler}.from_config({literal(values).source})"
-        return Written(source, kind.scheduler_class.from_config(values), imports)
-    source = f"{kind.scheduler}({', '.join(f'{name}={written.source}' for name, written in given.items())})"
-    return Written(source, kind.scheduler_class(**values), imports)
+        values = {name: written.value for name, written in given.items()}
+        return Written(f"{kind.scheduler}.from_config({literal(values).source})", None, imports)
+    settings = ", ".join(f"{name}={written.source}" for name, written in given.items())
+    return Written(f"{kind.scheduler}({settings})", None, imports)
 
 
 def values_of(arguments: Iterable[Argument]) -> dict[str, Any]:
