@@ -44,28 +44,32 @@ def test_back_and_forward_move_between_tabs_and_claims(page):
 
 
 @pytest.mark.parametrize("framed", [False, True], ids=["page", "frame"])
-def test_a_link_is_copied_from_every_tab_in_a_frame_too(page, address, framed):
+def test_a_link_is_copied_from_every_tab_in_a_frame_too(browser, address, framed):
     """A frame may not write to the clipboard: it copies by hand. The test hears what is copied."""
-    if framed:
-        page.set_content(f'<iframe src="{address}?tab=generate" width="1200" height="800"></iframe>')
-        inside = page.frames[1]
-    else:
-        page.goto(f"{address}?tab=generate")
-        inside = page.main_frame
-    inside.locator("#plots svg").first.wait_for()
-    inside.evaluate("""() => {
-      window.taken = [];
-      const say = (text) => window.taken.push(text);
-      const refuse = () => { throw new Error("The permissions policy of this frame refuses the clipboard."); };
-      navigator.clipboard.writeText = async (text) => (window === top ? say(text) : refuse());
-      document.addEventListener("copy", () => say(document.activeElement.value));
-    }""")
-    for name in ("Generate", "Repair"):
-        inside.get_by_role("tab", name=name).click()
-        inside.wait_for_function("tab => location.href.includes(`tab=${tab}`)", arg=name.lower())
-        inside.locator(".copy-link button").click()
-        expect(inside.locator(".copy-link span")).to_have_text(f"A link to {name} as it is set now is copied.")
-        assert inside.evaluate("window.taken.at(-1) === location.href")
+    with browser.new_context(reduced_motion="reduce") as visitor:
+        page = visitor.new_page()
+        page.set_default_timeout(60_000)
+        if framed:
+            page.goto(f"{address}/theme.css")
+            page.set_content(f'<iframe src="{address}?tab=generate" width="1200" height="800"></iframe>')
+            inside = page.frames[1]
+        else:
+            page.goto(f"{address}?tab=generate")
+            inside = page.main_frame
+        inside.locator("#plots svg").first.wait_for()
+        inside.evaluate("""() => {
+          window.taken = [];
+          const say = (text) => window.taken.push(text);
+          const refuse = () => { throw new Error("The permissions policy of this frame refuses the clipboard."); };
+          navigator.clipboard.writeText = async (text) => (window === top ? say(text) : refuse());
+          document.addEventListener("copy", () => say(document.activeElement.value));
+        }""")
+        for name in ("Generate", "Repair"):
+            inside.get_by_role("tab", name=name).click()
+            inside.wait_for_function("tab => location.href.includes(`tab=${tab}`)", arg=name.lower())
+            inside.locator(".copy-link button").click()
+            expect(inside.locator(".copy-link span")).to_have_text(f"A link to {name} as it is set now is copied.")
+            assert inside.evaluate("window.taken.at(-1) === location.href")
 
 
 def test_a_slider_of_factors_gives_every_factor_the_same_way(page):

@@ -45,7 +45,7 @@ def test_a_slow_line_shows_the_poster_within_three_seconds_and_then_the_page(bro
         picture.wait_for()
         assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 6 * 28
         expect(page.locator(".introduction h1")).to_have_count(0)  # the page itself is still on its way
-        page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
+        page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length", timeout=120_000)
         painted = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
         throttled.send("Network.emulateNetworkConditions", line | {"downloadThroughput": -1, "latency": 0})
         page.locator(".introduction h1").wait_for()
