@@ -15,7 +15,7 @@ from huggingface_hub import SpaceCard
 from PIL import Image
 
 from ncsn_pipeline.hub import push_space
-from ncsn_pipeline.hub.contents import space_files
+from ncsn_pipeline.hub.contents import SPACE_FOLDERS, space_files
 from tests.processes import started
 
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
@@ -60,8 +60,8 @@ def test_it_starts_from_what_was_pushed(installed, hub, repo_root, tmp_path):
             address = f"http://127.0.0.1:{port}/"
             assert status(address, page, 200) == 200, log.seek(0) or log.read()
             client = Client(address, verbose=False, download_files=str(tmp_path / "downloads"))
-            samples, *_ = client.predict(num_images=2, num_levels=3, api_name="/generate")
-            assert Image.open(samples).width > 56
+            told = client.predict(num_images=2, num_levels=3, api_name="/generate")
+            assert Image.open(told["images"]).width > 56 and told["read"].endswith("2 read as asked")
 
 
 def status(url, process, seconds):
@@ -95,7 +95,8 @@ def test_modules_that_are_gone_go_there_too(installed, hub, repo_root, tmp_path)
     root.mkdir()
     for name in ("app.py", "requirements.txt", "README.md"):
         shutil.copy(repo_root / name, root)
-    shutil.copytree(repo_root / "pretrained" / "mnist", root / "pretrained" / "mnist")
+    for name in ("mnist", "mnist_classifier"):
+        shutil.copytree(repo_root / "pretrained" / name, root / "pretrained" / name)
     (root / "ncsn_pipeline").mkdir()
     (root / "ncsn_pipeline" / "old.py").write_text('"""Old."""\n', encoding="utf-8")
     (root / "ncsn_pipeline" / "new.py").write_text('"""New."""\n', encoding="utf-8")
@@ -112,7 +113,7 @@ def test_links_of_the_readme_lead_to_nothing_else(tmp_path):
     for name in ("app.py", "requirements.txt", "docs/page.md", "docs/shown.webp", "docs/a.py", "docs/other.md"):
         (tmp_path / "root" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "root" / name).write_text("here", encoding="utf-8")
-    for name in ("ncsn_pipeline", "pretrained/mnist"):
+    for name in SPACE_FOLDERS:
         (tmp_path / "root" / name).mkdir(parents=True)
     (tmp_path / "secret.md").write_text("not here", encoding="utf-8")
     (tmp_path / "root" / "README.md").write_text(
