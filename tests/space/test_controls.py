@@ -7,7 +7,7 @@ import pytest
 
 from ncsn_pipeline.space.generate.controls import CONTROLS as GENERATE
 from ncsn_pipeline.space.repair.controls import CONTROLS as REPAIR
-from ncsn_pipeline.space.runs.calls import Argument, Written, literal, program, scheduler_of, values_of
+from ncsn_pipeline.space.runs.calls import Argument, Written, literal, program, scheduler_source, values_of
 from ncsn_pipeline.space.runs.controls import (
     Choice,
     Control,
@@ -51,7 +51,7 @@ def test_one_row_more_is_everywhere(rows):
     arguments = arguments_of(rows, settings, MODEL)
     assert values_of(arguments)["temperature"] == 1.5
     made = Written("NCSNPipeline()", None, (("ncsn_pipeline", "NCSNPipeline"),))
-    assert "\n    temperature=1.5,\n" in program(made, scheduler_of("annealed_langevin", []), arguments)
+    assert "\n    temperature=1.5,\n" in program(made, scheduler_source("annealed_langevin", []), arguments)
     endpoint = with_signature(lambda *values: values, parameters(rows, MODEL), request=gr.Request)
     found = inspect.signature(endpoint).parameters["temperature"]
     assert (found.annotation, found.default) == (float, 1.0)
