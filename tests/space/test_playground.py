@@ -508,7 +508,7 @@ def test_density_and_arrows_follow_sigma_while_it_is_dragged(still_page):
     assert plain.evaluate(pixels) != before[0] and annealed.evaluate(pixels) == before[1]
     assert "playground.sigma" not in page.url
     page.mouse.up()
-    assert "playground.sigma" in page.url
+    page.wait_for_url(re.compile("playground.sigma"))
 
 
 @pytest.mark.parametrize("size", [(1366, 768), (1024, 768), (390, 844)])
