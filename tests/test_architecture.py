@@ -29,7 +29,7 @@ ARROWS = {
     "guidance": "densities",
     "networks": "densities score_matching noise_levels",
     "sampling": "densities score_matching noise_levels guidance networks",
-    "pipelines": "densities score_matching noise_levels guidance networks sampling data",
+    "pipelines": "finding densities score_matching noise_levels guidance networks sampling data",
     "data": "cache",
     "diagnostics": "densities score_matching noise_levels networks sampling",
     "convert": "noise_levels networks sampling pipelines",

@@ -30,7 +30,7 @@ def code_of(source, name):
 
 
 def test_there_are_marked_copies():
-    assert {name.values[2] for name in copies()} >= {"classifier_free", "check_noise_levels", "step_size_for_variance"}
+    assert {name.values[2] for name in copies()} >= {"classifier_free", "check_noise_levels", "least_excess"}
 
 
 @pytest.mark.parametrize(("path", "module", "name"), copies())

@@ -8,7 +8,7 @@ from diffusers import DDPMScheduler, DiffusionPipeline, UNet2DModel
 from diffusers.utils import logging
 
 from ncsn_pipeline.networks.modeling_ddpm_score import DDPMScoreModel
-from ncsn_pipeline.pipelines.pipeline_ncsn import NCSNPipeline
+from ncsn_pipeline.pipelines.folders import NCSNPipeline
 from ncsn_pipeline.sampling.scheduling_annealed import ConsistentAnnealedScheduler
 
 logger = logging.get_logger(__name__)

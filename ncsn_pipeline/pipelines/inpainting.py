@@ -8,10 +8,7 @@ all of an image at the same, so before every evaluation at sigma the kept pixels
 
 Painted pixels see kept ones only through their noise, and what is settled at a large sigma hardly changes later, which
 leaves seams.  RePaint (Lugmayr et al. 2022, algorithm 1) therefore takes every step R times, and goes back up
-between them by the noise that the step removed, so that both parts come to agree at each level:
-
-    x <- step(x, sigma_i);        x <- x + sqrt(sigma_i² - sigma_{i+1}²) z;        x <- step(x, sigma_i);        ...
-
+between them by the noise that the step removed, so that both parts come to agree at each level.
 Annealed Langevin dynamics stays at its level, so there is nothing to go back up: R times as many steps per level.
 
 Editing (SDEdit, Meng et al. 2022) starts from the image itself at a middle level, x = image + sigma z: what is larger
@@ -27,8 +24,10 @@ from diffusers import ImagePipelineOutput
 from torch import Tensor
 
 from ncsn_pipeline.noise_levels.spacing import check_counts
+from ncsn_pipeline.pipelines.folders import NCSNPipeline
 from ncsn_pipeline.pipelines.given_images import images_as_tensor, masks_as_tensor
-from ncsn_pipeline.pipelines.pipeline_ncsn import Generators, Given, Labels, NCSNPipeline, SolverSteps
+from ncsn_pipeline.pipelines.pipeline_ncsn import Generators, Given, Labels, SolverSteps
+from ncsn_pipeline.sampling.inpainting import keeping, repeated
 from ncsn_pipeline.sampling.langevin import draw_noise
 
 DEFAULT_RESAMPLE_STEPS = 4
@@ -115,27 +114,16 @@ class NCSNInpaintPipeline(NCSNPipeline):
             )
         repeats = self._checked_resample_steps(resample_steps, steps, keeps=mask_image is not None)
         begin = _first_evaluation(steps, start_sigma)
-        last = len(steps.sigmas) - 1
-        order = [i for i in range(begin, last) for _ in range(repeats)] + [last]
-
         known = self.units.to_model(image)
-        levels = torch.tensor(steps.sigmas).tolist()  # as the network is told them, in float32
         labels = self._labels(class_labels, count, generator, copies)
         if start_sigma is None:
             x = self._start(count, generator, latents, steps)
         else:
             noise = draw_noise(known, generator) if latents is None else latents.to(known)
-            x = known.add(noise, alpha=levels[begin])
-
-        def before(x: Tensor, i: int, again: bool) -> Tensor:
-            """The way back up before a step is taken once more, and the kept pixels at this noise level."""
-            if again and steps[i].to != steps[i].sigma:
-                x = x.add(draw_noise(x, generator), alpha=math.sqrt(levels[i] ** 2 - levels[i + 1] ** 2))
-            return torch.where(mask, x, known.add(draw_noise(known, generator), alpha=levels[i]))
-
+            x = known.add(noise, alpha=float(torch.tensor(steps.sigmas[begin])))  # in float32, as the network is told
         x = self._run(
             self._score(labels, given), x, steps, generator, callback_on_step_end, callback_on_step_end_tensor_inputs,
-            order=order, before=before,
+            order=repeated(steps, repeats, begin), before=keeping(known, mask, steps, generator),
         )  # fmt: skip
         # The kept pixels as they were given, not as they come back from the model's range.
         return self._output(x, output_type, return_dict, kept=(mask, image))

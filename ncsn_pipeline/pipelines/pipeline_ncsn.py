@@ -20,8 +20,6 @@ They ask for another output of the network, and some for another space; with d =
     EDM Euler, EDM DPM-Solver multistep     F = (d - c_skip x) / c_out, in x itself
 """
 
-import importlib
-import importlib.util
 import inspect
 import json
 import math
@@ -32,7 +30,6 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import diffusers
 import torch
 from diffusers import DiffusionPipeline, ImagePipelineOutput, UNet2DModel
 from diffusers.utils import logging
@@ -43,9 +40,6 @@ logger = logging.get_logger(__name__)
 
 Generators = torch.Generator | list[torch.Generator] | None
 Labels = int | str | Sequence[int | str] | Tensor | None
-
-# Modules of the installed package are named `{root}.pipelines.pipeline_ncsn`; as code beside weights there is no root.
-_PACKAGE_ROOT = __name__.rpartition(".pipelines.")[0]
 
 NoisyScoreFn = Callable[..., Tensor]  # (x, sigma) -> score; the network's own also takes class_labels
 Given = Callable[[NoisyScoreFn], NoisyScoreFn]
@@ -78,8 +72,6 @@ _FROM_DDPM = (
     "A U-Net that was trained as DDPM predicts noise, not a score; ncsn_pipeline.pipelines.from_ddpm makes one of it, "
     "from its pipeline, folder or name."
 )
-# Schedulers that folders of format 1 name by files that are one by now.
-_RENAMED = dict.fromkeys(("scheduling_annealed_langevin", "scheduling_consistent_annealed"), "scheduling_annealed")
 
 
 class Units(NamedTuple):
@@ -291,7 +283,7 @@ class NCSNPipeline(DiffusionPipeline):
 
     @classmethod
     def from_pipe(cls, pipeline: DiffusionPipeline, **kwargs: Any) -> "NCSNPipeline":
-        """The same parts, shared: nothing is copied or moved, and cast only where a type is named.
+        """The same parts, shared: nothing is copied or moved; where a type is named, both pipelines' network is cast.
 
         Args:
             pipeline: any pipeline of this package.
@@ -300,21 +292,15 @@ class NCSNPipeline(DiffusionPipeline):
         Raises:
             ValueError: for a pipeline of another kind.
         """
-        dtype = kwargs.pop("torch_dtype", None) or kwargs.pop("dtype", None)
+        dtype, other = kwargs.pop("torch_dtype", None), kwargs.pop("dtype", None)
         if "data_min" not in pipeline.config:
             raise ValueError(f"{type(pipeline).__name__} does not hold a score network. {_FROM_DDPM}")
         settings = {name: pipeline.config[name] for name in ("data_min", "data_max")}
         shared = cls(**pipeline.components | settings | kwargs)
-        return shared if dtype is None else shared.to(dtype=dtype)
+        return shared.to(dtype=dtype or other) if dtype or other else shared
 
-    @property
-    def interrupt(self) -> bool:
-        """Whether the run in progress ends after this evaluation; a callback sets it."""
-        return self._interrupt
-
-    @interrupt.setter
-    def interrupt(self, value: bool) -> None:
-        self._interrupt = value
+    # Whether the run in progress ends after this evaluation; a callback sets it.
+    interrupt = property(lambda self: self._interrupt, lambda self, value: setattr(self, "_interrupt", value))
 
     @property
     def guidance_scale(self) -> float | None:
@@ -457,7 +443,7 @@ class NCSNPipeline(DiffusionPipeline):
     ) -> None:
         """Refuses what is out of range, but for what the scheduler, the guidance and the labels refuse themselves."""
         if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
-            raise ValueError(f"batch_size must be a whole number of images, at least 1; got {count!r}.")
+            raise ValueError(f"The number of images must be whole and at least 1; got {count!r}.")
         several = isinstance(generator, list)
         for one in generator if several else [generator]:
             if not isinstance(one, torch.Generator) and (several or one is not None):
@@ -470,7 +456,7 @@ class NCSNPipeline(DiffusionPipeline):
         if latents is not None and tuple(latents.shape) != (count, *self._image_shape()):
             raise ValueError(
                 f"latents have shape {tuple(latents.shape)}; it must be {(count, *self._image_shape())}, "
-                "which is (batch_size, C, H, W)."
+                "which is (images, C, H, W)."
             )
         if not all(map(callable, given if isinstance(given, list | tuple) else [given] * (given is not None))):
             raise ValueError(f"given must be a function score -> score, or a list of them; got {given!r}.")
@@ -503,7 +489,7 @@ class NCSNPipeline(DiffusionPipeline):
         if labels.dim() == 1 and len(labels) * copies == count:
             labels = labels.repeat_interleave(copies)
         if labels.dim() == 1 and len(labels) != count:
-            raise ValueError(f"{len(labels)} class_labels were given for {count} images; set batch_size={len(labels)}.")
+            raise ValueError(f"{len(labels)} class_labels were given for {count} images; give one, or one for each.")
         labels = labels.long().expand(count).cpu()
         if labels.min() < 0 or labels.max() >= classes:
             raise ValueError(f"class_labels must lie in 0 ... {classes - 1}; got {labels.unique().tolist()}.")
@@ -587,57 +573,9 @@ class NCSNPipeline(DiffusionPipeline):
         super().save_pretrained(os.path.expanduser(save_directory), **kwargs)
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> "NCSNPipeline":
-        """As `DiffusionPipeline.from_pretrained`; `"mnist"` names the shipped model where no such folder is here."""
-        name = str(pretrained_model_name_or_path)
-        if _PACKAGE_ROOT:
-            name = importlib.import_module(f"{_PACKAGE_ROOT}.finding").find_model(name, **kwargs)
-        return super().from_pretrained(name, **kwargs)
-
-    @classmethod
     def extract_init_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> tuple:
         """Reads an index; its `auto_map`, which tells `AutoModel` where the network's code is, is no setting."""
         return super().extract_init_dict({k: v for k, v in config_dict.items() if k != "auto_map"}, **kwargs)
-
-    @classmethod
-    def load_config(cls, *args: Any, **kwargs: Any) -> Any:
-        """Reads `model_index.json`; in the installed package, its own classes stand in for the code in the folder.
-
-        In a folder of score-SDE's variance-exploding networks, as `ScoreSdeVePipeline` wrote it, they stand in for its
-        scheduler, which stores its noise levels by the same names.  Those networks were trained on images in 0 ... 1.
-        """
-        config = super().load_config(*args, **kwargs)
-        index = config[0] if isinstance(config, tuple) else config
-        if _PACKAGE_ROOT:
-            if index.get("scheduler") == ["diffusers", "ScoreSdeVeScheduler"]:
-                index["scheduler"] = ["scheduling_annealed", "ConsistentAnnealedScheduler"]
-            for name, value in index.items():
-                if isinstance(value, list) and isinstance(value[0], str):
-                    index[name] = [_installed_module(value[0]), value[1]]
-        return config
-
-    @classmethod
-    def _dict_from_json_file(cls, json_file: str | os.PathLike) -> dict[str, Any]:
-        """What `load_config` and the download from the Hub read, with this class in place of the folder's code.
-
-        Raises:
-            ValueError: for a folder of a newer format, or of a pipeline of diffusers that does not hold a score.
-        """
-        index = super()._dict_from_json_file(json_file)
-        found = index.get("_ncsn_pipeline_format", FOLDER_FORMAT)
-        if not isinstance(found, int) or found > FOLDER_FORMAT:
-            raise ValueError(
-                f"This folder has format {found}, written by ncsn_pipeline {index.get('_ncsn_pipeline_version')}; "
-                f"version {VERSION} knows formats up to {FOLDER_FORMAT}. Upgrade ncsn_pipeline."
-            )
-        kind = index.get("_class_name")
-        if isinstance(kind, str) and kind != "ScoreSdeVePipeline" and hasattr(diffusers, kind):
-            raise ValueError(
-                f"This folder holds a {kind}, not a score network. Open it by {kind}.from_pretrained. {_FROM_DDPM}"
-            )
-        if _PACKAGE_ROOT and isinstance(index.get("_class_name"), list):
-            index["_class_name"] = index["_class_name"][1]
-        return index
 
 
 def _check_solver(scheduler: Any) -> None:
@@ -664,13 +602,6 @@ def _check_solver(scheduler: Any) -> None:
             "model's noise schedule has them: its default spacing does not keep to sigma_min and sigma_max. "
             "use_karras_sigmas=True is another choice that does."
         )
-
-
-def _installed_module(stem: str) -> str:
-    """The package's module of that file name, or the name as it is for code that the package does not have."""
-    stem = _RENAMED.get(stem, stem)
-    module = f"{_PACKAGE_ROOT}.{'sampling' if stem.startswith('scheduling_') else 'networks'}.{stem}"
-    return module if stem.isidentifier() and importlib.util.find_spec(module) else stem
 
 
 def _rewrite(path: Path, changes: dict[str, Any]) -> None:

@@ -23,7 +23,8 @@ from torch import Tensor
 from ncsn_pipeline.guidance.operators import MatrixOperator, Operator, as_operator
 from ncsn_pipeline.guidance.posterior import METHODS, check_measurement, check_method, check_noise_std
 from ncsn_pipeline.noise_levels.spacing import check_counts, geometric
-from ncsn_pipeline.pipelines.pipeline_ncsn import Generators, Given, NCSNPipeline, NoisyScoreFn
+from ncsn_pipeline.pipelines.folders import NCSNPipeline
+from ncsn_pipeline.pipelines.pipeline_ncsn import Generators, Given, NoisyScoreFn
 from ncsn_pipeline.sampling.denoiser_error import NUM_LEVELS, DenoiserError, probed_denoiser_error
 from ncsn_pipeline.sampling.follow import follow
 from ncsn_pipeline.sampling.particles import TwistedSteps

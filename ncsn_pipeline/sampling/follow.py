@@ -77,7 +77,7 @@ def follow(
             says that step i is taken once more.
 
     Yields:
-        The state after each step.  Samples that are sent back (`states.send(x)`) take the place of its samples.
+        The state after each step.
 
     Raises:
         FloatingPointError: for samples that are not finite, where `steps` looks for it.
@@ -89,5 +89,5 @@ def follow(
             x = before(x, i, i == previous)
         s = score(x, sigmas[i])
         after, previous = steps.step(i, x, s, generator), i
-        sent = yield State(after, x, s, sigmas[i], i)
-        x = after if sent is None else sent
+        yield State(after, x, s, sigmas[i], i)
+        x = after

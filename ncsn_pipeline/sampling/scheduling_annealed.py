@@ -83,7 +83,17 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
 
     `timesteps` holds the sigma of every network evaluation in order, so its length is their number; `sigmas` holds the
     noise levels, each once, and `table` the rows.  The model's output is the score.  A sampler says how many
-    evaluations its levels take (`_plan`), and fills the table (`_rows`).
+    evaluations its levels take (`_plan`), and fills the table (`_rows`) but for the denoising.
+
+    Args:
+        num_train_timesteps: number of levels L of the whole noise schedule, >= 1.
+        sigma_min: smallest level sigma_L, > 0, in data units.
+        sigma_max: largest level sigma_1, finite; equal to `sigma_min` only where L is 1.
+        sigmas: the levels as numbers, strictly decreasing, in place of geometric ones; `num_train_timesteps`,
+            `sigma_min` and `sigma_max` are then set from it.
+
+    Raises:
+        ValueError: for values outside these ranges, and those of the sampler's own settings.
     """
 
     order = 1
@@ -99,9 +109,8 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
             )
         # from_config skips values recorded as defaults and warns of others that the other class does not know: that one
         # must receive the noise levels, and nothing of this sampler's own that was left as it is.
-        shared = ("self", "num_train_timesteps", "sigma_min", "sigma_max")
-        parameters = inspect.signature(type(self).__init__).parameters.items()
-        own = [name for name, given in parameters if name not in shared and self.config[name] == given.default]
+        parameters = list(inspect.signature(type(self).__init__).parameters.items())[4:]
+        own = [name for name, given in parameters if self.config[name] == given.default]
         self.register_to_config(_use_default_values=own)
         self.set_timesteps()
 
@@ -131,44 +140,48 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
         if num_inference_steps is not None:
             check_counts(num_inference_steps=num_inference_steps)
         levels = None if sigmas is None else check_noise_levels(sigmas)
-        first, each, end = self._plan(num_inference_steps, None if levels is None else len(levels))
+        each, end, denoise = self._plan(num_inference_steps, None if levels is None else len(levels))
         if levels is None:
-            fits = num_inference_steps and max(1, 1 + (num_inference_steps - end - first) // max(each, 1))
-            levels = self._noise_levels(fits)
-        needed = first + (len(levels) - 1) * each + end
+            levels = self._noise_levels(num_inference_steps and max(1, (num_inference_steps - end) // max(each, 1)))
+        needed = each * len(levels) + end
         extra = 0 if num_inference_steps is None else num_inference_steps - needed
-        if extra < 0 or needed + extra < 1:
+        enough = extra >= 0 and needed + extra >= 1
+        rows, spare = self._rows(levels, each) if enough else ([], None)
+        if not enough or (extra and spare is None):
             raise ValueError(
-                f"{needed + extra} evaluations are too few for {len(levels)} levels of {each} step(s)"
-                f"{' and the denoising' if end else ''}: give num_inference_steps >= {max(needed, 1)}, or fewer levels."
+                f"{needed + extra} evaluations are too {'many' if extra > 0 else 'few'} for {len(levels)} levels, "
+                f"which take {max(needed, 1)}: leave num_inference_steps out, or give other levels."
             )
-        self.table = Table(self._rows(levels, each, extra))
+        last = levels[-1].item()
+        self.table = Table(rows + [spare] * extra + [Row(last, last**2, 0.0, 0.0)] * denoise)
         self.sigmas = torch.tensor(levels, dtype=torch.float32, device=device)
         self.timesteps = torch.tensor(self.table.sigmas, dtype=torch.float32, device=device)
         self.num_inference_steps = len(self.table)
         self.step_index: int | None = None
         self.begin_index: int | None = None
 
-    def _plan(self, num_inference_steps: int | None, num_levels: int | None) -> tuple[int, int, int]:
-        """Number of evaluations at the first level, for every other level, and for the denoising after the last."""
+    def _plan(self, num_inference_steps: int | None, num_levels: int | None) -> tuple[int, int, bool]:
+        """L levels take `each` L + `end` evaluations: both numbers, and whether the last is the denoising."""
         raise NotImplementedError
 
-    def _rows(self, levels: np.ndarray, each: int, extra: int) -> list[Row]:
-        """The table for these levels, `each` evaluations at every one, with `extra` left over."""
+    def _rows(self, levels: np.ndarray, each: int) -> tuple[list[Row], Row | None]:
+        """The rows before the denoising, `each` at every level, and the row for evaluations that are left over."""
         raise NotImplementedError
 
     def _noise_levels(self, num_levels: int | None) -> np.ndarray:
         """The configuration's levels as float64, `(L,)`, or another number of them over the same range."""
         config = self.config
         if config.sigmas is not None:
-            whole = check_noise_levels(config.sigmas)
+            whole = np.array(config.sigmas)
             if num_levels in (None, len(whole)):
                 return whole
             place = np.linspace(0, len(whole) - 1, num_levels)
             return np.exp(np.interp(place, np.arange(len(whole)), np.log(whole)))
-        count = config.num_train_timesteps if num_levels is None else num_levels
-        check_ends(config.sigma_max, config.sigma_min, count)
-        return np.geomspace(config.sigma_max, config.sigma_min, count)
+        low, high, count = config.sigma_min, config.sigma_max, num_levels or config.num_train_timesteps
+        check_counts(num_train_timesteps=count)
+        if not 0 < low <= high < math.inf or (low == high and count > 1):
+            raise ValueError(f"0 < sigma_min < sigma_max < inf must hold (or =, for one level); got {low} and {high}.")
+        return check_noise_levels(np.geomspace(high, low, count))
 
     @property
     def init_noise_sigma(self) -> float:
@@ -178,21 +191,6 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
     def set_begin_index(self, begin_index: int = 0) -> None:
         """Makes the run start at evaluation `begin_index` of `timesteps`."""
         self.begin_index = begin_index
-
-    def index_for_timestep(self, timestep: Tensor | float) -> int:
-        """Number of the first evaluation at this sigma.
-
-        Raises:
-            ValueError: for a sigma at which this run evaluates nothing.
-        """
-        sigma = float(timestep)
-        for index, row in enumerate(self.table):
-            if math.isclose(row.sigma, sigma, rel_tol=1e-6):
-                return index
-        raise ValueError(
-            f"This run has no evaluation at sigma = {sigma:.6g}; its {len(self.table)} evaluations go from "
-            f"{self.table[0].sigma:.6g} to {self.table[-1].sigma:.6g}. Pass one of scheduler.timesteps."
-        )
 
     def scale_model_input(self, sample: Tensor, timestep: Tensor | float | None = None) -> Tensor:
         """The sample itself: score networks scale their own input."""
@@ -221,17 +219,22 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
             RuntimeError: after the last step of the run.
             FloatingPointError: for samples that are not finite, checked at every tenth evaluation and the last.
         """
-        if self.step_index is None:
-            self.step_index = self.index_for_timestep(timestep) if self.begin_index is None else self.begin_index
-        index = self.step_index
+        index = self.begin_index if self.step_index is None else self.step_index
+        if index is None:
+            sigma = float(timestep)
+            index = next((i for i, row in enumerate(self.table) if math.isclose(row.sigma, sigma, rel_tol=1e-6)), None)
+        if index is None:
+            raise ValueError(
+                f"This run has no evaluation at sigma = {sigma:.6g}; its {len(self.table)} evaluations go from "
+                f"{self.table[0].sigma:.6g} to {self.table[-1].sigma:.6g}. Pass one of scheduler.timesteps."
+            )
         if index >= len(self.table):
             raise RuntimeError(f"All {index} steps of this run were taken; call set_timesteps() to start another.")
         denoised = sample.add(model_output, alpha=self.table[index].sigma ** 2)
         prev_sample = self.table.step(index, sample, model_output, generator)
         self.step_index = index + 1
-        if not return_dict:
-            return prev_sample, denoised
-        return DDPMSchedulerOutput(prev_sample=prev_sample, pred_original_sample=denoised)
+        output = DDPMSchedulerOutput(prev_sample=prev_sample, pred_original_sample=denoised)
+        return output if return_dict else output.to_tuple()
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """x + sigma z.
@@ -254,23 +257,15 @@ class AnnealedLangevinScheduler(AnnealedScheduler):
     Each level starts from the samples of the one before, and alpha_i = epsilon sigma_i² / sigma_L² keeps signal and
     noise in proportion.  For data at one point a step multiplies x by 1 - alpha / sigma², so it diverges for epsilon >=
     2 sigma_L².  The denoising is that of Jolicoeur-Martineau et al. (2021).  N evaluations are L = max(1, (N - 1) // T)
-    levels; where N and the levels are both given, T is what fits.
+    levels (N // T without it); where N and the levels are both given, T is what fits.
 
-    Args:
-        num_train_timesteps: number of levels L of the whole noise schedule, >= 1.
-        sigma_min: smallest level sigma_L, > 0, in data units.
-        sigma_max: largest level sigma_1, finite; equal to `sigma_min` only where L is 1.
-        sigmas: the levels as numbers, strictly decreasing, in place of geometric ones; `num_train_timesteps`,
-            `sigma_min` and `sigma_max` are then set from it.
+    Args beside those of :class:`AnnealedScheduler`:
         steps_per_level: T >= 1.
         step_size: epsilon, the step at the last level, within (0, 2 sigma_L²), in squared data units; `None` chooses it
             by technique 4 of Song & Ermon 2020, see :func:`step_size_for_variance`.
         denoise: whether to end with the denoising step, which needs one evaluation more.
         initial: the start, `"normal"` for N(0, sigma_1²) or `"uniform"` for U[data_min, data_max], as in the code of
             Song & Ermon (2019).
-
-    Raises:
-        ValueError: for values outside these ranges.
     """
 
     @register_to_config
@@ -290,15 +285,17 @@ class AnnealedLangevinScheduler(AnnealedScheduler):
         check_counts(steps_per_level=steps_per_level)
         self._begin()
 
-    def _plan(self, num_inference_steps: int | None, num_levels: int | None) -> tuple[int, int, int]:
+    def _plan(self, num_inference_steps: int | None, num_levels: int | None) -> tuple[int, int, bool]:
         steps, denoise = self.config.steps_per_level, int(self.config.denoise)
         if num_inference_steps is not None:
             fits = (num_inference_steps - denoise) // (num_levels or 1)
             steps = min(steps, fits) if num_levels is None else max(fits, int(num_levels > 1))
-        return steps, steps, denoise
+        return steps, denoise, bool(denoise)
 
-    def _rows(self, levels: np.ndarray, steps: int, extra: int) -> list[Row]:
-        suitable, bound = step_size_for_variance(levels, max(steps, 1))[0], 2 * levels[-1] ** 2
+    def _rows(self, levels: np.ndarray, steps: int) -> tuple[list[Row], Row | None]:
+        widest = float((levels[:-1] / levels[1:]).max()) if len(levels) > 1 else 2.0
+        u, bound = least_excess([widest**2], max(steps, 1))[0], 2 * levels[-1] ** 2  # technique 4
+        suitable = float(u * levels[-1] ** 2)
         step_size = suitable if self.config.step_size is None else self.config.step_size
         if not 0 < step_size < bound:
             raise ValueError(
@@ -308,8 +305,7 @@ class AnnealedLangevinScheduler(AnnealedScheduler):
         self.steps_per_level, self.step_size = steps, step_size
         alphas = (step_size * (levels / levels[-1]) ** 2).tolist()
         chains = [_langevin(*level) for level in zip(levels.tolist(), alphas, strict=True)]
-        rows = [row for row in chains for _ in range(steps)]
-        return rows + chains[-1:] * extra + [_denoising(levels[-1].item())] * self.config.denoise
+        return [row for row in chains for _ in range(steps)], chains[-1]
 
 
 class ConsistentAnnealedScheduler(AnnealedScheduler):
@@ -325,17 +321,9 @@ class ConsistentAnnealedScheduler(AnnealedScheduler):
         eta_i = 1 - gamma_i²        the ancestral step: mean and variance of x at the next level, given x and x_0
         eta_i = 1                   denoise and noise again: multi-step consistency sampling
 
-    Args:
-        num_train_timesteps: number of levels L of the whole noise schedule; it and the three after it as in
-            :class:`AnnealedLangevinScheduler`.
-        sigma_min: smallest level.
-        sigma_max: largest level.
-        sigmas: the levels as numbers.
+    Args beside those of :class:`AnnealedScheduler`:
         eta: the part of the noise that each level removes, a number within [1 - gamma, 1 + gamma] at every level,
             `"ode"` for 1 - gamma or `"ancestral"` for 1 - gamma² of each; `None` is `"ancestral"`.
-
-    Raises:
-        ValueError: for values outside these ranges.
     """
 
     @register_to_config
@@ -351,15 +339,10 @@ class ConsistentAnnealedScheduler(AnnealedScheduler):
             raise ValueError(f"eta must be a number, 'ode', 'ancestral' or None; got {eta!r}.")
         self._begin()
 
-    def _plan(self, num_inference_steps: int | None, num_levels: int | None) -> tuple[int, int, int]:
-        return 1, 1, 0
+    def _plan(self, num_inference_steps: int | None, num_levels: int | None) -> tuple[int, int, bool]:
+        return 1, 0, True
 
-    def _rows(self, levels: np.ndarray, each: int, extra: int) -> list[Row]:
-        if extra:
-            raise ValueError(
-                f"This scheduler evaluates the network once per level: {len(levels)} times for these levels, not "
-                f"{len(levels) + extra} times. Leave num_inference_steps out."
-            )
+    def _rows(self, levels: np.ndarray, each: int) -> tuple[list[Row], Row | None]:
         gamma, eta = levels[1:] / levels[:-1], self.config.eta
         named = {"ode": 1 - gamma, "ancestral": 1 - gamma**2, None: 1 - gamma**2}
         etas = named[eta] if eta in named else np.full_like(gamma, eta)
@@ -371,8 +354,7 @@ class ConsistentAnnealedScheduler(AnnealedScheduler):
             )
         beta = np.sqrt(np.clip(1 - ((1 - etas) / gamma) ** 2, 0, None)) * (eta != "ode")
         columns = levels[:-1].tolist(), etas.tolist(), (levels[1:] * beta).tolist(), levels[1:].tolist()
-        rows = [Row(sigma, part * sigma**2, b, to) for sigma, part, b, to in zip(*columns, strict=True)]
-        return [*rows, _denoising(levels[-1].item())]
+        return [Row(sigma, part * sigma**2, b, to) for sigma, part, b, to in zip(*columns, strict=True)], None
 
 
 class PredictorCorrectorScheduler(AnnealedScheduler):
@@ -382,19 +364,11 @@ class PredictorCorrectorScheduler(AnnealedScheduler):
     that level's density.  r is the ratio of a corrector step's signal to its noise where the score is as long as that
     of noise, sqrt(D) / sigma; score-SDE measures its length in each batch instead.
 
-    Args:
-        num_train_timesteps: number of levels L of the whole noise schedule; it and the three after it as in
-            :class:`AnnealedLangevinScheduler`.
-        sigma_min: smallest level.
-        sigma_max: largest level.
-        sigmas: the levels as numbers.
+    Args beside those of :class:`AnnealedScheduler`:
         predictor: `"reverse_diffusion"`, or `"ancestral"`, which adds less noise: gamma² of that variance.
         corrector_steps: M >= 0.
         signal_to_noise: r, within (0, 1); from 1 on Langevin dynamics diverges.
         denoise: whether to end with the denoising step, which needs one evaluation more.
-
-    Raises:
-        ValueError: for values outside these ranges.
     """
 
     @register_to_config
@@ -416,35 +390,22 @@ class PredictorCorrectorScheduler(AnnealedScheduler):
         check_counts(least=0, corrector_steps=corrector_steps)
         self._begin()
 
-    def _plan(self, num_inference_steps: int | None, num_levels: int | None) -> tuple[int, int, int]:
-        return 0, 1 + self.config.corrector_steps, int(self.config.denoise)
+    def _plan(self, num_inference_steps: int | None, num_levels: int | None) -> tuple[int, int, bool]:
+        each = 1 + self.config.corrector_steps
+        return each, int(self.config.denoise) - each, self.config.denoise
 
-    def _rows(self, levels: np.ndarray, each: int, extra: int) -> list[Row]:
+    def _rows(self, levels: np.ndarray, each: int) -> tuple[list[Row], Row | None]:
         config, values, rows = self.config, levels.tolist(), []
         alphas = [2 * config.signal_to_noise**2 * sigma**2 for sigma in values]
         for sigma, to, alpha in zip(values[:-1], values[1:], alphas[1:], strict=True):
             a = sigma**2 - to**2
             rows.append(Row(sigma, a, math.sqrt(a) * (to / sigma if config.predictor == "ancestral" else 1), to))
             rows += [_langevin(to, alpha)] * config.corrector_steps
-        return rows + [_langevin(values[-1], alphas[-1])] * extra + [_denoising(values[-1])] * config.denoise
+        return rows, _langevin(values[-1], alphas[-1])
 
 
 def _langevin(sigma: float, alpha: float) -> Row:
     return Row(sigma, alpha, math.sqrt(2 * alpha), sigma)
-
-
-def _denoising(sigma: float) -> Row:
-    return Row(sigma, sigma**2, 0.0, 0.0)
-
-
-# Copied from ncsn_pipeline.noise_levels.step_size
-def step_size_for_variance(sigmas: Sequence[float] | Tensor, steps_per_level: int) -> tuple[float, float]:
-    """Technique 4 of Song & Ermon 2020: epsilon, and the variance that it leaves at the level after the widest gap."""
-    check_counts(steps_per_level=steps_per_level)
-    levels = check_noise_levels(sigmas)
-    gamma = float((levels[:-1] / levels[1:]).max()) if len(levels) > 1 else 2.0
-    u, least = least_excess([gamma**2], steps_per_level)
-    return float(u * levels[-1] ** 2), 1 + least
 
 
 # Copied from ncsn_pipeline.noise_levels.step_size
@@ -467,17 +428,6 @@ def excess_left(squares: Sequence[float], u: float | np.ndarray, steps_per_level
     for square in squares:
         excess = p * (square * excess + (square - 1)) + joining
     return excess
-
-
-# Copied from ncsn_pipeline.noise_levels.spacing
-def check_ends(sigma_max: float, sigma_min: float, num_levels: int) -> None:
-    """Raises `ValueError` unless L >= 1 levels can go down from sigma_1 to sigma_L > 0."""
-    check_counts(num_levels=num_levels)
-    if not 0 < sigma_min <= sigma_max < math.inf or (num_levels > 1 and sigma_min == sigma_max):
-        raise ValueError(
-            "0 < sigma_min <= sigma_max must hold, both be finite, and be equal for one level alone; got "
-            f"{sigma_min} and {sigma_max} for {num_levels} level(s)."
-        )
 
 
 # Copied from ncsn_pipeline.noise_levels.spacing

@@ -51,7 +51,7 @@ def test_loads_where_the_package_cannot_be_imported(bare, pushed, expected):
 def test_loads_through_the_installed_package_without_trust(installed, pushed, expected):
     answer = installed.load(model=pushed, custom=False)
     assert_equal(images(answer), expected)
-    assert answer["value"]["pipeline"] == "ncsn_pipeline.pipelines.pipeline_ncsn.NCSNPipeline"
+    assert answer["value"]["pipeline"] == "ncsn_pipeline.pipelines.folders.NCSNPipeline"
 
 
 @pytest.mark.parametrize("by", ["installed", "bare"])

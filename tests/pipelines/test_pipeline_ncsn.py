@@ -187,10 +187,10 @@ def test_network_in_half_precision_keeps_the_samples_in_float32(plain):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"batch_size": 0}, "batch_size"),
-        ({"batch_size": True}, "batch_size"),
-        ({"batch_size": 1.5}, "batch_size"),
-        ({"batch_size": 2, "class_labels": [0, 1, 2]}, "set batch_size=3"),
+        ({"batch_size": 0}, "number of images"),
+        ({"batch_size": True}, "number of images"),
+        ({"batch_size": 1.5}, "number of images"),
+        ({"batch_size": 2, "class_labels": [0, 1, 2]}, "3 class_labels were given for 2 images; give one"),
         ({"class_labels": 3}, r"0 \.\.\. 2"),
         ({"class_labels": -1}, r"0 \.\.\. 2"),
         ({"class_labels": 0.5}, "whole numbers"),

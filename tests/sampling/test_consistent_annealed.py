@@ -178,9 +178,9 @@ def test_ladder_survives_saving_and_a_swap_of_schedulers(tmp_path):
     ("arguments", "message"),
     [
         ({"num_train_timesteps": 0}, "at least 1"),
-        ({"sigma_min": 2.0}, "sigma_min <= sigma_max"),
-        ({"sigma_min": 1.0}, "equal for one level alone"),
-        ({"sigma_max": math.nan}, "finite"),
+        ({"sigma_min": 2.0}, "sigma_min < sigma_max"),
+        ({"sigma_min": 1.0}, r"\(or =, for one level\)"),
+        ({"sigma_max": math.nan}, "< inf must hold"),
         ({"sigmas": [1.0, 2.0]}, "strictly decreasing"),
         ({"eta": 0.01, "num_train_timesteps": 5}, r"\[1 - gamma, 1 \+ gamma\]"),
         ({"eta": math.nan}, "eta"),
@@ -193,7 +193,11 @@ def test_bad_configuration_is_refused(arguments, message):
 
 def test_bad_run_is_refused():
     scheduler = ConsistentAnnealedScheduler()
-    for count, message in ((0, "at least 1"), (1, "too few for 2 levels"), (3, "2 times for these levels, not 3")):
+    for count, message in (
+        (0, "at least 1"),
+        (1, "too few for 2 levels"),
+        (3, "3 evaluations are too many for 2 levels, which take 2"),
+    ):
         with pytest.raises(ValueError, match=message):
             scheduler.set_timesteps(count, sigmas=[1.0, 0.5])
 

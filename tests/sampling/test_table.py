@@ -260,6 +260,8 @@ def test_schedulers_are_made_of_each_other_in_silence():
         AnnealedLangevinScheduler.from_config(ConsistentAnnealedScheduler(**LEVELS, eta=1.0).config).config
     )
     assert back.config.eta == 1.0  # settings that the other did not have were kept
+    undenoised = ConsistentAnnealedScheduler.from_config(AnnealedLangevinScheduler(**LEVELS, denoise=False).config)
+    assert undenoised.table[-1].to == 0  # but this one's last step is always the denoising
 
 
 class logging_captured:
@@ -304,13 +306,6 @@ def test_order_and_what_is_done_before_an_evaluation():
     states = follow(lambda x, sigma: x, torch.zeros(1), table, order=[0, 0, 1], before=before)
     assert last(states).item() == 3
     assert seen == [(0, False), (0, True), (1, False)]
-
-
-def test_samples_that_are_sent_back_replace_those_of_the_step():
-    table = Table([Row(2.0, 0.0, 0.0, 1.0), Row(1.0, 1.0, 0.0, 0.0)])
-    states = follow(lambda x, sigma: x, torch.zeros(1), table)
-    states.send(None)
-    assert states.send(torch.full((1,), 4.0)).sample.item() == 8
 
 
 def test_a_score_may_differentiate_inside_and_nothing_else_is_recorded():
