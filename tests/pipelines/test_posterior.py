@@ -67,6 +67,9 @@ def test_heun_on_mmps_samples_the_posterior_in_given_units(data_min, data_max):
     assert max(truth.deviations(samples)) < 5
     torch.testing.assert_close(result.mean.flatten().double(), samples.mean(0), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(result.std.flatten().double(), samples.std(0), rtol=1e-5, atol=1e-5)
+    missed = average_pooling(2)(result.images) - y
+    fidelity = missed.square().flatten(1).mean(1) / 0.05**2
+    torch.testing.assert_close(result.fidelity.double(), fidelity[None].double(), rtol=1e-4, atol=1e-4)
 
 
 def test_twisted_samples_the_posterior():
@@ -181,9 +184,9 @@ def test_output_types_and_the_callback(pipe):
     )  # fmt: skip
     assert [type(image) for image in result.images] == [Image.Image] * 2 and result.images[0].size == (8, 8)
     assert calls == [{"latents", "score", "denoised"}] * 6
-    images, mean, std, evaluations = small(pipe, output_type="np", return_dict=False)
+    images, mean, std, fidelity, evaluations = small(pipe, output_type="np", return_dict=False)
     assert isinstance(images, np.ndarray) and images.shape == (2, 8, 8, 3) and evaluations == 14
-    assert mean.shape == std.shape == (1, 3, 8, 8)
+    assert mean.shape == std.shape == (1, 3, 8, 8) and fidelity.shape == (1, 2)
     raw, latent = (small(pipe, output_type=kind) for kind in ("raw", "latent"))
     torch.testing.assert_close(2 * raw.images - 1, latent.images)
     torch.testing.assert_close(2 * raw.mean - 1, latent.mean)
