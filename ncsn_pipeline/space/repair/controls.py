@@ -132,11 +132,10 @@ CONTROLS = [
     ),
     Control(
         "noise_std",
-        "Noise of the measurement, σ_y",
+        "Noise of the measurement",
         Number(0.01, 0.5, 0.01, logarithmic=True),
         0.05,
-        called="Noise of the measurement",
-        info="The standard deviation of each number's; pixels go from 0 to 1.",
+        info="The standard deviation that is added to each number; pixels go from 0 to 1.",
         place="result",
         applies=_measures,
         enters=_noise,

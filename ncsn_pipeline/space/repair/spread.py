@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from torch import Tensor
 
@@ -68,7 +69,7 @@ def deviation_map(std: np.ndarray) -> Figure:
         values, cmap="inferno", vmin=0, vmax=max(float(values.max()), LEAST_SCALE), interpolation="nearest"
     )
     axes.set_axis_off()
-    scale = figure.colorbar(shown, ax=axes, shrink=0.9)
+    scale = figure.colorbar(shown, ax=axes, shrink=0.9, ticks=MaxNLocator(4))
     scale.ax.tick_params(colors=INK, labelsize=9, length=0)
     scale.outline.set_visible(False)
     return figure
@@ -99,7 +100,7 @@ def spread_panel(spread: Spread) -> str:
     return (
         f'<div class="spread"><figure><figcaption>Their mean</figcaption><img src="{source}" alt="Mean of the results">'
         f"</figure><figure><figcaption>Where they differ: standard deviation</figcaption>{heat}</figure>"
-        f"<p><b>|y − A x|² / (m σ_y²) = {spread.fidelity:.2f}</b>, m = {spread.count:,}. {words}</p></div>"
+        f"<p><b>|y − Ax|² / (m σ<sub>y</sub>²) = {spread.fidelity:.2f}</b>, m = {spread.count:,}. {words}</p></div>"
     )
 
 
