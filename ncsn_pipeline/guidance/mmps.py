@@ -7,7 +7,8 @@ x_0 given x is taken for N(D, sigma² J), which Gaussian data have: there it is 
 noise down to 0.  S = sigma_y² I + sigma² M J' M' is never written down: a product with it is one backward pass.  A
 network's J is not symmetric, so that conjugate gradients diverge; GMRES does not, preconditioned on the right by
 (sigma_y² I + r²(sigma) M M')^-1.  With the same J' inside S and before it, M (D + sigma² g) = y - c at sigma_y = 0,
-whatever the network.
+whatever the network.  Of data that are no Gaussian it samples an approximation; `.posterior` has its bias on Gaussian
+data, which is that of the sampler.
 """
 
 from collections.abc import Callable

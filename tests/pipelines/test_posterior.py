@@ -14,12 +14,12 @@ from ncsn_pipeline import (
     GaussianMixture,
     NCSNPipeline,
     NCSNPosteriorPipeline,
-    ScoreUNet,
 )
 from ncsn_pipeline.guidance.measurements import average_pooling, mask
 from ncsn_pipeline.sampling import probed_denoiser_error
 from tests.known_posteriors import KnownPosterior
 from tests.pipelines.exact_network import CorrelatedGaussian
+from tests.pipelines.small_network import pipeline_in_colour
 
 LEFT = torch.zeros(4, 4, dtype=torch.bool)
 LEFT[:, :2] = True
@@ -104,15 +104,7 @@ def test_every_measurement_gets_its_own_samples():
 @pytest.fixture
 def pipe():
     """A network with three classes, in colour, from -1 to 1."""
-    torch.manual_seed(7)
-    network = ScoreUNet(
-        sample_size=8, in_channels=3, block_out_channels=(8,), num_class_embeds=3, sigma_data=0.4, sigma_max=5.0
-    )
-    torch.nn.init.normal_(network.conv_out.weight, std=0.05)
-    scheduler = ConsistentAnnealedScheduler(6, sigma_max=5.0)
-    pipeline = NCSNPosteriorPipeline.from_pipe(NCSNPipeline(network, scheduler, data_min=-1.0, data_max=1.0))
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+    return pipeline_in_colour(NCSNPosteriorPipeline)
 
 
 def small(pipe, **arguments):
