@@ -123,10 +123,12 @@ class NCSNPosteriorPipeline(NCSNPipeline):
 
         Raises:
             ValueError: for an argument outside its range, an operator or a measurement that does not fit, or one that
-                no image in [0, 1] can give, before any work is done.
+                no image in [0, 1] can give, and for a network that draws in few evaluations and is no score, before
+                any work is done.
             FloatingPointError: for samples or weights that are not finite.
         """
         device, shape, copies = self._execution_device, self._image_shape(), num_images_per_measurement
+        self._check_is_score("A measurement")
         check_counts(num_images_per_measurement=copies)
         check_noise_std(noise_std)
         operator = as_operator(operator, shape, torch.zeros((), device=device))

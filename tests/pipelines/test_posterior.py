@@ -239,6 +239,27 @@ def test_what_does_not_fit_is_refused_before_anything_is_drawn(pipe, settings, m
     assert torch.equal(generator.get_state(), before)
 
 
+@pytest.mark.parametrize("method", ["pigdm", "annealed", "dps", "twisted"])
+def test_a_network_that_draws_in_few_evaluations_is_refused(pipe, method):
+    """Even at the levels that it was made for: it takes noise to an image there, and is no score."""
+    pipe.unet.register_to_config(trained_sigmas=[5.0, 1.0])
+    pipe.scheduler = ConsistentAnnealedScheduler(sigmas=[5.0, 1.0], eta=1.0)
+    pipe.unet.register_forward_pre_hook(lambda *given: pytest.fail("the network was called"))
+    with pytest.raises(ValueError, match="A measurement needs a score, and this network is none"):
+        small(pipe, method=method)
+    plain = NCSNPipeline.from_pipe(pipe)
+    for settings, name in [({"given": lambda score: score}, "given"), ({"guidance_scale": 2.0}, "guidance_scale")]:
+        with pytest.raises(ValueError, match=f"{name} needs a score, .* take the model that it was made from"):
+            plain(1, class_labels=0, **settings)
+
+
+def test_a_network_that_draws_in_few_evaluations_still_draws_classes(pipe):
+    pipe.unet.register_to_config(trained_sigmas=[5.0, 1.0])
+    plain = NCSNPipeline.from_pipe(pipe, scheduler=ConsistentAnnealedScheduler(sigmas=[5.0, 1.0], eta=1.0))
+    plain.set_progress_bar_config(disable=True)
+    assert len(plain(2, class_labels=[0, 1], guidance_scale=1, generator=seeded()).images) == 2
+
+
 @pytest.mark.parametrize("method", ["dps", "twisted"])
 def test_methods_that_need_a_table_refuse_solvers(method):
     pipe = gaussian()
