@@ -1,5 +1,6 @@
 """Priors and measurements whose posterior is known, a Heun sampler, and how far samples are off, in standard errors."""
 
+import re
 from collections import deque
 from itertools import pairwise
 
@@ -101,3 +102,9 @@ def run(score, steps, noise, generator=None, start=True):
     first = steps.sigmas[0]
     x = posterior_start(score, noise, first) if start else first * noise
     return deque(follow(score, x, steps, generator), maxlen=1)[0].sample
+
+
+def stated(docstring):
+    """The rows of figures in a docstring's table: name -> numbers."""
+    rows = re.findall(r"^    (\S.*?)  +(\d\.\d\d(?:[, ]+\d\.\d\d)+)", docstring, re.M)
+    return {name: [float(number) for number in re.split(r"[, ]+", numbers)] for name, numbers in rows}

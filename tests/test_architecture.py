@@ -49,7 +49,8 @@ ARROWS = {
     "evaluation",
     "commands": "root shipped data_flags errors samplers sampling pipelines noise_levels data convert hub "
     "lecture training evaluation space",
-    "space": "root samplers evaluation densities score_matching noise_levels networks sampling pipelines data "
+    "interop": "pipelines",
+    "space": "root samplers evaluation densities score_matching noise_levels guidance networks sampling pipelines data "
     "diagnostics lecture",
     "train": "training commands evaluation data",
 }

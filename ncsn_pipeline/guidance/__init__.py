@@ -4,7 +4,8 @@ classifier_free              given a class
 added                        given any function whose gradient is known
 posterior                    given a measurement y = A(x) + noise, by one of
 annealed, dps, pigdm, mmps   the methods, one a file
-measurements                 operators to take: mask, average_pooling, gaussian_blur, grey, fourier_mask
+measurements                 operators to take: mask, average_pooling, gaussian_blur, grey, fourier_mask,
+                             random_projections
 operators, krylov            what the methods need of an operator, and how their equations are solved
 """
 

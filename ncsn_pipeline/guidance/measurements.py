@@ -1,6 +1,6 @@
 """Measurements to give as operators, each a line: functions of a batch, linear, in the units of the samples.
 
-    mask, average_pooling, gaussian_blur, grey, fourier_mask
+    mask, average_pooling, gaussian_blur, grey, fourier_mask, random_projections
 
 A matrix needs none: give it as it is.
 """
@@ -53,3 +53,9 @@ def fourier_mask(kept: Tensor) -> Callable[[Tensor], Tensor]:
         return torch.fft.fft2(image, norm="ortho")[:, kept.to(x.device)]
 
     return measure
+
+
+def random_projections(count: int, size: int, generator: torch.Generator | None = None) -> Callable[[Tensor], Tensor]:
+    """A x = inner products of x's `size` values with `count` random directions of length 1, `(B, *D) -> (B, count)`."""
+    directions = F.normalize(torch.randn(count, size, generator=generator), dim=1)
+    return lambda x: x.flatten(1) @ directions.mT.to(x)

@@ -7,7 +7,11 @@ x_0 given x is taken for N(D, sigma² J), which Gaussian data have: there it is 
 noise down to 0.  S = sigma_y² I + sigma² M J' M' is never written down: a product with it is one backward pass.  A
 network's J is not symmetric, so that conjugate gradients diverge; GMRES does not, preconditioned on the right by
 (sigma_y² I + r²(sigma) M M')^-1.  With the same J' inside S and before it, M (D + sigma² g) = y - c at sigma_y = 0,
-whatever the network.
+whatever the network.  `.posterior` has its bias on Gaussian data, which is that of the sampler.
+
+Of other data N(D, sigma² J) is an approximation: of eight modes in 4 dimensions the likeliest, of weight 0.47, gets
+0.10 to 0.14 less, with 50 to 200 levels, by Heun or ancestral steps, with 0 to 10 Langevin steps at each level alike.
+The error is that of the score; no sampler mends it but `ncsn_pipeline.sampling.particles`, off by 0.02.
 """
 
 from collections.abc import Callable

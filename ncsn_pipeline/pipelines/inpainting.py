@@ -13,6 +13,21 @@ Annealed Langevin dynamics stays at its level, so there is nothing to go back up
 
 Editing (SDEdit, Meng et al. 2022) starts from the image itself at a middle level, x = image + sigma z: what is larger
 than that noise stays, what is finer is made anew.  Both together edit within the mask.
+
+The law of the painted pixels is meant to be that given the kept ones.  It is so for many repeats at many levels alone:
+R = 1 lets a painted pixel forget much of what the kept ones say, and an edit has no such law to be compared with.
+How far off it is where the law is known: 4 x 4 Gaussian pixels, correlated over 1.5 of them, the left half of one image
+kept, exact scores, 40 levels from 3 to 0.003, 1,000 completions.  First the largest error of a mean, in deviations of
+the law, then that of a deviation, as a ratio (of exact samples 0.07 and 0.05):
+
+    consistent, R = 1           0.94, 0.33
+    consistent, R = 2           0.58, 0.15
+    consistent, R = 4           0.38, 0.06      the default
+    consistent, R = 10          0.18, 0.05
+    consistent, R = 30          0.10, 0.05
+    Langevin, 5 steps, R = 1    0.44, 0.33      the default
+    Langevin, 5 steps, R = 4    0.13, 0.12
+    mmps                        0.08, 0.04      `NCSNPosteriorPipeline`, the mask its operator, noise_std = 0.001
 """
 
 import math

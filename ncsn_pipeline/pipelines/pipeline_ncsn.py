@@ -313,6 +313,7 @@ class NCSNPipeline(DiffusionPipeline):
         if value is not None and not (number and math.isfinite(value) and value >= 0):
             raise ValueError(f"guidance_scale must be finite and >= 0; got {value!r}.")
         if value not in (None, 1):
+            self._check_is_score("guidance_scale")
             self._null_class("guidance_scale")
         self._guidance_scale = value
 
@@ -460,11 +461,21 @@ class NCSNPipeline(DiffusionPipeline):
             )
         if not all(map(callable, given if isinstance(given, list | tuple) else [given] * (given is not None))):
             raise ValueError(f"given must be a function score -> score, or a list of them; got {given!r}.")
+        if given is not None:
+            self._check_is_score("given")
         if output_type not in ("pil", "np", "pt", "raw", "latent"):
             raise ValueError(f"output_type must be 'pil', 'np', 'pt', 'raw' or 'latent'; got {output_type!r}.")
         if unknown := sorted(set(tensor_inputs) - set(self._callback_tensor_inputs)):
             raise ValueError(
                 f"callback_on_step_end_tensor_inputs may name {self._callback_tensor_inputs}; got {unknown}."
+            )
+
+    def _check_is_score(self, wanted_for: str) -> None:
+        """Refuses what changes a score where the network is none: it draws in few evaluations."""
+        if getattr(self.unet.config, "trained_sigmas", None) is not None:
+            raise ValueError(
+                f"{wanted_for} needs a score, and this network is none: it draws in few evaluations. Leave it out, or "
+                "take the model that it was made from."
             )
 
     @property

@@ -45,12 +45,16 @@ class NCSNPosteriorOutput(BaseOutput):
         images: B K samples, those of the first measurement first, in the form that was asked for.
         mean: of the K samples, shape `(B, C, H, W)`, in [0, 1] units but not clamped, or the network's for `"latent"`.
         std: their standard deviation, the same shape and units; NaN for K = 1.
+        fidelity: |y - A(x)|² / (m sigma_y²) of each sample, before clamping, shape `(B, K)`.  Its mean is 1 for samples
+            of the posterior, up to sqrt(2 / m) for one y; where it is more, they miss y by more than its noise.  At
+            noise level 0 sigma_y is `LEAST_NOISE` here too.
         evaluations: of the network, each backward pass counted as one, whatever the number of samples at once.
     """
 
     images: list[Image.Image] | np.ndarray | Tensor
     mean: Tensor
     std: Tensor
+    fidelity: Tensor
     evaluations: int
 
 
@@ -62,6 +66,11 @@ class NCSNPosteriorPipeline(NCSNPipeline):
 
     _table: DenoiserError | None = None
     _evaluations = 0
+
+    @property
+    def evaluations(self) -> int:
+        """Of the network, each backward pass counted as one, in the call that goes on or the last one."""
+        return self._evaluations
 
     @torch.no_grad()
     def __call__(
@@ -115,10 +124,12 @@ class NCSNPosteriorPipeline(NCSNPipeline):
 
         Raises:
             ValueError: for an argument outside its range, an operator or a measurement that does not fit, or one that
-                no image in [0, 1] can give, before any work is done.
+                no image in [0, 1] can give, and for a network that draws in few evaluations and is no score, before
+                any work is done.
             FloatingPointError: for samples or weights that are not finite.
         """
         device, shape, copies = self._execution_device, self._image_shape(), num_images_per_measurement
+        self._check_is_score("A measurement")
         check_counts(num_images_per_measurement=copies)
         check_noise_std(noise_std)
         operator = as_operator(operator, shape, torch.zeros((), device=device))
@@ -163,12 +174,16 @@ class NCSNPosteriorPipeline(NCSNPipeline):
         x = self._run(score, x, steps, generator, callback_on_step_end, callback_on_step_end_tensor_inputs)
         if method == "twisted":
             x = steps.draw(x, copies, generator)
+        each_y = y.repeat_interleave(copies, dim=0)
         if exact and operator.linear:
-            x = projected(x, y.repeat_interleave(copies, dim=0), operator)
+            x = projected(x, each_y, operator)
+        fidelity = ((each_y - operator(x)) / noise_std).square().mean(1).unflatten(0, (len(y), copies))
         (images,) = self._output(x, output_type, return_dict=False)
         x = (x if output_type == "latent" else self.units.to_given(x)).unflatten(0, (len(y), copies))
         std = x.std(1) if copies > 1 else torch.full_like(x[:, 0], torch.nan)
-        result = NCSNPosteriorOutput(images=images, mean=x.mean(1), std=std, evaluations=self._evaluations)
+        result = NCSNPosteriorOutput(
+            images=images, mean=x.mean(1), std=std, fidelity=fidelity, evaluations=self._evaluations
+        )
         return result if return_dict else result.to_tuple()
 
     def _counted(self, score: NoisyScoreFn) -> NoisyScoreFn:

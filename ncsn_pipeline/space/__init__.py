@@ -3,7 +3,7 @@
 page         the tabs put together
 playground   Langevin particles in the browser
 generate     images from noise, as they form
-repair       marked parts of an image painted anew, and images from a sketch
+repair       marked parts of an image painted anew, images from a sketch, images given a measurement
 learn        a small network learns a score in the plane
 lecture      the lecture's claims, each with its experiment to run again
 about        equations, limits, the page as an API

@@ -7,7 +7,14 @@ import torch
 
 from ncsn_pipeline.guidance import operators
 from ncsn_pipeline.guidance.krylov import conjugate_gradients, gmres
-from ncsn_pipeline.guidance.measurements import average_pooling, fourier_mask, gaussian_blur, grey, mask
+from ncsn_pipeline.guidance.measurements import (
+    average_pooling,
+    fourier_mask,
+    gaussian_blur,
+    grey,
+    mask,
+    random_projections,
+)
 from ncsn_pipeline.guidance.operators import LinearOperator, MatrixOperator, Operator, as_operator
 
 LIKE = torch.zeros((), dtype=torch.float64)
@@ -19,6 +26,7 @@ MEASUREMENTS = {
     "grey": (grey, (3, 4, 4)),
     "fourier_mask of complex images": (fourier_mask(KEPT), (2, 6, 6)),
     "fourier_mask of real images": (fourier_mask(KEPT), (1, 6, 6)),
+    "random_projections": (random_projections(5, 36, torch.Generator().manual_seed(0)), (1, 6, 6)),
 }
 
 
@@ -106,6 +114,14 @@ class Pair:
 
     def A_dagger(self, y):
         return self.A_adjoint(y) / 5
+
+
+def test_random_projections_are_on_directions_of_length_1_that_a_generator_draws():
+    measure = random_projections(200, 48, torch.Generator().manual_seed(1))
+    directions = measure(torch.eye(48).reshape(48, 3, 4, 4)).mT
+    torch.testing.assert_close(directions.norm(dim=1), torch.ones(200))
+    drawn = torch.randn(200, 48, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(directions * drawn.norm(dim=1, keepdim=True), drawn)
 
 
 def test_nonlinear_functions_are_called_so():

@@ -14,12 +14,12 @@ from ncsn_pipeline import (
     GaussianMixture,
     NCSNPipeline,
     NCSNPosteriorPipeline,
-    ScoreUNet,
 )
 from ncsn_pipeline.guidance.measurements import average_pooling, mask
 from ncsn_pipeline.sampling import probed_denoiser_error
 from tests.known_posteriors import KnownPosterior
 from tests.pipelines.exact_network import CorrelatedGaussian
+from tests.pipelines.small_network import pipeline_in_colour
 
 LEFT = torch.zeros(4, 4, dtype=torch.bool)
 LEFT[:, :2] = True
@@ -67,6 +67,9 @@ def test_heun_on_mmps_samples_the_posterior_in_given_units(data_min, data_max):
     assert max(truth.deviations(samples)) < 5
     torch.testing.assert_close(result.mean.flatten().double(), samples.mean(0), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(result.std.flatten().double(), samples.std(0), rtol=1e-5, atol=1e-5)
+    missed = average_pooling(2)(result.images) - y
+    fidelity = missed.square().flatten(1).mean(1) / 0.05**2
+    torch.testing.assert_close(result.fidelity.double(), fidelity[None].double(), rtol=1e-4, atol=1e-4)
 
 
 def test_twisted_samples_the_posterior():
@@ -101,15 +104,7 @@ def test_every_measurement_gets_its_own_samples():
 @pytest.fixture
 def pipe():
     """A network with three classes, in colour, from -1 to 1."""
-    torch.manual_seed(7)
-    network = ScoreUNet(
-        sample_size=8, in_channels=3, block_out_channels=(8,), num_class_embeds=3, sigma_data=0.4, sigma_max=5.0
-    )
-    torch.nn.init.normal_(network.conv_out.weight, std=0.05)
-    scheduler = ConsistentAnnealedScheduler(6, sigma_max=5.0)
-    pipeline = NCSNPosteriorPipeline.from_pipe(NCSNPipeline(network, scheduler, data_min=-1.0, data_max=1.0))
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+    return pipeline_in_colour(NCSNPosteriorPipeline)
 
 
 def small(pipe, **arguments):
@@ -181,9 +176,9 @@ def test_output_types_and_the_callback(pipe):
     )  # fmt: skip
     assert [type(image) for image in result.images] == [Image.Image] * 2 and result.images[0].size == (8, 8)
     assert calls == [{"latents", "score", "denoised"}] * 6
-    images, mean, std, evaluations = small(pipe, output_type="np", return_dict=False)
+    images, mean, std, fidelity, evaluations = small(pipe, output_type="np", return_dict=False)
     assert isinstance(images, np.ndarray) and images.shape == (2, 8, 8, 3) and evaluations == 14
-    assert mean.shape == std.shape == (1, 3, 8, 8)
+    assert mean.shape == std.shape == (1, 3, 8, 8) and fidelity.shape == (1, 2)
     raw, latent = (small(pipe, output_type=kind) for kind in ("raw", "latent"))
     torch.testing.assert_close(2 * raw.images - 1, latent.images)
     torch.testing.assert_close(2 * raw.mean - 1, latent.mean)
@@ -242,6 +237,27 @@ def test_what_does_not_fit_is_refused_before_anything_is_drawn(pipe, settings, m
     with pytest.raises(ValueError, match=message):
         small(pipe, **({"generator": generator} | settings))
     assert torch.equal(generator.get_state(), before)
+
+
+@pytest.mark.parametrize("method", ["pigdm", "annealed", "dps", "twisted"])
+def test_a_network_that_draws_in_few_evaluations_is_refused(pipe, method):
+    """Even at the levels that it was made for: it takes noise to an image there, and is no score."""
+    pipe.unet.register_to_config(trained_sigmas=[5.0, 1.0])
+    pipe.scheduler = ConsistentAnnealedScheduler(sigmas=[5.0, 1.0], eta=1.0)
+    pipe.unet.register_forward_pre_hook(lambda *given: pytest.fail("the network was called"))
+    with pytest.raises(ValueError, match="A measurement needs a score, and this network is none"):
+        small(pipe, method=method)
+    plain = NCSNPipeline.from_pipe(pipe)
+    for settings, name in [({"given": lambda score: score}, "given"), ({"guidance_scale": 2.0}, "guidance_scale")]:
+        with pytest.raises(ValueError, match=f"{name} needs a score, .* take the model that it was made from"):
+            plain(1, class_labels=0, **settings)
+
+
+def test_a_network_that_draws_in_few_evaluations_still_draws_classes(pipe):
+    pipe.unet.register_to_config(trained_sigmas=[5.0, 1.0])
+    plain = NCSNPipeline.from_pipe(pipe, scheduler=ConsistentAnnealedScheduler(sigmas=[5.0, 1.0], eta=1.0))
+    plain.set_progress_bar_config(disable=True)
+    assert len(plain(2, class_labels=[0, 1], guidance_scale=1, generator=seeded()).images) == 2
 
 
 @pytest.mark.parametrize("method", ["dps", "twisted"])

@@ -101,9 +101,13 @@ def test_modes_that_a_measurement_leaves_keep_their_weights():
 
 
 @pytest.mark.check
-@pytest.mark.parametrize(("make", "most"), [(two_modes, 0.08), (eight_modes, 0.15)])
-def test_mean_weights_over_200_runs(make, most):
-    """Within 0.02; mmps, which has no weights, is off by up to 0.08 of two modes and by 0.11 of the eight."""
+@pytest.mark.parametrize(("make", "least", "most"), [(two_modes, 0.0, 0.08), (eight_modes, 0.08, 0.15)])
+def test_mean_weights_over_200_runs(make, least, most):
+    """Within 0.02; mmps, which has no weights, is off by up to 0.08 of two modes and by 0.11 of the eight.
+
+    The latter is the score's error: it stays with 150 levels, with a smallest sigma of 0.001, and with 1 to 10 Langevin
+    steps at each level.
+    """
     known = make()
     found, _, truth = mean_weight(known, 200)
     assert 0.1 < truth < 0.9 and abs(found - truth) < 0.02
@@ -114,7 +118,7 @@ def test_mean_weights_over_200_runs(make, most):
     assert m <= 4  # so that GMRES solves exactly
     x = run(score(known.score), HeunSteps(levels), torch.randn(8000, d, generator=seeded(1), dtype=torch.float64))
     share = (torch.cdist(x, known.means).argmin(1) == known.weights.argmax()).double().mean()
-    assert abs(float(share) - truth) < most
+    assert least <= abs(float(share) - truth) < most
 
 
 def problems(count, seed=5):

@@ -65,6 +65,8 @@ def test_good_settings_come_back_typed():
         ("num_levels", "Number of levels", 2, 200),
         ("steps_per_level", "Steps per level", 1, 20),
         ("start_sigma", "Noise to start from", 0.05, 5.0),
+        ("noise_std", "Noise of the measurement", 0.01, 0.5),
+        ("share", "Measurements", 1, 25),
         ("guidance_scale", "Guidance", 0.0, 8.0),
         ("num_images", "Number of results", 1, 16),
         ("seed", "Seed", 0, 2**31 - 1),
@@ -77,7 +79,7 @@ def test_every_number_has_its_range(name, label, low, high):
 @pytest.mark.parametrize(
     "name, label, choices",
     [
-        ("task", "Task", ["inpaint", "edit"]),
+        ("task", "Task", ["inpaint", "edit", "deblur", "sharpen", "few"]),
         ("sampler", "Sampler", ["consistent", "annealed_langevin"]),
         ("class_label", "Class", ["none", *"0123456789"]),
     ],
@@ -95,6 +97,8 @@ def test_every_choice_has_its_names(name, label, choices):
         ({"task": "edit"}, 25, 8),
         ({"task": "edit", "sampler": "annealed_langevin"}, 101, 8),
         ({"guidance_scale": 3}, 97, 8),
+        ({"task": "deblur"}, 52, 8),
+        ({"task": "few", "sampler": "annealed_langevin", "guidance_scale": 3, "class_label": "4"}, 52, 16),
         ({"guidance_scale": 3, "class_label": "4"}, 97, 16),
     ],
 )

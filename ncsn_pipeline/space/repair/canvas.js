@@ -1,4 +1,4 @@
-// Paints on the model's own pixels: marks them where the task is to repair, draws on the image where it is to edit.
+// Paints on the model's own pixels: marks them where the task is to repair, draws on the image in all others.
 const SCALE = 14;
 const MARK = [99, 102, 241];
 const root = element.querySelector(".pixel-canvas");
@@ -147,12 +147,15 @@ root.addEventListener("click", (event) => {
   draw();
 });
 
-// Each task has its own picture, so that going to the other and back loses nothing.
+// A sketch has a picture of its own, the other tasks share one: going from any to any and back loses nothing.
 new MutationObserver(() => {
   if (task === root.dataset.task) return;
-  stash[task] = { image, mask };
+  const [left, come] = [task, root.dataset.task].map((name) => (name === "edit" ? "sketch" : "picture"));
   task = root.dataset.task;
-  ({ image, mask } = stash[task] ?? { image: blank(), mask });
+  if (left !== come) {
+    stash[left] = { image, mask };
+    ({ image, mask } = stash[come] ?? { image: blank(), mask });
+  }
   name();
   send();
   draw();

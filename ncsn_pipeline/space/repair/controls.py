@@ -8,6 +8,7 @@ from ...samplers import SAMPLERS, canonical_name
 from ..runs.calls import Argument, literal, made_by, seeded
 from ..runs.controls import Choice, Control, Facts, Number, Values
 from ..runs.limits import GUIDANCE, LEVELS, SEED
+from .measuring import MEASUREMENTS
 
 REPAIR_SAMPLERS = ("consistent", "annealed_langevin")
 
@@ -22,7 +23,25 @@ def _steps_info(values: Values) -> str:
     )
 
 
+def _tasks(model: Facts) -> list[tuple[str, str]]:
+    """Those that the model's pictures can have."""
+    suited = [(row.label, name) for name, row in MEASUREMENTS.items() if row.suits(model.sample_shape)]
+    return [("Repair what is marked", "inpaint"), ("Edit from a sketch", "edit"), *suited]
+
+
 # When a row has a meaning.
+
+
+def _measures(values: Values, model: Facts) -> bool:
+    return values.task in MEASUREMENTS
+
+
+def _has_a_choice_of_samplers(values: Values, model: Facts) -> bool:
+    return values.task not in MEASUREMENTS
+
+
+def _projects(values: Values, model: Facts) -> bool:
+    return values.task == "few"
 
 
 def _edits(values: Values, model: Facts) -> bool:
@@ -30,7 +49,7 @@ def _edits(values: Values, model: Facts) -> bool:
 
 
 def _repeats_steps(values: Values, model: Facts) -> bool:
-    return values.task == "inpaint" or values.sampler == "annealed_langevin"
+    return values.task == "inpaint" or (values.task == "edit" and values.sampler == "annealed_langevin")
 
 
 def _has_classes(values: Values, model: Facts) -> bool:
@@ -65,6 +84,22 @@ def _steps(settings: Values, model: Facts) -> Iterator[Argument]:
         yield Argument("resample_steps", literal(settings.steps_per_level))
 
 
+def _count(settings: Values, model: Facts) -> Iterator[Argument]:
+    of = "measurement" if settings.task in MEASUREMENTS else "image"
+    yield Argument(f"num_images_per_{of}", literal(settings.num_images))
+
+
+def _seed(settings: Values, model: Facts) -> Iterator[Argument]:
+    """The generator, but where it has measured the picture before."""
+    if settings.task not in MEASUREMENTS:
+        yield Argument("generator", seeded(settings.seed))
+
+
+def _noise(settings: Values, model: Facts) -> Iterator[Argument]:
+    if settings.task in MEASUREMENTS:
+        yield Argument("noise_std", literal(settings.noise_std))
+
+
 def _class(settings: Values, model: Facts) -> Iterator[Argument]:
     if settings.class_label != "none":
         yield Argument("class_labels", literal(int(settings.class_label)))
@@ -79,7 +114,7 @@ CONTROLS = [
     Control(
         "task",
         "",
-        Choice([("Repair what is marked", "inpaint"), ("Edit from a sketch", "edit")], radio=True),
+        Choice(_tasks, radio=True),
         "inpaint",
         called="Task",
         place="task",
@@ -94,6 +129,25 @@ CONTROLS = [
         place="result",
         applies=_edits,
         enters=_start_sigma,
+    ),
+    Control(
+        "noise_std",
+        "Noise of the measurement",
+        Number(0.01, 0.5, 0.01, logarithmic=True),
+        0.05,
+        info="The standard deviation that is added to each number; pixels go from 0 to 1.",
+        place="result",
+        applies=_measures,
+        enters=_noise,
+    ),
+    Control(
+        "share",
+        "Measurements, % of the pixels",
+        Number(1, 25, whole=True),
+        10,
+        called="Measurements",
+        place="result",
+        applies=_projects,
     ),
     Control(
         "class_label",
@@ -125,7 +179,7 @@ CONTROLS = [
         Number(1, 16, whole=True),
         8,
         place="result",
-        enters=lambda settings, model: [Argument("num_images_per_image", literal(settings.num_images))],
+        enters=_count,
     ),
     Control(
         "seed",
@@ -134,7 +188,7 @@ CONTROLS = [
         0,
         info="The same seed gives the same results.",
         place="result",
-        enters=lambda settings, model: [Argument("generator", seeded(settings.seed))],
+        enters=_seed,
     ),
     Control(
         "sampler",
@@ -142,6 +196,8 @@ CONTROLS = [
         Choice([(SAMPLERS[name].label, name) for name in REPAIR_SAMPLERS], radio=True, meant=canonical_name),
         "consistent",
         place="schedule",
+        applies=_has_a_choice_of_samplers,
+        otherwise="consistent",
     ),
     Control(
         "num_levels",

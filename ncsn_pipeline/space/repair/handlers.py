@@ -21,7 +21,9 @@ from ..widgets.pictures import FrameFiles, file_data, new_folder
 from .call import IMAGE_FILE, MASK_FILE, as_picture, repair_arguments, repair_pipeline, repair_snippet
 from .canvas import canvas_value, examples, fitted_picture, right_half
 from .controls import CONTROLS
+from .measuring import MEASUREMENTS
 from .settings import RepairSettings, check_canvas, check_repair
+from .spread import Spread, measurement_picture, spread_numbers, spread_panel
 
 # The order in which the endpoints take their inputs, after the canvas.
 INPUTS = tuple(row.name for row in CONTROLS)
@@ -43,6 +45,7 @@ class Progress:
         results: a file of it.
         files: what the run leaves, at its end: `"results"`, `"image"` and `"mask"`, `None` without one.
         read: what the classifier reads in the results.
+        spread: what they say together, of a measurement, once all are there.
     """
 
     run: SamplingRun
@@ -52,6 +55,7 @@ class Progress:
     results: str = ""
     files: dict[str, str | None] | None = None
     read: str = ""
+    spread: Spread | None = None
 
 
 class RepairHandlers(SessionRuns):
@@ -61,14 +65,14 @@ class RepairHandlers(SessionRuns):
         model: what to repair with.
     """
 
-    # Of a run: given, results, status, code, what is read in the results, and the files: results, image, mask.
-    num_outputs, status_at = 8, 2
+    # Of a run: given, results, status, code, what is read in the results, what they say together, and the files:
+    # results, image, mask.
+    num_outputs, status_at = 9, 2
 
     def __init__(self, model: SpaceModel) -> None:
         super().__init__()
         self.model = model
-        config = model.pipeline.unet.config
-        self.shape = (config.in_channels, config.sample_size, config.sample_size)
+        self.shape = model.sample_shape
 
     def check(self, *values: Any) -> RepairSettings:
         """The checked settings; `values` in the order of `INPUTS`.
@@ -128,10 +132,11 @@ class RepairHandlers(SessionRuns):
     def _shown(self, progress: Progress) -> tuple[Any, ...]:
         """What the page shows of a moment of a run."""
         if progress.frame is None:
-            return self.outputs(progress.given)
+            return self.outputs(progress.given, *[gr.skip()] * 4, "")
         status = messages.progress(progress.frame, progress.run)
         read = messages.reading(progress.read) if progress.read else gr.skip()
-        shown = (gr.skip(), progress.results, status, progress.code, read)
+        spread = spread_panel(progress.spread) if progress.spread else gr.skip()
+        shown = (gr.skip(), progress.results, status, progress.code, read, spread)
         return self.outputs(*shown) if progress.files is None else (*shown, *progress.files.values())
 
     @staticmethod
@@ -143,22 +148,24 @@ class RepairHandlers(SessionRuns):
         if progress.files is None:
             return told
         read = {"read": progress.read} if progress.read else {}
+        spread = spread_numbers(progress.spread) if progress.spread else {}
         files = {name: file_data(path) for name, path in progress.files.items() if path}
-        return told | read | files | {"python": progress.code}
+        return told | read | spread | files | {"python": progress.code}
 
     def _run(
         self, settings: RepairSettings, image: np.ndarray, mask: np.ndarray, stop: threading.Event
     ) -> Iterator[Progress]:
-        if settings.task == "edit":
+        if settings.task != "inpaint":
             if np.ptp(image) == 0:
-                raise ValueError("Nothing is drawn. Draw a sketch, then press Paint.")
+                raise ValueError("Nothing is drawn. Draw a sketch or choose a picture, then press Paint.")
             mask = np.ones_like(mask)
         elif not mask.any():
             raise ValueError("Nothing is marked. Mark what is to be painted anew, then press Paint.")
         folder = new_folder()
         given = folder / "given.png"  # written once: written again while a browser reads it, it would arrive broken
-        self._given(settings, image, mask).save(given)
         run, files, code = self._sampling(settings, image, mask, stop), FrameFiles(folder), self._snippet(settings)
+        y = run.arguments.get("y")
+        (self._given(settings, image, mask) if y is None else measurement_picture(y)).save(given)
         yield Progress(run, str(given), code)
         for frame in run.frames():
             results = self._results(frame, image, mask)
@@ -171,7 +178,8 @@ class RepairHandlers(SessionRuns):
         for path, picture in saved.items():
             picture.save(path)
         left = dict(zip(("results", "image", "mask"), [*map(str, saved), None], strict=False))
-        yield Progress(run, str(given), code, frame, left["results"], left, self._read(frame, image, mask))
+        spread = None if y is None or messages.kind_of(frame) != "done" else Spread.of(run.result, y)
+        yield Progress(run, str(given), code, frame, left["results"], left, self._read(frame, image, mask), spread)
 
     def _read(self, frame: Frame, image: np.ndarray, mask: np.ndarray) -> str:
         """What the classifier reads in the results, if there is one."""
@@ -193,7 +201,9 @@ class RepairHandlers(SessionRuns):
         self, settings: RepairSettings, image: np.ndarray, mask: np.ndarray, stop: threading.Event
     ) -> SamplingRun:
         pipeline = repair_pipeline(settings, self.model.pipeline, self.model)
-        return SamplingRun(pipeline, repair_arguments(settings, self.model, image, mask), stop, DEADLINE_SECONDS)
+        arguments = repair_arguments(settings, self.model, image, mask)
+        evaluations = settings.evaluations if settings.task in MEASUREMENTS else None
+        return SamplingRun(pipeline, arguments, stop, DEADLINE_SECONDS, evaluations)
 
     @staticmethod
     def _results(frame: Frame, image: np.ndarray, mask: np.ndarray) -> Image.Image:

@@ -10,12 +10,18 @@ from ..runs.budget import check_budget
 from ..runs.controls import Facts, checked, lowerable, settings_class, settled
 from ..runs.limits import SettingsError
 from .controls import CONTROLS
+from .measuring import MEASUREMENTS
 
 
 class _Costs:
     @property
     def evaluations(self) -> int:
-        """Number of network evaluations; the last step, which denoises, is taken once."""
+        """Number of network evaluations; the last step, which denoises, is taken once.
+
+        Given a measurement, each level and the start take one and a backward pass, which counts as one.
+        """
+        if self.task in MEASUREMENTS:
+            return 2 * (self.num_levels + 1)
         if self.sampler == "annealed_langevin":
             return self.num_levels * self.steps_per_level + 1
         return (self.num_levels - 1) * self.steps_per_level + 1
@@ -42,6 +48,8 @@ def check_repair(given: Mapping[str, Any], model: Facts) -> RepairSettings:
             f"Noise to start from must be above {low:g} and at most {high:g}, the levels that the network knows; "
             f"got {values.start_sigma:g}."
         )
+    if values.task in MEASUREMENTS and values.num_images == 1:
+        raise SettingsError("Number of results must be at least 2 for this task: one does not show where they differ.")
     settings = RepairSettings(**settled(CONTROLS, values, model))
     check_budget(settings, lowerable(CONTROLS, settings, model))
     return settings

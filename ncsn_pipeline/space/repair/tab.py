@@ -19,6 +19,7 @@ from ..widgets.seeds import connect_new_seed
 from .canvas import examples, pixel_canvas
 from .controls import CONTROLS
 from .handlers import INPUTS, RepairHandlers
+from .measuring import MEASUREMENTS
 
 FIRST = 2
 PREFIX = "repair-"
@@ -34,6 +35,7 @@ NOTES = {
         "Draw. Noise of the strength below is added to the sketch, and annealed away: what is finer than the noise "
         "becomes as the network knows it, what is larger stays.",
     ),
+    **{name: (row.label, row.note) for name, row in MEASUREMENTS.items()},
 }
 # The canvas is told in the browser: it keeps a picture for each task.
 TELL_CANVAS = """(task) => {
@@ -100,6 +102,7 @@ class RepairTab:
                     self.given = self._picture("Given", given, "repair-given", scale=1)
                     self.results = self._picture("Results", results, "repair-results", scale=3)
                 self.read = gr.HTML(label="Read", elem_id="repair-read")
+                self.spread = gr.HTML(label="Mean, spread and fidelity", elem_id="repair-spread")
                 with gr.Row():
                     self.downloads = [
                         gr.DownloadButton(label, interactive=False, size="sm", min_width=90, elem_id=elem_id)
@@ -186,7 +189,7 @@ class RepairTab:
             self.repair_button,
             with_signature(self.handlers.repair, {"canvas": (str, "")} | named, request=gr.Request),
             [self.canvas, *self.inputs],
-            [self.given, self.results, self.status, self.code, self.read, *self.downloads],
+            [self.given, self.results, self.status, self.code, self.read, self.spread, *self.downloads],
             self.status,
             [self.repair_button, self.stop_button],
             api_visibility="private",
@@ -194,8 +197,9 @@ class RepairTab:
         gr.api(
             with_signature(self.handlers.repair_numbers, {"canvas": (str, "")} | named, request=gr.Request),
             api_name="repair",
-            api_description="Paints what is marked anew, or edits from a sketch. While it runs: status, evaluation, "
-            "evaluations, sigma, seconds; at last the files too (results, image, mask) and the same call as Python. "
+            api_description="Paints what is marked anew, edits from a sketch, or measures the picture and finds what "
+            "it may have been. While it runs: status, evaluation, evaluations, sigma, seconds; at last the files too "
+            "(results, image, mask) and the same call as Python; given a measurement, mean, std and fidelity. "
             'The canvas is JSON, {"image": rows, "mask": rows}, in the pixels of the model: bytes, 1 where to paint.',
             concurrency_id=WORKER,
             concurrency_limit=1,

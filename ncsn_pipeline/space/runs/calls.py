@@ -1,6 +1,6 @@
 """A call of a pipeline as values, and as the Python that makes the same call: one list of arguments says both."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,10 +53,11 @@ def literal(value: Any) -> Written:
     return Written(short if not isinstance(value, float) or float(short) == value else repr(value), value)
 
 
-def made_by(function: Callable[..., Any], *values: Any) -> Written:
-    """What a function of `ncsn_pipeline` gives for these numbers."""
-    source = f"{function.__name__}({', '.join(literal(value).source for value in values)})"
-    return Written(source, function(*values), (("ncsn_pipeline", function.__name__),))
+def made_by(function: Callable[..., Any], *values: Any, module: str = "ncsn_pipeline") -> Written:
+    """What a function gives for these values, a `Written` as itself; `module` is where the program finds it."""
+    given = [value if isinstance(value, Written) else literal(value) for value in values]
+    source = f"{function.__name__}({', '.join(written.source for written in given)})"
+    return Written(source, function(*(written.value for written in given)), ((module, function.__name__),))
 
 
 def seeded(seed: int) -> Written:
@@ -104,24 +105,33 @@ def values_of(arguments: Iterable[Argument]) -> dict[str, Any]:
     return {argument.name: argument.written.value for argument in arguments if argument.of == "call"}
 
 
-def program(pipeline: Written, scheduler: Written, arguments: Iterable[Argument]) -> str:
+def program(
+    pipeline: Written,
+    scheduler: Written,
+    arguments: Iterable[Argument],
+    before: Mapping[str, Written] | None = None,
+    results: Sequence[str] = ("images",),
+) -> str:
     """The call as a program; `images` holds PIL images.
 
     Args:
         pipeline: what makes it; its value is not asked for.
         scheduler: what takes its scheduler's place.
         arguments: of the call.
+        before: variables that the arguments use, in the order in which they are made.
+        results: what of the call's output is kept, by name.
     """
+    before = before or {}
     call = [argument for argument in arguments if argument.of == "call"]
     names: dict[str, set[str]] = {}
-    for written in (pipeline, scheduler, *(argument.written for argument in call)):
+    for written in (pipeline, scheduler, *before.values(), *(argument.written for argument in call)):
         for module, name in written.imports:
             names.setdefault(module, set()).add(name)
     imports = "".join(f"from {module} import {', '.join(sorted(names[module]))}\n" for module in sorted(names))
+    made = "".join(f"{name} = {written.source}\n" for name, written in before.items())
     lines = "".join(f"    {argument.name}={argument.written.source},\n" for argument in call)
-    return (
-        f"import torch\n{imports}\n"
-        f"pipe = {pipeline.source}\n"
-        f"pipe.scheduler = {scheduler.source}\n"
-        f"images = pipe(\n{lines}).images\n"
-    )
+    if len(results) == 1:
+        kept = f"{results[0]} = pipe(\n{lines}).{results[0]}\n"
+    else:
+        kept = f"result = pipe(\n{lines})\n" + "".join(f"{name} = result.{name}\n" for name in results)
+    return f"import torch\n{imports}\npipe = {pipeline.source}\npipe.scheduler = {scheduler.source}\n{made}{kept}"

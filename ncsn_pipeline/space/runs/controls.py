@@ -21,6 +21,7 @@ class Facts(Protocol):
 
     class_names: Sequence[str]
     trained_range: tuple[float, float]
+    sample_shape: tuple[int, int, int]
 
 
 class ModelFacts(NamedTuple):
@@ -28,6 +29,7 @@ class ModelFacts(NamedTuple):
 
     class_names: Sequence[str] = ()
     trained_range: tuple[float, float] = (0.01, 12.0)
+    sample_shape: tuple[int, int, int] = (1, 28, 28)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The model that the page shows, loaded once, and how fast it is on this machine."""
 
+import math
 import os
 import time
 from collections import Counter
@@ -110,10 +111,15 @@ class SpaceModel:
         return getattr(self.pipeline.unet.config, "sigma_data", None)
 
     @property
+    def sample_shape(self) -> tuple[int, int, int]:
+        """`(C, H, W)` of one image."""
+        config = self.pipeline.unet.config
+        return config.in_channels, config.sample_size, config.sample_size
+
+    @property
     def dimension(self) -> int:
         """D, the number of values of one image."""
-        config = self.pipeline.unet.config
-        return config.in_channels * config.sample_size**2
+        return math.prod(self.sample_shape)
 
     def seconds(self, evaluations: int, images: int) -> float:
         """Estimated duration of a run of that many evaluations of that many images each."""

@@ -53,16 +53,27 @@ class SamplingRun:
         arguments: of the call.
         stop: ends the run after the current evaluation when it is set.
         deadline: seconds after which the run ends by itself.
+        evaluations: of the network in the whole call, where steps take several: the pipeline counts them.
+
+    Attributes:
+        result: what the pipeline returned, once it has.
     """
 
     def __init__(
-        self, pipeline: NCSNPipeline, arguments: dict[str, Any], stop: threading.Event, deadline: float
+        self,
+        pipeline: NCSNPipeline,
+        arguments: dict[str, Any],
+        stop: threading.Event,
+        deadline: float,
+        evaluations: int | None = None,
     ) -> None:
         pipeline.set_progress_bar_config(disable=True)
         self.pipeline = pipeline
         self.arguments = arguments
         self.stop = stop
         self.deadline = deadline
+        self.evaluations = evaluations
+        self.result: Any = None
         self.seconds = 0.0
         self.timed_out = False
         self.recording = Recording()
@@ -85,13 +96,14 @@ class SamplingRun:
         self._start = time.perf_counter()
         self._shown = self._start
         watched = {"callback_on_step_end": self._watch, "callback_on_step_end_tensor_inputs": TENSORS}
-        self.pipeline(**self.arguments, output_type="pt", **watched)
+        self.result = self.pipeline(**self.arguments, output_type="pt", **watched)
 
     def _watch(self, pipeline: NCSNPipeline, index: int, sigma: Tensor, tensors: dict[str, Tensor]) -> None:
         now = time.perf_counter()
         self.seconds = now - self._start
         self.timed_out = self.seconds > self.deadline
         sigma, of = float(sigma), pipeline.num_timesteps
+        done, whole = (index + 1, of) if self.evaluations is None else (pipeline.evaluations, self.evaluations)
         final = index + 1 == of or self.stop.is_set() or self.timed_out
         pipeline.interrupt = final
         shown = final or index == 0 or now - self._shown > pause_between_frames(self.seconds)
@@ -106,7 +118,7 @@ class SamplingRun:
             self.recording.keep(index + 1, sigma, self._array(noisy), denoised)
         if shown:
             self._shown = now
-            self._newest.append(Frame(index + 1, of, sigma, self._array(tensors["latents"]), denoised, final))
+            self._newest.append(Frame(done, whole, sigma, self._array(tensors["latents"]), denoised, final))
 
     def _array(self, x: Tensor) -> np.ndarray:
         return self.pipeline.units.to_given(x).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
