@@ -19,7 +19,8 @@ def added(fn: NoisyScoreFn, weight: float = 1.0) -> Callable[[NoisyScoreFn], Noi
 
     Args:
         fn: `(x (B, *D), sigma ()) -> (B, *D)`, the gradient of a log density at x noised by sigma;
-            called without gradients, it may differentiate under `torch.enable_grad()`.
+            it may differentiate under `torch.enable_grad()`.  Methods that differentiate the score (dps, pigdm, mmps)
+            differentiate fn too, so there its own gradients need `create_graph=True`.
         weight: w, finite; 1 is Bayes' rule.
 
     Raises:
@@ -36,7 +37,7 @@ def added(fn: NoisyScoreFn, weight: float = 1.0) -> Callable[[NoisyScoreFn], Noi
                     f"The added function returned shape {tuple(gradient.shape)} for samples {tuple(x.shape)}; it must "
                     "return one gradient per sample, of the same shape."
                 )
-            return score(x, sigma).add(gradient.detach(), alpha=weight)
+            return score(x, sigma).add(gradient, alpha=weight)
 
         return summed
 

@@ -2,10 +2,11 @@
 
     r = y - A(D),  D = x + sigma² s(x, sigma),        g = zeta / a  grad_x D' A'(D)' r / |r|
 
-so that a row x <- x + a (s + g) + b z of a sampler moves x by zeta J' A' r / |r|, as the algorithm has it.  zeta is no
-part of any law: it is tuned per problem, and the samples are not those of the posterior.  For a small zeta they leave
-y, and for a large one the steps overshoot (stable only where e (1 / sigma² + J² |A|² / sigma_y²) < 2).  It takes
-nonlinear operators, and ignores the noise of the measurement.  `.posterior` has its bias on Gaussian data.
+so that a row x <- x + a (s + g) + b z of a sampler moves x by zeta J' A' r / |r|, as the algorithm has it;
+`ncsn_pipeline.sampling.posterior.DPSSteps` adds just that to any row.  zeta is no part of any law: it is tuned per
+problem, and the samples are not those of the posterior.  For a small zeta they leave y, and for a large one the steps
+overshoot, the sooner the smaller sigma is.  It takes nonlinear operators, and ignores the noise of the measurement.
+`.posterior` has its bias on Gaussian data.
 """
 
 from collections.abc import Callable
@@ -36,13 +37,21 @@ def dps(
 
     def given(score: NoisyScoreFn) -> NoisyScoreFn:
         def conditioned(x: Tensor, sigma: Tensor) -> Tensor:
-            with torch.enable_grad():
-                x = x.detach().requires_grad_()
-                s = score(x, sigma)
-                r = y.to(x) - operator(x + float(sigma) ** 2 * s)
-                (gradient,) = torch.autograd.grad(-r.norm(dim=1).sum(), x)
-            return s.detach() + scale / step(float(sigma)) * gradient
+            s, gradient = residual_gradient(score, x, sigma, y, operator)
+            return s + scale / step(float(sigma)) * gradient
 
         return conditioned
 
     return given
+
+
+def residual_gradient(
+    score: NoisyScoreFn, x: Tensor, sigma: Tensor, y: Tensor, operator: Operator
+) -> tuple[Tensor, Tensor]:
+    """The score at x and -grad_x |y - A(D)|, the direction of the step, both of the shape of x."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        s = score(x, sigma)
+        r = y.to(x) - operator(x + float(sigma) ** 2 * s)
+        (gradient,) = torch.autograd.grad(-r.norm(dim=1).sum(), x)
+    return s.detach(), gradient

@@ -28,7 +28,7 @@ def mmps(
     y: Tensor,
     operator: LinearOperator,
     noise_std: float,
-    denoiser_error: Callable[[float], float],
+    denoiser_error: Callable[[float], float] | None = None,
     iterations: int = 4,
 ) -> Callable[[NoisyScoreFn], NoisyScoreFn]:
     """The transform s -> s + g.
@@ -37,7 +37,7 @@ def mmps(
         y: measurements, shape `(B, m)` or `(1, m)`, real.
         operator: A, linear, of `x (B, *D)`.
         noise_std: sigma_y >= 0.
-        denoiser_error: r², from sigma to the mean squared error per value; only the preconditioner uses it.
+        denoiser_error: r², from sigma to the mean squared error per value, for the preconditioner; `None` is without.
         iterations: products with S, >= 1; m of them solve exactly.
     """
 
@@ -48,14 +48,15 @@ def mmps(
                 x = x.detach().requires_grad_()
                 s = score(x, sigma)
                 denoised = x + variance * s
-            error = denoiser_error(float(sigma))
 
             def pulled_back(u: Tensor) -> Tensor:
                 """J' M' u."""
                 return torch.autograd.grad(denoised, x, operator.adjoint(u), retain_graph=True)[0]
 
             def preconditioned(p: Tensor) -> Tensor:
-                return operator.weighed(p, error, noise_std**2)
+                if denoiser_error is None:
+                    return p
+                return operator.weighed(p, denoiser_error(float(sigma)), noise_std**2)
 
             def product(p: Tensor) -> Tensor:
                 u = preconditioned(p)

@@ -175,7 +175,8 @@ def as_operator(operator: Any, shape: Sequence[int], like: Tensor | None = None)
                 f"A matrix operator must be finite, of shape (m, {d}) for samples of shape {shape}; got shape "
                 f"{tuple(operator.shape)}."
             )
-        return MatrixOperator(operator.to(like.device), operator.new_zeros(len(operator)).to(like.device), shape)
+        matrix = operator.to(like.device, operator.dtype if operator.is_floating_point() else like.dtype)
+        return MatrixOperator(matrix, matrix.new_zeros(len(matrix)), shape)
     physics = all(callable(getattr(operator, name, None)) for name in ("A", "A_adjoint"))
     measure = operator.A if physics else operator
     if not callable(measure):

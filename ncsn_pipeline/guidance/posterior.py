@@ -26,7 +26,7 @@ and 0.05):
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -84,13 +84,14 @@ def check_method(method: str, operator: Operator, settings: dict[str, Any]) -> N
     own = list(inspect.signature(METHODS[method]).parameters)[3:]
     if unknown := sorted(settings.keys() - set(own)):
         raise ValueError(f"{method} has no {', '.join(unknown)}; its settings are {', '.join(own) or 'none'}.")
-    if "denoiser_error" in own and not callable(settings.get("denoiser_error")):
+    if method == "pigdm" and not callable(settings.get("denoiser_error")):
         raise ValueError(
             f"{method} needs denoiser_error, a function from sigma to the denoiser's mean squared error per value: "
             "ncsn_pipeline.sampling.probed_denoiser_error(score, samples, sigmas) measures it."
         )
-    if "iterations" in settings and not settings["iterations"] >= 1:
-        raise ValueError(f"iterations must be at least 1; got {settings['iterations']}.")
+    iterations = settings.get("iterations", 1)
+    if not isinstance(iterations, Integral) or isinstance(iterations, bool) or iterations < 1:
+        raise ValueError(f"iterations must be at least 1 and a whole number; got {iterations}.")
     if "scale" in settings and not 0 < settings["scale"] < math.inf:
         raise ValueError(f"scale must be finite and > 0; got {settings['scale']}.")
 

@@ -20,6 +20,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 from torch import Tensor
 
+from ncsn_pipeline.guidance.classifier_free import classifier_free
 from ncsn_pipeline.guidance.operators import MatrixOperator, Operator, as_operator
 from ncsn_pipeline.guidance.posterior import METHODS, check_measurement, check_method, check_noise_std
 from ncsn_pipeline.noise_levels.spacing import check_counts, geometric
@@ -28,7 +29,7 @@ from ncsn_pipeline.pipelines.pipeline_ncsn import Generators, Given, NoisyScoreF
 from ncsn_pipeline.sampling.denoiser_error import NUM_LEVELS, DenoiserError, probed_denoiser_error
 from ncsn_pipeline.sampling.follow import follow
 from ncsn_pipeline.sampling.particles import TwistedSteps
-from ncsn_pipeline.sampling.posterior import posterior_start, projected, with_v_noise
+from ncsn_pipeline.sampling.posterior import DPSSteps, posterior_start, projected, with_v_noise
 from ncsn_pipeline.sampling.scheduling_annealed import ConsistentAnnealedScheduler, Table
 
 DEFAULT_PARTICLES = 64
@@ -64,7 +65,7 @@ class NCSNPosteriorPipeline(NCSNPipeline):
     It is another way to sample from the same folder, so saving it writes an ordinary `NCSNPipeline` folder.
     """
 
-    _table: DenoiserError | None = None
+    _table: tuple[Any, DenoiserError] | None = None
     _evaluations = 0
 
     @property
@@ -150,12 +151,13 @@ class NCSNPosteriorPipeline(NCSNPipeline):
         self.guidance_scale = guidance_scale
         steps = self._steps(num_inference_steps, sigmas)
         exact, noise_std = noise_std == 0, float(noise_std) or LEAST_NOISE
-        if method == "dps":
-            settings["step"] = _step_lengths(steps)
+        each_y = y.repeat_interleave(copies, dim=0)
         if method == "twisted":
             steps = TwistedSteps(y, operator, noise_std, steps, each, self._denoiser_error)
+        elif method == "dps":
+            steps = DPSSteps(each_y, operator, steps, **settings)
         labels = self._labels(class_labels, count, generator, each)
-        if isinstance(steps, Table) and method != "dps":
+        if method in ("pigdm", "mmps") and isinstance(steps, Table):  # annealed, whose noise it is not, needs no r²
             steps = with_v_noise(steps, self._denoiser_error)
         self._evaluations = 0
         transforms = [given] if callable(given) else list(given or ())
@@ -164,17 +166,17 @@ class NCSNPosteriorPipeline(NCSNPipeline):
             score = steps.given(score)
             x = steps.start(score, generator)
         else:
-            score = METHODS[method](y.repeat_interleave(copies, dim=0), operator, noise_std, **settings)(score)
+            guided = method != "dps"  # dps's steps are no score: they say nothing of where to start
+            given_y = METHODS[method](each_y, operator, noise_std, **settings) if guided else steps.given
+            score = given_y(score)
             if latents is None:
                 latents = randn_tensor((count, *shape), generator=generator, device=device, dtype=torch.float32)
             latents = latents.to(device, torch.float32)
-            # dps's steps are no score: they say nothing of where to start.
             first = steps.sigmas[0]
-            x = latents * first if method == "dps" else posterior_start(score, latents, first)
+            x = posterior_start(score, latents, first) if guided else latents * first
         x = self._run(score, x, steps, generator, callback_on_step_end, callback_on_step_end_tensor_inputs)
         if method == "twisted":
             x = steps.draw(x, copies, generator)
-        each_y = y.repeat_interleave(copies, dim=0)
         if exact and operator.linear:
             x = projected(x, each_y, operator)
         fidelity = ((each_y - operator(x)) / noise_std).square().mean(1).unflatten(0, (len(y), copies))
@@ -202,18 +204,20 @@ class NCSNPosteriorPipeline(NCSNPipeline):
         return counted
 
     def _denoiser_error(self, sigma: float) -> float:
-        """r²(sigma) of the null class: the table that training measured, or one by probes, made once."""
-        if self._table is None:
+        """r²(sigma): the table that training measured, or one by probes, made once for a network."""
+        if self._table is None or self._table[0] is not self.unet:
             rows = getattr(self.unet.config, "denoiser_error", None)
-            self._table = DenoiserError(rows) if rows else self._probed()
-        return self._table(sigma)
+            self._table = self.unet, DenoiserError(rows) if rows else self._probed()
+        return self._table[1](sigma)
 
     def _probed(self) -> DenoiserError:
-        """At samples of the network's own, by random numbers of their own, over the levels it was trained on."""
+        """At samples of the network's own, of all classes and without guidance, over the levels it was trained on."""
         generator, config, device = torch.Generator().manual_seed(0), self.unet.config, self._execution_device
         ends = [getattr(config, name, None) or self.scheduler.config[name] for name in ("sigma_max", "sigma_min")]
         labels = None if self._num_classes is None else self._labels("random", PROBES, generator)
-        score, levels = self._score(labels), geometric(*ends, NUM_LEVELS)
+        score, levels = self._score(None), geometric(*ends, NUM_LEVELS)
+        if labels is not None:
+            score = classifier_free(labels.to(device), self._num_classes)(score)
         table = ConsistentAnnealedScheduler(sigmas=geometric(*ends, 2 * NUM_LEVELS)).table
         x = levels[0] * torch.randn(PROBES, *self._image_shape(), generator=generator)
         samples = deque(follow(score, x.to(device), table, generator), maxlen=1)[0].sample
@@ -247,14 +251,3 @@ def _check_possible(y: Tensor, operator: Operator, noise_std: float) -> None:
             f"y holds {value:.4g} where images in [0, 1] give {least:.4g} to {most:.4g}, with noise of {noise_std:g}: "
             "no image can give it. Scale y as the operator scales images in [0, 1], or raise noise_std."
         )
-
-
-def _step_lengths(steps: Any) -> Callable[[float], float]:
-    """sigma -> a of the table's row there."""
-    if not isinstance(steps, Table):
-        raise ValueError(
-            "dps sets the length of each step, which solvers of diffusers do not tell. Take a scheduler of this "
-            "package, or another method."
-        )
-    lengths = {row.sigma: row.a for row in steps}
-    return lambda sigma: lengths[min(lengths, key=lambda level: abs(level - sigma))]

@@ -8,8 +8,8 @@ taken without y and how well y is foreseen from where it ends:
     x' ~ N(m + k G r, C - k² G M Sigma),    G = Sigma M' S^-1                           the same, given y
     log w += log N(x'; m, C) - log N(x'; m + k G r, C - k² G M Sigma) + l(x') - l(x)
 
-where Sigma stands for the covariance of x_0 given x, sigma² J with the denoiser's Jacobian J = dD/dx (`"tweedie"`,
-symmetrised and without negative eigenvalues), or r²(sigma) I (`"isotropic"`).  Particles are drawn anew by their
+where Sigma stands for the covariance of x_0 given x, sigma² J with the denoiser's Jacobian J = dD/dx (symmetrised and
+without negative eigenvalues), or r²(sigma) I where a `denoiser_error` is given.  Particles are drawn anew by their
 weights where these say that fewer than half of them count (systematic resampling).  The last step is D + G r.
 
 For Gaussian data and ancestral steps the first is exact with one particle and any number of levels; for any data both

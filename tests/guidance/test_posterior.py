@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from ncsn_pipeline import GaussianMixture
-from ncsn_pipeline.guidance import posterior
+from ncsn_pipeline.guidance import added, posterior
 from ncsn_pipeline.sampling import follow, probed_denoiser_error
+from ncsn_pipeline.sampling.posterior import DPSSteps
 from ncsn_pipeline.sampling.scheduling_annealed import AnnealedLangevinScheduler, PredictorCorrectorScheduler
 from tests.known_posteriors import HeunSteps, KnownPosterior, blur_matrix, gaussian, random_matrix, run
 
@@ -103,6 +104,45 @@ def test_mmps_meets_y_without_noise_whatever_the_network():
     x, sigma = torch.randn(5, 8).double(), torch.tensor(0.5).double()
     denoised = x + sigma**2 * score(lambda x, sigma: torch.tanh(x @ w) - x)(x, sigma)
     torch.testing.assert_close(denoised @ matrix.mT, y)
+
+
+def test_the_shortest_call_needs_nothing_but_the_measurement():
+    """mmps without its preconditioner, of a matrix of whole numbers: with as many products as numbers, the same."""
+    known = gaussian(random_matrix(3, 8), 0.2)
+    matrix = torch.eye(8, dtype=torch.int64)[[0, 3, 5]]
+    x, sigma, y = torch.randn(4, 8).double(), torch.tensor(0.5).double(), torch.randn(1, 3).double()
+    found = posterior(y, matrix, 0.2, shape=(8,))(known.score)(x, sigma)
+    expected = posterior(y, matrix.double(), 0.2, shape=(8,), denoiser_error=average_error(known))(known.score)
+    torch.testing.assert_close(found, expected(x, sigma))
+
+
+def test_a_function_that_is_added_has_its_part_in_the_jacobian():
+    known = gaussian(random_matrix(3, 8), 0.2)
+    x, sigma = torch.randn(4, 8).double(), torch.tensor(0.5).double()
+    given_y = posterior(known.y[None], known.operator, 0.2, shape=(8,))
+    whole = given_y(lambda x, sigma: known.score(x, sigma) - 3 * x)
+    torch.testing.assert_close(given_y(added(lambda x, sigma: -3 * x)(known.score))(x, sigma), whole(x, sigma))
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [AnnealedLangevinScheduler(3, 0.1, 1.0, steps_per_level=2), PredictorCorrectorScheduler(3, 0.1, 1.0)],
+    ids=["Langevin", "predictor-corrector"],
+)
+def test_every_row_moves_by_the_step_of_dps_whatever_it_multiplies_scores_by(scheduler):
+    """Rows of one noise level have different lengths: the denoising, a predictor and its corrector."""
+    known, table = gaussian(random_matrix(3, 8), 0.2), scheduler.table
+    x = torch.randn(4, 8).double()
+    steps = DPSSteps(known.y[None], known.operator, table, scale=0.7)
+    score = steps.given(known.score)
+    for i, sigma in enumerate(table.sigmas):
+        sigma = torch.tensor(sigma).double()
+        noisy = x.clone().requires_grad_()
+        residual = known.y - known.operator(noisy + sigma**2 * known.score(noisy, sigma))
+        (direction,) = torch.autograd.grad(-residual.norm(dim=1).sum(), noisy)
+        expected = table.step(i, x, known.score(x, sigma), seeded(i)) + 0.7 * direction
+        x = steps.step(i, x, score(x, sigma), seeded(i))
+        torch.testing.assert_close(x, expected)
 
 
 def test_one_measurement_serves_all_samples_or_each_has_its_own():
@@ -213,8 +253,12 @@ def two_modes():
         ({"method": "ddrm"}, "method must be one of annealed, dps, pigdm, mmps; got 'ddrm'"),
         ({"method": "annealed", "operator": lambda x: x.square()}, "not linear, which annealed needs"),
         ({"method": "annealed", "iterations": 3}, "annealed has no iterations; its settings are none"),
-        ({"method": "mmps"}, "mmps needs denoiser_error"),
-        ({"method": "mmps", "denoiser_error": float, "iterations": 0}, "iterations must be at least 1; got 0"),
+        ({"method": "pigdm"}, "pigdm needs denoiser_error"),
+        (
+            {"method": "mmps", "denoiser_error": float, "iterations": 0},
+            "iterations must be at least 1 and a whole number; got 0",
+        ),
+        ({"method": "mmps", "iterations": 1.5}, "iterations must be at least 1 and a whole number; got 1.5"),
         ({"method": "dps", "scale": 0.0}, "scale must be finite and > 0; got 0"),
         ({"noise_std": -0.1}, "noise_std must be a finite number of at least 0.* got -0.1"),
         ({"noise_std": math.nan}, "noise_std must be a finite number"),

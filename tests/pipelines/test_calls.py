@@ -234,6 +234,7 @@ def test_pipelines_are_made_of_each_other_without_copying_or_casting(pipe, inpai
     pipe.unet.to(torch.float64)
     assert NCSNPipeline.from_pipe(pipe).unet.dtype == torch.float64
     assert NCSNPipeline.from_pipe(pipe, torch_dtype=torch.bfloat16).unet.dtype == torch.bfloat16
+    assert NCSNPipeline.from_pipe(pipe, dtype=torch.float32, torch_dtype=torch.float32).unet.dtype == torch.float32
     assert NCSNPipeline.from_pipe(pipe, dtype=torch.float32).unet.dtype == torch.float32
 
 

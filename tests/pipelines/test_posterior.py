@@ -196,12 +196,12 @@ def test_a_measured_table_takes_the_place_of_probes(pipe):
 
 
 def test_probes_find_the_error_of_exact_scores():
-    """r² of correlated Gaussian pixels, by 16 samples: within a tenth from large to small noise."""
+    """r² of correlated Gaussian pixels: within 5 deviations of 16 probes, which 60 seeds measured; then by 2,000."""
     pipe, variances = gaussian(), torch.linalg.eigvalsh(CorrelatedGaussian().covariance).clamp(min=0)
     pipe.scheduler.register_to_config(sigma_max=3.0, sigma_min=0.003)
-    for sigma in (1.0, 0.1, 0.02):
+    for sigma, deviation in ((1.0, 0.16), (0.1, 0.076), (0.02, 0.042)):
         expected = float((sigma**2 * variances / (sigma**2 + variances)).mean())
-        assert pipe._denoiser_error(sigma) == pytest.approx(expected, rel=0.25)
+        assert pipe._denoiser_error(sigma) == pytest.approx(expected, rel=5 * deviation)
     samples = torch.zeros(2000, 1, 4, 4)
     score = pipe._score(None)
     table = probed_denoiser_error(score, samples, [1.0, 0.1], seeded())
@@ -274,9 +274,25 @@ def test_dps_takes_nonlinear_operators_and_langevin_levels_keep_their_noise():
     pipe = gaussian(scheduler=AnnealedLangevinScheduler(20, 0.003, 3.0, steps_per_level=2))
     spread = 0.05
     result = pipe(
-        torch.full((1, 1), spread), lambda x: x.flatten(1).std(1, keepdim=True), 0.01, 16, "dps", scale=0.03,
+        torch.full((1, 1), spread), lambda x: x.flatten(1).std(1, keepdim=True), 0.01, 64, "dps", scale=0.03,
         generator=seeded(), output_type="raw",
     )  # fmt: skip
-    free = NCSNPipeline.from_pipe(pipe)(16, seeded(), output_type="raw").images
+    free = NCSNPipeline.from_pipe(pipe)(64, seeded(), output_type="raw").images
     off = (result.images.flatten(1).std(1) - spread).abs().mean()
-    assert off < 0.5 * (free.flatten(1).std(1) - spread).abs().mean()
+    # 0.39 of it, with a deviation of 0.03 over seeds.
+    assert off < 0.55 * (free.flatten(1).std(1) - spread).abs().mean()
+
+
+def test_probes_are_those_of_the_network_whatever_was_called_before(pipe):
+    """r² is kept from call to call: guidance has no part in it, and another network has another."""
+    pipe.unet.register_to_config(denoiser_error=None)
+
+    def called(pipe, **arguments):
+        return small(pipe, output_type="raw", **arguments).images
+
+    other = NCSNPosteriorPipeline.from_pipe(pipe)
+    called(other, guidance_scale=6.0, class_labels=1)
+    assert torch.equal(called(other), called(pipe))
+    before = pipe._denoiser_error(0.5)
+    pipe.unet = type(pipe.unet).from_config(pipe.unet.config)
+    assert pipe._denoiser_error(0.5) != before
