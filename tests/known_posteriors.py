@@ -1,14 +1,13 @@
 """Priors and measurements whose posterior is known, a Heun sampler, and how far samples are off, in standard errors."""
 
 import re
-from collections import deque
 from itertools import pairwise
 
 import torch
 
 from ncsn_pipeline import GaussianMixture, exact_score_function
 from ncsn_pipeline.guidance.operators import MatrixOperator
-from ncsn_pipeline.sampling import follow, posterior_start
+from ncsn_pipeline.sampling import follow, last_sample, posterior_start
 
 
 class KnownPosterior:
@@ -101,7 +100,7 @@ def run(score, steps, noise, generator=None, start=True):
     """The last samples of a run from unit normal noise."""
     first = steps.sigmas[0]
     x = posterior_start(score, noise, first) if start else first * noise
-    return deque(follow(score, x, steps, generator), maxlen=1)[0].sample
+    return last_sample(follow(score, x, steps, generator))
 
 
 def stated(docstring):

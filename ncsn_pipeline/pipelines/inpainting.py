@@ -42,8 +42,8 @@ from ncsn_pipeline.noise_levels.spacing import check_counts
 from ncsn_pipeline.pipelines.folders import NCSNPipeline
 from ncsn_pipeline.pipelines.given_images import images_as_tensor, masks_as_tensor
 from ncsn_pipeline.pipelines.pipeline_ncsn import Generators, Given, Labels, SolverSteps
+from ncsn_pipeline.sampling.follow import draw_noise
 from ncsn_pipeline.sampling.inpainting import keeping, repeated
-from ncsn_pipeline.sampling.langevin import draw_noise
 
 DEFAULT_RESAMPLE_STEPS = 4
 

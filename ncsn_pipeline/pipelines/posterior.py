@@ -8,7 +8,6 @@ the network's score into one given y (`ncsn_pipeline.guidance.posterior`), which
 diffusers follows, from a start that knows y; `"twisted"` moves weighed particles (`ncsn_pipeline.sampling.particles`).
 """
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +26,7 @@ from ncsn_pipeline.noise_levels.spacing import check_counts, geometric
 from ncsn_pipeline.pipelines.folders import NCSNPipeline
 from ncsn_pipeline.pipelines.pipeline_ncsn import Generators, Given, NoisyScoreFn
 from ncsn_pipeline.sampling.denoiser_error import NUM_LEVELS, DenoiserError, probed_denoiser_error
-from ncsn_pipeline.sampling.follow import follow
+from ncsn_pipeline.sampling.follow import follow, last_sample
 from ncsn_pipeline.sampling.particles import TwistedSteps
 from ncsn_pipeline.sampling.posterior import DPSSteps, posterior_start, projected, with_v_noise
 from ncsn_pipeline.sampling.scheduling_annealed import ConsistentAnnealedScheduler, Table
@@ -220,7 +219,7 @@ class NCSNPosteriorPipeline(NCSNPipeline):
             score = classifier_free(labels.to(device), self._num_classes)(score)
         table = ConsistentAnnealedScheduler(sigmas=geometric(*ends, 2 * NUM_LEVELS)).table
         x = levels[0] * torch.randn(PROBES, *self._image_shape(), generator=generator)
-        samples = deque(follow(score, x.to(device), table, generator), maxlen=1)[0].sample
+        samples = last_sample(follow(score, x.to(device), table, generator))
         return probed_denoiser_error(score, samples, levels, generator)
 
 

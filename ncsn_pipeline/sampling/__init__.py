@@ -4,20 +4,20 @@ scheduling_annealed    every sampler, each a table of rows, as schedulers of dif
 follow                 the loop that follows a score by such a table
 langevin               Langevin dynamics step by step, plain and annealed
 metropolis             the same with steps accepted or rejected, which leaves the density invariant
+inpainting             known values kept on the way, and steps that are taken again
 denoiser_error         how far denoised samples are from the truth, at each noise level
-posterior              start, noise and end of a run that is given a measurement
+posterior              start, noise, steps and end of a run that is given a measurement
 particles              weighed particles given a measurement, right however rough the guidance
 likelihood             the log density, by the probability-flow ODE
 """
 
 from ncsn_pipeline.sampling.denoiser_error import DenoiserError, measured_denoiser_error, probed_denoiser_error
-from ncsn_pipeline.sampling.follow import State, follow
+from ncsn_pipeline.sampling.follow import State, follow, last_sample
 from ncsn_pipeline.sampling.langevin import (
     LangevinState,
     annealed_langevin_dynamics,
     langevin_dynamics,
     langevin_step,
-    last_sample,
 )
 from ncsn_pipeline.sampling.likelihood import Likelihood, log_likelihood
 from ncsn_pipeline.sampling.metropolis import metropolis_adjusted_annealed_langevin

@@ -73,9 +73,9 @@ def measured_denoiser_error(
     """
 
     def error(clean: Tensor, noisy: Tensor, sigma: float) -> Tensor:
-        return noisy + sigma**2 * score(noisy, torch.tensor(sigma).to(noisy)) - clean
+        return (noisy + sigma**2 * score(noisy, torch.tensor(sigma).to(noisy)) - clean).square()
 
-    return _table(lambda *given: error(*given).square(), x, sigmas, generator, batch_size)
+    return _table(error, x, sigmas, generator, batch_size)
 
 
 def probed_denoiser_error(

@@ -8,10 +8,12 @@
 The pipeline's own loop is the same with a progress bar and callbacks, since its file travels to the Hub alone.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import torch
+from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from ncsn_pipeline.densities import NoisyScoreFn
@@ -91,3 +93,20 @@ def follow(
         after, previous = steps.step(i, x, s, generator), i
         yield State(after, x, s, sigmas[i], i)
         x = after
+
+
+def last_sample(states: Iterable[Any]) -> Tensor:
+    """Runs a chain, or what `follow` yields, to its end and returns the last state's samples, shape `(B, *D)`.
+
+    Raises:
+        ValueError: for no states at all, as of a chain that was run before.
+    """
+    last = deque(states, maxlen=1)
+    if not last:
+        raise ValueError("There were no states: a chain can be run once, so make a new one.")
+    return last[0].sample
+
+
+def draw_noise(x: Tensor, generator: Generators) -> Tensor:
+    """Unit normal z of the shape, type and device of x."""
+    return randn_tensor(x.shape, generator=generator, device=x.device, dtype=x.dtype)

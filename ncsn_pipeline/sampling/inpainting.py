@@ -21,8 +21,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ncsn_pipeline.sampling.follow import Generators, Steps
-from ncsn_pipeline.sampling.langevin import draw_noise
+from ncsn_pipeline.sampling.follow import Generators, Steps, draw_noise
 
 
 def keeping(

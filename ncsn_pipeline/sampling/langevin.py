@@ -11,20 +11,18 @@ Arguments are checked at the call, steps are taken as the states are asked for, 
 """
 
 import math
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from ncsn_pipeline.densities import NoisyScoreFn, ScoreFn
 from ncsn_pipeline.noise_levels.spacing import check_counts
-from ncsn_pipeline.sampling.follow import Generators, follow
+from ncsn_pipeline.sampling.follow import draw_noise, follow
 from ncsn_pipeline.sampling.scheduling_annealed import AnnealedLangevinScheduler
 
-__all__ = ["LangevinState", "annealed_langevin_dynamics", "last_sample", "langevin_dynamics", "langevin_step"]
+__all__ = ["LangevinState", "annealed_langevin_dynamics", "langevin_dynamics", "langevin_step"]
 
 
 class LangevinState(NamedTuple):
@@ -132,23 +130,6 @@ def annealed_langevin_dynamics(
         LangevinState(state.sample, table[state.index].sigma, state.index + 1)
         for state in follow(noisy_score_fn, x, table, generator)
     )
-
-
-def last_sample(states: Iterable[LangevinState]) -> Tensor:
-    """Runs a chain to its end and returns the last state's samples, shape `(B, *D)`.
-
-    Raises:
-        ValueError: for no states at all, as of a chain that was run before.
-    """
-    last = deque(states, maxlen=1)
-    if not last:
-        raise ValueError("There were no states: a chain can be run once, so make a new one.")
-    return last[0].sample
-
-
-def draw_noise(x: Tensor, generator: Generators) -> Tensor:
-    """Unit normal z of the shape, type and device of x."""
-    return randn_tensor(x.shape, generator=generator, device=x.device, dtype=x.dtype)
 
 
 def _check_finite(x: Tensor, where: str, step_size: float) -> None:

@@ -18,7 +18,8 @@ from torch import Tensor
 from ncsn_pipeline.densities import Density
 from ncsn_pipeline.noise_levels.spacing import check_noise_levels
 from ncsn_pipeline.noise_levels.step_size import step_size_for_variance
-from ncsn_pipeline.sampling.langevin import LangevinState, draw_noise, langevin_step
+from ncsn_pipeline.sampling.follow import draw_noise
+from ncsn_pipeline.sampling.langevin import LangevinState, langevin_step
 
 
 def metropolis_adjusted_annealed_langevin(

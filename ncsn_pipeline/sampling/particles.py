@@ -26,8 +26,7 @@ from torch import Tensor
 
 from ncsn_pipeline.densities import NoisyScoreFn
 from ncsn_pipeline.guidance.operators import MatrixOperator, Operator
-from ncsn_pipeline.sampling.follow import Generators
-from ncsn_pipeline.sampling.langevin import draw_noise
+from ncsn_pipeline.sampling.follow import Generators, draw_noise
 from ncsn_pipeline.sampling.scheduling_annealed import Table
 
 MOST_VALUES = 1024
