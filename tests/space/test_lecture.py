@@ -220,7 +220,17 @@ def test_the_table_shows_the_range_over_the_seeds_and_what_fails():
     for words in ("0.5 … 0.75", "&gt; 0.25<", "0.125 <small>null: chance", "✓ holds"):
         assert words in shown
     failing = {"checks": [check | {"value": 0.2, "holds": False}], "findings": []}
-    assert "✗ fails" in report.numbers([one, failing])
+    assert "✗ fails with 1 of 2 seeds<" in report.numbers([one, failing])
+    assert "✗ fails<" in report.numbers([failing, failing])
+
+
+def test_a_claim_that_is_not_confirmed_says_with_how_many_seeds():
+    for name in NAMES:
+        results = shipped_results(name)
+        failing = sum(not result["holds"] for result in results)
+        said = f"Not confirmed: with {failing} of {len(results)} seeds a check fails"
+        assert (said in report.shipped_view(name)[0]) is (failing > 0), name
+    assert "Not confirmed: with" in report.shipped_view("many-sigmas")[0]
 
 
 # The tab
