@@ -36,6 +36,17 @@ def verdict(checks: list[dict[str, Any]]) -> str:
     return "holds" if held == len(checks) else "**fails**" if not held else f"**holds for {held} of {len(checks)}**"
 
 
+def claim_verdict(by_check: list[tuple[dict[str, Any], ...]]) -> str:
+    """Of a claim: whether all of its checks hold over all seeds, or how many fail and with how many seeds."""
+    seeds = f"{len(by_check[0])} seed{'s' if len(by_check[0]) > 1 else ''}"
+    failing = sum(not all(check["holds"] for check in checks) for checks in by_check)
+    if not failing:
+        return f"confirmed, {seeds}"
+    at = sum(not all(check["holds"] for check in of_seed) for of_seed in zip(*by_check, strict=True))
+    fail = "fails" if failing == 1 else "fail"
+    return f"**not confirmed**: {failing} of {len(by_check)} checks {fail}, with {at} of {seeds}"
+
+
 def claims_table(runs: Runs) -> str:
     """The README's table: name, file and command; claim; equation; a check over the seeds; verdict; picture.
 
@@ -43,7 +54,8 @@ def claims_table(runs: Runs) -> str:
     """
     lines = [
         "A number is the experiment's first check over its seeds, with its bound and its null: the same number where "
-        "the claim is false. Of a claim that is not confirmed it is the first check that fails.",
+        "the claim is false. Of a claim that is not confirmed it is the first check that fails. Confirmed is a claim "
+        "of which every check holds with every seed.",
         "",
         "| | claim | equation | number | verdict | picture |",
         "|---|---|---|---|---|---|",
@@ -62,7 +74,7 @@ def claims_table(runs: Runs) -> str:
             claim.sentence,
             f"`{claim.equation}`",
             f"{number}; null {null}" if null else number,
-            "**not confirmed**" if failing else "confirmed",
+            claim_verdict(by_check),
             f'<a href="{picture}"><img src="{picture}" width="220" alt="{name}"></a>',
         ]
         lines.append(f"| {' | '.join(cell.replace('|', BAR) for cell in cells)} |")
@@ -115,13 +127,17 @@ def _names(result: dict[str, Any]) -> list[str]:
 
 def as_markdown(runs: Runs) -> str:
     """The committed table of checks, and the findings of the first seed of each experiment."""
-    minutes = ", ".join(f"{sum(each['seconds'] for each in numbers.values()) / 60:.1f}" for numbers in runs.values())
+    minutes = ", ".join(
+        f"{sum(each['seconds'] for each in numbers.values()) / 60:.1f} with seed {seed}"
+        for seed, numbers in runs.items()
+        if len(numbers) == len(EXPERIMENTS)
+    )
     lines = [
         "# The lecture's claims, measured",
         "",
-        f"`python -m benchmarks.lecture`: full size, seeds {', '.join(runs)}; {minutes} minutes per seed on one "
-        "thread, half of that on two cores. A null is the same measure where the claim is false: a check holds where "
-        "its value keeps to the bound and its null does not.",
+        f"`python -m benchmarks.lecture`: full size, seeds {', '.join(runs)}. All {len(EXPERIMENTS)} experiments take "
+        f"{minutes} minutes of CPU time on one thread, about half of that on two cores. A null is the same measure "
+        "where the claim is false: a check holds where its value keeps to the bound and its null does not.",
         "",
         checks_table(runs),
         "",

@@ -25,7 +25,8 @@ NOT_CONFIRMED = {
     "many-sigmas": [
         "far, angle to the clean score: sigma 0.05, network of its own",
         "far, angle to the clean score: sigma 0.05, one network for all",
-    ]
+    ],
+    "one-network": ["as many samples: the same, to be worse at all"],
 }
 
 

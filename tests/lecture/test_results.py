@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.claims import as_markdown, checks_table, claims_table, spread, updated
+from benchmarks.claims import as_markdown, checks_table, claim_verdict, claims_table, spread, updated
 from ncsn_pipeline.lecture import EXPERIMENTS
 
 
@@ -52,7 +52,10 @@ def test_the_readme_shows_the_first_check_that_fails():
     assert list(rows) == list(EXPERIMENTS)
     for name, row in rows.items():
         assert "(<= 0.5); null 0.75 (chance \\| luck)" in row
-        assert ("**not confirmed**" in row) is (name == "mixing")
+        confirmed = (
+            "**not confirmed**: 1 of 1 checks fails, with 1 of 2 seeds" if name == "mixing" else "confirmed, 2 seeds"
+        )
+        assert f"| {confirmed} |" in row
     assert "share: 0.125 … 0.625" in rows["mixing"] and "share: 0.125 … 0.25" in rows["langevin"]
 
 
@@ -73,9 +76,25 @@ def test_the_table_of_checks_has_a_column_per_seed_and_leaves_what_was_not_run_e
     assert cells["langevin"][-3:] == ["0.125", "", "holds"]
 
 
+def test_a_claim_tells_how_many_checks_fail_and_with_how_many_seeds():
+    """Of three checks and four seeds: one check fails with two of the seeds, another with one of these."""
+    held = [(True, True, True, True), (True, False, False, True), (True, True, False, True)]
+    by_check = [tuple({"holds": each} for each in checks) for checks in held]
+    assert claim_verdict(by_check) == "**not confirmed**: 2 of 3 checks fail, with 2 of 4 seeds"
+    assert claim_verdict(by_check[:1]) == "confirmed, 4 seeds"
+    assert claim_verdict([checks[:1] for checks in by_check]) == "confirmed, 1 seed"
+
+
+def test_the_time_of_a_seed_is_told_where_all_experiments_were_run():
+    runs = {"0": all_of(0.125), "1": all_of(0.25)}
+    del runs["1"]["langevin"]
+    assert f" take {len(EXPERIMENTS):.1f} with seed 0 minutes of CPU time" in as_markdown(runs)
+
+
 def test_the_document_tells_what_was_found():
     runs = {"0": all_of(0.125), "1": all_of(0.25)}
     text = as_markdown(runs)
     assert checks_table(runs) in text
-    assert f"{len(EXPERIMENTS):.1f}, {len(EXPERIMENTS):.1f} minutes per seed" in text
+    taken = f"{len(EXPERIMENTS):.1f}"  # a minute for each
+    assert f"{taken} with seed 0, {taken} with seed 1 minutes of CPU time" in text
     assert text.count("Found 0.125.") == len(EXPERIMENTS) and "Found 0.25." not in text

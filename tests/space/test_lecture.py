@@ -26,6 +26,26 @@ from .ranges import STRANGE, assert_range, refusal, taken
 
 FEW = {"num_particles": 300, "num_steps": 40}
 PANELS = "#lecture-picture .lecture-panels > svg"
+# The sizes of a desk, a tablet and a phone; the width that a picture has on each.
+WINDOWS = [{"width": 1280, "height": 900}, {"width": 768, "height": 1024}, {"width": 390, "height": 844}]
+PICTURE_WIDTHS = [900, 448, 310]
+# Whether the places of the panels and of what stands below them are the same in ten frames one after the other.
+COMES_TO_REST = """async (width) => {
+  const picture = document.querySelector("#lecture-picture");
+  picture.style.width = width ? `${width}px` : "";
+  const seen = [...picture.querySelectorAll(".lecture-panels, .lecture-panels > svg"), document.body,
+    document.querySelector("#lecture-reset")];
+  const places = () => JSON.stringify(seen.map((element) => element.getBoundingClientRect()));
+  let last = "", same = 0;
+  for (let frame = 0; frame < 300 && same < 10; frame++) {
+    await new Promise(requestAnimationFrame);
+    const now = places();
+    same = now === last ? same + 1 : 0;
+    last = now;
+  }
+  picture.style.width = "";
+  return same === 10;
+}"""
 
 
 # What is shown and asked for
@@ -200,7 +220,17 @@ def test_the_table_shows_the_range_over_the_seeds_and_what_fails():
     for words in ("0.5 … 0.75", "&gt; 0.25<", "0.125 <small>null: chance", "✓ holds"):
         assert words in shown
     failing = {"checks": [check | {"value": 0.2, "holds": False}], "findings": []}
-    assert "✗ fails" in report.numbers([one, failing])
+    assert "✗ fails with 1 of 2 seeds<" in report.numbers([one, failing])
+    assert "✗ fails<" in report.numbers([failing, failing])
+
+
+def test_a_claim_that_is_not_confirmed_says_with_how_many_seeds():
+    for name in NAMES:
+        results = shipped_results(name)
+        failing = sum(not result["holds"] for result in results)
+        said = f"Not confirmed: with {failing} of {len(results)} seeds a check fails"
+        assert (said in report.shipped_view(name)[0]) is (failing > 0), name
+    assert "Not confirmed: with" in report.shipped_view("many-sigmas")[0]
 
 
 # The tab
@@ -232,6 +262,7 @@ def test_the_lecture_shows_every_claim_with_picture_equation_and_numbers(page):
         expect(page.locator("#lecture-equation .katex-html")).to_be_visible()
         assert page.locator("#lecture-equation .katex-error").count() == 0
         expect(page.locator(PANELS)).to_have_count(len(plots.taken_apart(shipped_picture(name)).panels))
+        assert all(page.evaluate(COMES_TO_REST, width) for width in PICTURE_WIDTHS), name
         rows = page.locator("#lecture-numbers tbody tr")
         expect(rows).to_have_count(len(shipped_results(name)[0]["checks"]))
         if number < len(NAMES):
@@ -240,7 +271,10 @@ def test_the_lecture_shows_every_claim_with_picture_equation_and_numbers(page):
 
 
 @pytest.mark.browser
-def test_an_experiment_runs_again_with_other_settings_and_goes_back(page):
+@pytest.mark.parametrize("viewport", WINDOWS, ids=lambda window: window["width"])
+def test_an_experiment_runs_again_with_other_settings_and_goes_back(page, viewport):
+    if viewport["width"] < 768:
+        page.locator("#lecture-contents summary").click()
     page.locator("#lecture-contents [data-name=mixing]").click()
     expect(claim(page, 10)).to_be_visible()
     shipped = page.locator(PANELS).first.inner_html()
@@ -252,6 +286,7 @@ def test_an_experiment_runs_again_with_other_settings_and_goes_back(page):
     expect(page.locator("#lecture-picture figcaption")).to_contain_text("Your run")
     expect(page.locator("#lecture-numbers")).to_contain_text("after 40 steps")
     expect(page.locator("#lecture-stop")).to_be_disabled()
+    assert page.evaluate(COMES_TO_REST)
     page.locator("#lecture-reset").click()
     expect(page.locator("#lecture-picture figcaption")).to_contain_text("At full size")
     expect(knob(page, "num_steps")).to_have_value("300")
@@ -278,6 +313,18 @@ def test_panels_stand_below_each_other_on_a_phone_and_follow_the_theme(page, add
     assert words.evaluate(colour) == "rgb(95, 95, 95)"
     page.evaluate("document.body.classList.add('dark')")
     assert words.evaluate(colour) == "rgb(150, 150, 150)"
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["dark"])
+def test_a_picture_lies_on_the_page_itself(page):
+    """Its colours are made for the page's, dark or light; a box that scrolls would move it while it is laid out."""
+    styles = page.locator(".lecture-panels").evaluate("""panels => {
+      const { backgroundColor, overflowX, overflowY } = getComputedStyle(panels);
+      return [backgroundColor, overflowX, overflowY];
+    }""")
+    assert styles == ["rgba(0, 0, 0, 0)", "visible", "visible"]
+    assert page.locator(f"{PANELS} text").first.evaluate("text => getComputedStyle(text).fill") == "rgb(150, 150, 150)"
 
 
 @pytest.mark.browser

@@ -27,8 +27,8 @@ WORDS = {
         "known of the model alone, but one derivative per dimension has to be taken. Look at how the time grows.",
     ),
     "denoising": Words(
-        "Add noise to a sample and let the network guess that noise: the best guess is the score of the noised "
-        "data. So a denoiser is a score, and the other way round.",
+        "Add noise to a sample and let the network guess that noise: the best guess, divided by -σ, is the score of "
+        "the noised data. So a denoiser is a score, and the other way round.",
     ),
     "noised-target": Words(
         "What denoising learns is the score with the noise in it. The smaller the noise, the nearer it is to the "
@@ -36,8 +36,8 @@ WORDS = {
         "playground.sigma=1&playground.density=spiral",
     ),
     "sliced": Words(
-        "Instead of all derivatives, one along a random direction: right on average, at a cost that does not grow "
-        "with the number of dimensions. Look at the spread of the estimates, and at the seconds per step.",
+        "Instead of all derivatives, one along a random direction: right on average, at about twice the cost of a "
+        "denoising step in any number of dimensions. Look at the spread of the estimates, and at the time per step.",
     ),
     "langevin": Words(
         "Step along the arrow and add a little noise, again and again: after many steps the points are spread as "
@@ -46,16 +46,18 @@ WORDS = {
     ),
     "manifold": Words(
         "Data fill a thin part of the space, as points on a curve. Beside it the arrows grow without bound as the "
-        "noise shrinks, and a network has nothing to learn from.",
+        "noise shrinks; those of a network, which saw no point there, grow less. Images of digits lie near a plane of "
+        "fewer dimensions than they have pixels.",
         "playground.density=ring&playground.sigma=0.05",
     ),
     "clean-loss": Words(
         "On clean images a steeper and steeper score has an ever lower loss, and the curve is bumpy. With a noise "
-        "too small to be seen there is a least value, and the loss settles.",
+        "too small to be seen there is a least value: measured against its own size the loss has smaller bumps and "
+        "changes less at the end, though it does not stand still.",
     ),
     "low-density": Words(
-        "A network learns where samples are. In between it has seen none, and its arrows there are guesses: look at "
-        "the error between the modes.",
+        "A network learns where samples are. Where it has seen hardly any, its arrows are off by a larger share of "
+        "their length: look at the error between the modes.",
     ),
     "mixing": Words(
         "Between two modes the arrows say nothing of how much mass each has, and a particle hardly ever crosses. So "
@@ -68,32 +70,36 @@ WORDS = {
         "playground.sigma=3",
     ),
     "many-sigmas": Words(
-        "Large noise levels give a direction far from the data, small ones the detail near them. Together there is "
-        "a level that is accurate at every distance.",
+        "Large noise levels give a direction far from the data, small ones near them, where large ones do not. That "
+        "small ones are lost far off was not confirmed: in the plane they point back to the data from there as well, "
+        "with arrows of the wrong length.",
         "playground.density=ring",
     ),
     "annealing": Words(
         "Start at the largest noise level, where particles move between the modes, and take what comes out to the "
-        "next smaller one. Shares are settled early, the shape at the end.",
+        "next smaller one. Shares are settled early, the shape at the end. With the exact score they come out right; "
+        "with a learned one they come near, but that nothing but chance is left was not confirmed.",
         "playground.density=moons",
     ),
     "continuum": Words(
         "More and more levels in ever smaller steps become a path without noise, along which even the probability "
-        "of a sample can be computed.",
+        "of a sample can be computed. With as many steps in all, more levels help up to a point only: look at where "
+        "the distance stops falling.",
         "playground.levels=24&playground.steps=20",
     ),
     "one-network": Words(
-        "Scores at neighbouring noise levels are alike, so one network that is told σ learns them together: a "
-        "little less accurately than one network for each, with far fewer weights.",
+        "Scores at neighbouring noise levels are alike, so one network that is told σ learns them together, with far "
+        "fewer weights. That it is a little worse than one network for each was not confirmed: after as many samples "
+        "its error is larger at some levels and smaller on average.",
     ),
     "conservative": Words(
         "The arrows of a true score belong to a hill: once around a loop, ups and downs cancel. Those of a free "
-        "network do not cancel exactly; of an energy they do.",
+        "network do not cancel exactly; of an energy they do. Samples of the two are about as good.",
     ),
     "never-lost": Words(
-        "At every noise level the network is wrong where that level has no samples. An annealed chain is never there: "
-        "it comes from the level before, whose samples lie among those of this one. Compare the error along the chain "
-        "with the error where the chain started.",
+        "At a small noise level the network is wrong where that level has no samples. An annealed chain is never "
+        "there: it comes from the level before, whose samples lie among those of this one. Compare the error along the "
+        "chain with the error where the chain started.",
         "playground.density=moons",
     ),
     "clean-score": Words(
@@ -111,8 +117,8 @@ WORDS = {
         "playground.density=moons&playground.sigma=1",
     ),
     "vanishing-price": Words(
-        "The noised score goes to the clean one with the square of σ where the density is smooth. Where it has edges, "
-        "the price grows instead.",
+        "The distance from the noised score to the clean one falls as the square of σ where the density is smooth. "
+        "Where it has edges, the price grows instead.",
     ),
     "wrong-sigma": Words(
         "Data are noised by one σ and the network is told another. Each row of the matrix is least where the two "
