@@ -78,11 +78,15 @@ def distance_to_data(settings: LearnSettings, drawn: torch.Tensor) -> float:
 @lru_cache(len(DATA))
 def noised_distances(data: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Values of sigma, and the sliced Wasserstein distance of the density noised by it to the clean data."""
+    return CURVE_SIGMAS, tuple(noised_distance(data, sigma) for sigma in CURVE_SIGMAS)
+
+
+def noised_distance(data: str, sigma: float) -> float:
+    """The sliced Wasserstein distance of the density noised by sigma to the clean data, in data units."""
     density = DATA[data].density
-    clean = density.sample(CURVE_SAMPLES, generator=_seeded(0))
     # The same clean samples and noise at every level: what rises is the level's doing alone.
-    noised = (density.noised(sigma).sample(CURVE_SAMPLES, generator=_seeded(0)) for sigma in CURVE_SIGMAS)
-    return CURVE_SIGMAS, tuple(_distance(x, clean) for x in noised)
+    noised, clean = (each.sample(CURVE_SAMPLES, generator=_seeded(0)) for each in (density.noised(sigma), density))
+    return _distance(noised, clean)
 
 
 @lru_cache(len(DATA))

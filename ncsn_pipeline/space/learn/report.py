@@ -54,8 +54,8 @@ class Panels:
             self.points = self.noised.sample(SHOWN_SAMPLES, generator=torch.Generator().manual_seed(0))
         self.longest = longest_arrow(self.noised.score, self.data.extent) if settings.has_score else None
         score_fn = self.noised.score if settings.has_score else None
-        self._true = field_figure(score_fn, self.data.extent, self.longest or 1.0, self.density, self.points)
-        self._true = svg(self._true, f"The true score of the {self.data.label.lower()} at sigma {settings.sigma:g}")
+        true = field_figure(score_fn, self.data.extent, self.longest or 1.0, self.density, self.points)
+        self._true = svg(true, f"The true score of the {self.data.label.lower()} at sigma {settings.sigma:g}")
 
     def html(self, run: LearnRun | None = None, drawn: torch.Tensor | None = None) -> str:
         """The pictures as they are now; `drawn` are samples by the learned score, shape `(N, 2)`."""
