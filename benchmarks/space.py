@@ -40,6 +40,7 @@ BROWSER = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run -
 TARGETS = {"page": 5.0, "first": 2.0, "run": 8.0}
 SETTLE_SECONDS = 10
 ABANDONED, UNHEARD = 10, 150
+PICTURE = "document.querySelector('#trajectory canvas').toDataURL()"
 
 
 def start(model: str, threads: int, folder: Path) -> tuple[subprocess.Popen, str, float]:
@@ -79,25 +80,21 @@ def visit(browser: Browser, address: str) -> dict[str, float]:
         began = time.perf_counter()
         page.goto(f"{address}?tab=generate")
         page.wait_for_selector("#plots svg")
-        page.locator("#samples img").wait_for()
+        page.wait_for_function("document.querySelector('#trajectory output')?.textContent")
         times = {"page": time.perf_counter() - began}
         return times | _draw(page)
 
 
 def _draw(page: Page) -> dict[str, float]:
-    before = page.locator("#samples img").get_attribute("src")
+    before = page.evaluate(PICTURE)
     began = time.perf_counter()
     page.get_by_role("button", name="Generate", exact=True).click()
-    page.wait_for_function("src => document.querySelector('#samples img')?.src !== src", arg=_absolute(page, before))
+    page.wait_for_function(f"before => {PICTURE} !== before", arg=before)
     first = time.perf_counter() - began
     page.wait_for_function("document.querySelector('#status')?.innerText.includes('Done')")
     run = time.perf_counter() - began
     page.wait_for_selector("#trajectory .player[data-evaluation]")
     return {"first": first, "run": run, "keepsakes": time.perf_counter() - began}
-
-
-def _absolute(page: Page, source: str) -> str:
-    return page.evaluate("source => new URL(source, location.href).href", source)
 
 
 def use(address: str) -> None:
