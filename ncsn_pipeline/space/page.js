@@ -1,5 +1,21 @@
 // What Gradio's own parts leave to wish for by keyboard and screen reader. Run once, when the page opens.
 () => {
+  // Parts come one after another and push each other about: the page is shown, and the poster gone, when it stands.
+  const STANDS_FOR = 200; // milliseconds
+  const AT_MOST = 3000;
+  const began = performance.now();
+  let since = began;
+  let before = "";
+  const compose = () => {
+    const now = performance.now();
+    const { scrollHeight: height } = document.documentElement;
+    const after = [window.tabOpened, document.fonts.status, height, document.getElementsByTagName("*").length].join();
+    if (after !== before) [before, since] = [after, now];
+    const complete = window.tabOpened && document.fonts.status === "loaded";
+    if ((complete && now - since > STANDS_FOR) || now - began > AT_MOST) document.body.dataset.composed = "";
+    else requestAnimationFrame(compose);
+  };
+  compose();
   // The radio buttons of a question are one group: arrow keys choose, Tab goes on, and the group has its question's name.
   const group = () => {
     for (const [i, fieldset] of document.querySelectorAll("fieldset").entries()) {
@@ -83,8 +99,10 @@
   document.addEventListener("click", (event) => {
     if (event.target.closest(".copy-link button")) copy();
   });
-  // Back and forward go from view to view: each choice of a tab or a claim was an entry of the history.
+  // Back and forward go from view to view: each choice of a tab or a claim was an entry of the history.  What follows
+  // from going there writes no new entry.
   addEventListener("popstate", () => {
+    window.traversed = true;
     const query = new URL(location.href).searchParams;
     const tabs = Array.from(document.querySelectorAll("[role=tab][data-tab-id]"));
     (tabs.find((tab) => tab.dataset.tabId === query.get("tab")) ?? tabs[0])?.click();
@@ -92,6 +110,18 @@
     const wanted = query.get("lecture.experiment") ?? claims[0]?.dataset.name;
     const claim = Array.from(claims).find((claim) => claim.dataset.name === wanted);
     if (claim && !claim.hasAttribute("aria-current")) claim.click();
+  });
+  for (const name of ["click", "keydown"]) {
+    document.addEventListener(name, ({ isTrusted }) => isTrusted && (window.traversed = false), true);
+  }
+  // Settings are no places: they stay as they are, and the address that is gone back to names them, for the next link.
+  window.navigation?.addEventListener("currententrychange", ({ navigationType, from }) => {
+    if (navigationType !== "traverse") return;
+    const isPlace = (name) => name === "tab" || name.startsWith("lecture.");
+    const [here, left] = [new URL(location.href), new URL(from.url)];
+    for (const name of [...here.searchParams.keys()]) if (!isPlace(name)) here.searchParams.delete(name);
+    for (const [name, value] of left.searchParams) if (!isPlace(name)) here.searchParams.append(name, value);
+    if (here.href !== location.href) history.replaceState(history.state, "", here);
   });
   // A telephone's photograph is larger than the server takes, and far larger than what is made of it.
   const MOST_SIDE = 1200;
