@@ -39,7 +39,9 @@
     const next = others.find((other) => other.matches(".stop, .primary"));
     (next ?? (last.matches(".stop, .primary") ? null : others[0]))?.focus({ preventScroll: true });
   };
-  // Quantities whose factors matter: the same way on the slider is the same factor.
+  // Quantities whose factors matter: the same way on the slider is the same factor.  One that may be 0 too is so at the
+  // left end, and begins with a step of its grid a little further.
+  const ROOM_FOR_ZERO = 0.04;
   const logarithmic = () => {
     for (const theirs of document.querySelectorAll(".logarithmic input[type=range]:not([data-logarithmic])")) {
       const box = theirs.closest(".logarithmic").querySelector("input[type=number]");
@@ -48,11 +50,15 @@
       const grid = (value) => Math.min(Math.max(Number((Math.round(value / step) * step).toFixed(digits)), low), high);
       const ours = theirs.cloneNode();
       ours.dataset.logarithmic = "";
+      const [least, start] = low > 0 ? [low, 0] : [step, ROOM_FOR_ZERO];
+      const placeOf = (value) =>
+        value < least ? 0 : start + ((1 - start) * Math.log(value / least)) / Math.log(high / least);
+      const valueAt = (place) => (place < start ? low : least * (high / least) ** ((place - start) / (1 - start)));
       [ours.min, ours.max, ours.step] = [0, 1, 0.001];
       const show = () => {
         const value = Math.min(Math.max(Number(box.value) || low, low), high);
-        const place = Math.log(value / low) / Math.log(high / low);
-        if (document.activeElement !== ours || grid(low * (high / low) ** ours.value) !== value) ours.value = place;
+        const place = placeOf(value);
+        if (document.activeElement !== ours || grid(valueAt(Number(ours.value))) !== value) ours.value = place;
         ours.style.setProperty("--range_progress", `${100 * place}%`);
         ours.setAttribute("aria-valuetext", box.value);
       };
@@ -63,14 +69,14 @@
       };
       ours.addEventListener("input", (event) => {
         event.stopPropagation();
-        take(low * (high / low) ** ours.value);
+        take(valueAt(Number(ours.value)));
       });
       ours.addEventListener("keydown", (event) => {
         const way = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 5, PageDown: -5 }[event.key];
         if (!way) return;
         event.preventDefault();
         const value = Number(box.value);
-        const next = grid(Number((value * (high / low) ** (way / 100)).toPrecision(3)));
+        const next = grid(Number((value * (high / least) ** (way / 100)).toPrecision(3)));
         take(next === value ? value + Math.sign(way) * step : next);
       });
       // Gradio's own is kept out of sight: it is told of every value, and says so by its style.

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from playwright.sync_api import expect
 
+from ncsn_pipeline.diagnostics.plots import inline_svg
 from ncsn_pipeline.sampling import Row
 from ncsn_pipeline.space.server.guard import MOST_UNREAD
-from ncsn_pipeline.space.widgets.plots import table_figure, themed_svg
+from ncsn_pipeline.space.widgets.plots import table_figure
 
 from .api import PATIENCE, RAW, STRANGE, call, defaults, endpoints, long_run, post, short_run
 
@@ -242,7 +243,7 @@ def test_files_are_not_fetched_from_elsewhere(client):
 
 def test_figures_drawn_at_once_are_those_drawn_alone():
     def drawn(_):
-        return themed_svg(table_figure([Row(1.0, 0.1, 0.4, 0.5), Row(0.5, 0.01, 0.0, 0.0)], 1, "limit"), "steps")
+        return inline_svg(table_figure([Row(1.0, 0.1, 0.4, 0.5), Row(0.5, 0.01, 0.0, 0.0)], 1, "limit"), "steps")
 
     with ThreadPoolExecutor(4) as pool:
         assert set(pool.map(drawn, range(24))) == {drawn(0)}

@@ -146,6 +146,19 @@ def test_a_slider_of_factors_gives_every_factor_the_same_way(page):
     expect(page.locator("#cost")).to_contain_text("2 network evaluations")
 
 
+def test_a_slider_of_factors_may_begin_at_zero(page):
+    tab(page, "Learn the score").click()
+    slider, box = (page.locator(f"#learn-sigma input[type={kind}]") for kind in ("range", "number"))
+    expect(slider).to_have_attribute("aria-valuetext", "0.1")
+    for place, value in ((1, "2"), (0.04, "0.01"), (0.52, "0.14"), (0, "0")):  # 0.14: the geometric mean of 0.01 and 2
+        slider.fill(str(place))
+        expect(box).to_have_value(value)
+    slider.focus()
+    for value in ("0.01", "0.02"):
+        page.keyboard.press("ArrowRight")
+        expect(box).to_have_value(value)
+
+
 def test_a_telephone_s_photograph_is_scaled_in_the_browser(page, tmp_path):
     """Twelve million pixels, three times what the server takes."""
     tab(page, "Repair").click()

@@ -3,12 +3,13 @@
 import html
 
 from ncsn_pipeline import diagnose_noise_levels
+from ncsn_pipeline.diagnostics.plots import inline_svg
 from ncsn_pipeline.noise_levels import end_variance_ratio, step_size_for_end_variance
 
 from ...samplers import SAMPLERS
 from ..runs.model import SpaceModel
 from ..runs.recording import Recording
-from ..widgets.plots import deviation_figure, noise_left_figure, noise_level_figure, table_figure, themed_svg
+from ..widgets.plots import deviation_figure, noise_left_figure, noise_level_figure, table_figure
 from .call import ladder_of, table_of
 from .controls import step_size_of
 from .settings import GenerateSettings
@@ -17,12 +18,12 @@ from .settings import GenerateSettings
 def ladder_plots(settings: GenerateSettings, model: SpaceModel) -> str:
     """The noise levels and the columns of the sampler's table, beside each other where there is room."""
     sigmas, table = ladder_of(settings), table_of(settings, model)
-    levels = themed_svg(
+    levels = inline_svg(
         noise_level_figure(sigmas.tolist(), model.trained_range),
         f"Noise levels: {len(sigmas)} from {float(sigmas[0]):.3g} to {float(sigmas[-1]):.3g}",
     )
     langevin = settings.sampler == "annealed_langevin"
-    steps = themed_svg(
+    steps = inline_svg(
         table_figure(table, 2 if langevin else 1, "2σ²: diverges" if langevin else "σ²: removes all noise"),
         f"Steps: a from {table[0].a:.3g} to {table[-1].a:.3g}, b² from {table[0].b ** 2:.3g} to {table[-1].b ** 2:.3g}",
     )
@@ -37,11 +38,11 @@ def ladder_plots(settings: GenerateSettings, model: SpaceModel) -> str:
 def run_plots(recording: Recording, model: SpaceModel) -> str:
     """The two numbers that tell whether a run kept its equilibrium, each over the whole of it."""
     noise = recording.noise_left
-    left = themed_svg(
+    left = inline_svg(
         noise_left_figure(noise), f"Noise found in x, of what its level names: from {noise[0]:.3g} to {noise[-1]:.3g}"
     )
     deviations = recording.deviations
-    right = themed_svg(
+    right = inline_svg(
         deviation_figure(recording.sigmas, deviations, model.data_deviation),
         f"Standard deviation of x: from {deviations[0]:.3g} to {deviations[-1]:.3g}",
     )
@@ -92,7 +93,7 @@ def notes(settings: GenerateSettings, model: SpaceModel) -> str:
     faults = warnings_about(settings, model)
     said = step_size_note(settings) if settings.sampler == "annealed_langevin" else ""
     if not faults:
-        praise = "The ladder starts at noise that covers the data and ends at the least that the network knows."
+        praise = "The first level's noise covers the data, and the last is the least that the network knows."
         return f'<div class="notes good"><p>✓ {praise}</p>{f"<p>{said}</p>" if said else ""}</div>'
     items = "".join(f"<li>{html.escape(fault)}</li>" for fault in faults)
     return f'<div class="notes warn"><ul>{items}</ul>{f"<p>{said}</p>" if said else ""}</div>'

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from ...diagnostics import sliced_wasserstein
+from ...diagnostics.plots import inline_svg
 from .data import DATA
 from .limits import LearnSettings
 from .plots import dilemma_figure
-from .report import PastRun, number, svg
+from .report import PastRun, number
 from .run import DRAWN_SAMPLES
 
 CURVE_SIGMAS = tuple(np.geomspace(0.01, 2, 14).tolist())
@@ -63,7 +64,7 @@ def dilemma(settings: LearnSettings, runs: Sequence[PastRun]) -> str:
     return (
         '<div class="ladder">'
         + "".join(
-            f"<figure><figcaption>{title}</figcaption>{svg(figure, title)}<p>{words}</p></figure>"
+            f"<figure><figcaption>{title}</figcaption>{inline_svg(figure, title)}<p>{words}</p></figure>"
             for title, figure, words in figures
         )
         + "</div>"

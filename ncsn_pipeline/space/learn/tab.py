@@ -55,7 +55,7 @@ class LearnTab:
                     self.stop_button = gr.Button(
                         "Stop", variant="stop", interactive=False, elem_id="learn-stop", min_width=70
                     )
-                    self.sweep_button = gr.Button("Train at six σ, then all", elem_id="sweep", min_width=110)
+                    self.sweep_button = gr.Button("Train at six σ, then all", elem_id="sweep", min_width=240)
                 self.note = gr.HTML(label="Refusal", elem_id="learn-note")
             with gr.Column(scale=7, min_width=300):
                 words = f"Ready. A training takes a few seconds, and at most {limits.TRAIN_SECONDS:.0f} s."
@@ -165,6 +165,7 @@ def learn_controls() -> dict[str, Component]:
             label="σ, the noise level",
             info="In data units; the data are about 4 across. 0: no noise.",
             elem_id="learn-sigma",
+            elem_classes="logarithmic",
         ),
         "levels": gr.Radio(
             LEVEL_NAMES,
@@ -186,6 +187,7 @@ def learn_controls() -> dict[str, Component]:
             step=50,
             label="Training steps",
             elem_id="learn-steps",
+            elem_classes="logarithmic",
         ),
         "seed": seed_control("learn-seed", "network and the same samples"),
     }
