@@ -119,6 +119,8 @@ def loss_figure(
     if least is not None:
         label = "the exact score: " + plain_number(float(f"{least:.3g}")).replace("-", "−")
         axes.axhline(least, color=INK, alpha=0.7, linewidth=1.2, linestyle=(0, (4, 3)), label=label)
+    if not len(losses) and before is None and least is None:
+        axes.set_yticks([])  # nothing to read there yet
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}".replace("-", "−"))
     if axes.get_legend_handles_labels()[1]:
         axes.legend(loc="upper right", frameon=False, fontsize=8, labelcolor=INK, handlelength=2.2)
