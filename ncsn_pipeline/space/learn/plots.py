@@ -78,6 +78,8 @@ def error_figure(relative_error: Tensor, density: Density, extent: Extent) -> Fi
     bar = figure.colorbar(image, ax=axes, orientation="horizontal", aspect=30, pad=0.03, extend="both", shrink=0.92)
     bar.ax.tick_params(colors=INK, labelsize=8, length=0)
     plain_log_ticks(bar.ax.xaxis)
+    for end in bar.ax.patches:
+        end.set_rasterized(True)  # as the bar itself: its colours mean values, on any paper
     bar.outline.set_visible(False)
     _ink_frame(axes, extent)
     return figure
