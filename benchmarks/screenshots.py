@@ -14,7 +14,9 @@ from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
-from space import BROWSER, ROOT, find_browser, start
+
+from benchmarks.served import BROWSER, ROOT, start
+from tests.conftest import find_browser
 
 SIZES = {1280: {"width": 1280, "height": 900}, 390: {"width": 390, "height": 844}}
 DONE = "id => document.querySelector(id)?.innerText.includes('Done')"

@@ -18,51 +18,25 @@ import argparse
 import json
 import os
 import platform
-import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from benchmarks.served import BROWSER, ROOT, start
 from ncsn_pipeline.lecture import EXPERIMENTS
 from tests.conftest import find_browser
 from tests.space.api import PATIENCE, STRANGE, call, defaults, endpoints, long_run, post, short_run
 
-ROOT = Path(__file__).resolve().parents[1]
-BROWSER = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking".split()
 TARGETS = {"page": 5.0, "first": 2.0, "run": 8.0}
 SETTLE_SECONDS = 10
 ABANDONED, UNHEARD = 10, 150
-
-
-def start(model: str, threads: int, folder: Path) -> tuple[subprocess.Popen, str, float]:
-    """Starts the app; the process, its address, and how long it took to answer."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = {"NCSN_MODEL": str(Path(model).resolve()), "GRADIO_SERVER_NAME": "127.0.0.1"}
-    settings |= {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder), "OMP_NUM_THREADS": str(threads)}
-    began = time.perf_counter()
-    with (folder / "log").open("w", encoding="utf-8") as log:
-        process = subprocess.Popen(
-            [sys.executable, str(ROOT / "app.py")], env=os.environ | settings, stdout=log, stderr=subprocess.STDOUT
-        )
-    address = f"http://127.0.0.1:{port}/"
-    while True:
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-            return process, address, time.perf_counter() - began
-        except OSError:
-            if process.poll() is not None:
-                raise SystemExit((folder / "log").read_text(encoding="utf-8")) from None
-            time.sleep(0.05)
+PICTURE = "document.querySelector('#trajectory canvas').toDataURL()"
 
 
 def memory(process: subprocess.Popen) -> float:
@@ -79,25 +53,21 @@ def visit(browser: Browser, address: str) -> dict[str, float]:
         began = time.perf_counter()
         page.goto(f"{address}?tab=generate")
         page.wait_for_selector("#plots svg")
-        page.locator("#samples img").wait_for()
+        page.wait_for_function("document.querySelector('#trajectory output')?.textContent")
         times = {"page": time.perf_counter() - began}
         return times | _draw(page)
 
 
 def _draw(page: Page) -> dict[str, float]:
-    before = page.locator("#samples img").get_attribute("src")
+    before = page.evaluate(PICTURE)
     began = time.perf_counter()
     page.get_by_role("button", name="Generate", exact=True).click()
-    page.wait_for_function("src => document.querySelector('#samples img')?.src !== src", arg=_absolute(page, before))
+    page.wait_for_function(f"before => {PICTURE} !== before", arg=before)
     first = time.perf_counter() - began
     page.wait_for_function("document.querySelector('#status')?.innerText.includes('Done')")
     run = time.perf_counter() - began
     page.wait_for_selector("#trajectory .player[data-evaluation]")
     return {"first": first, "run": run, "keepsakes": time.perf_counter() - began}
-
-
-def _absolute(page: Page, source: str) -> str:
-    return page.evaluate("source => new URL(source, location.href).href", source)
 
 
 def use(address: str) -> None:

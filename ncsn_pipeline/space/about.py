@@ -17,12 +17,13 @@ WHAT = """
 A **score-based model** is a network that estimates, for every image $x$ and every amount of noise $\\sigma$, in which
 direction $x$ becomes more likely. Nothing else is learned: to draw an image, start from noise and follow that direction
 while the noise is lowered level by level. This page shows it in the plane (*Playground*), at work on images
-(*Generate*), and claim by claim, with the experiments that measure them (*Lecture*).
+(*Generate*, *Repair*), while it is learned (*Learn the score*), and claim by claim, with the experiments that measure
+them (*Lecture*).
 """
 EQUATIONS = r"""
 ## The equations
 
-The **score** of the data with added noise of standard deviation $\sigma$ added, and the network that estimates it:
+The **score** of the data with added noise of standard deviation $\sigma$, and the network that estimates it:
 
 $$s_\theta(x, \sigma) \approx \nabla_x \log p_\sigma(x), \qquad p_\sigma = p * \mathcal N(0, \sigma^2 I)$$
 

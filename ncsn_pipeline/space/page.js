@@ -1,5 +1,21 @@
 // What Gradio's own parts leave to wish for by keyboard and screen reader. Run once, when the page opens.
 () => {
+  // Parts come one after another and push each other about: the page is shown, and the poster gone, when it stands.
+  const STANDS_FOR = 200; // milliseconds
+  const AT_MOST = 3000;
+  const began = performance.now();
+  let since = began;
+  let before = "";
+  const compose = () => {
+    const now = performance.now();
+    const { scrollHeight: height } = document.documentElement;
+    const after = [window.tabOpened, document.fonts.status, height, document.getElementsByTagName("*").length].join();
+    if (after !== before) [before, since] = [after, now];
+    const complete = window.tabOpened && document.fonts.status === "loaded";
+    if ((complete && now - since > STANDS_FOR) || now - began > AT_MOST) document.body.dataset.composed = "";
+    else requestAnimationFrame(compose);
+  };
+  compose();
   // The radio buttons of a question are one group: arrow keys choose, Tab goes on, and the group has its question's name.
   const group = () => {
     for (const [i, fieldset] of document.querySelectorAll("fieldset").entries()) {
@@ -23,7 +39,9 @@
     const next = others.find((other) => other.matches(".stop, .primary"));
     (next ?? (last.matches(".stop, .primary") ? null : others[0]))?.focus({ preventScroll: true });
   };
-  // Quantities whose factors matter: the same way on the slider is the same factor.
+  // Quantities whose factors matter: the same way on the slider is the same factor.  One that may be 0 too is so at the
+  // left end, and begins with a step of its grid a little further.
+  const ROOM_FOR_ZERO = 0.04;
   const logarithmic = () => {
     for (const theirs of document.querySelectorAll(".logarithmic input[type=range]:not([data-logarithmic])")) {
       const box = theirs.closest(".logarithmic").querySelector("input[type=number]");
@@ -32,11 +50,15 @@
       const grid = (value) => Math.min(Math.max(Number((Math.round(value / step) * step).toFixed(digits)), low), high);
       const ours = theirs.cloneNode();
       ours.dataset.logarithmic = "";
+      const [least, start] = low > 0 ? [low, 0] : [step, ROOM_FOR_ZERO];
+      const placeOf = (value) =>
+        value < least ? 0 : start + ((1 - start) * Math.log(value / least)) / Math.log(high / least);
+      const valueAt = (place) => (place < start ? low : least * (high / least) ** ((place - start) / (1 - start)));
       [ours.min, ours.max, ours.step] = [0, 1, 0.001];
       const show = () => {
         const value = Math.min(Math.max(Number(box.value) || low, low), high);
-        const place = Math.log(value / low) / Math.log(high / low);
-        if (document.activeElement !== ours || grid(low * (high / low) ** ours.value) !== value) ours.value = place;
+        const place = placeOf(value);
+        if (document.activeElement !== ours || grid(valueAt(Number(ours.value))) !== value) ours.value = place;
         ours.style.setProperty("--range_progress", `${100 * place}%`);
         ours.setAttribute("aria-valuetext", box.value);
       };
@@ -47,14 +69,14 @@
       };
       ours.addEventListener("input", (event) => {
         event.stopPropagation();
-        take(low * (high / low) ** ours.value);
+        take(valueAt(Number(ours.value)));
       });
       ours.addEventListener("keydown", (event) => {
         const way = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 5, PageDown: -5 }[event.key];
         if (!way) return;
         event.preventDefault();
         const value = Number(box.value);
-        const next = grid(Number((value * (high / low) ** (way / 100)).toPrecision(3)));
+        const next = grid(Number((value * (high / least) ** (way / 100)).toPrecision(3)));
         take(next === value ? value + Math.sign(way) * step : next);
       });
       // Gradio's own is kept out of sight: it is told of every value, and says so by its style.
@@ -83,8 +105,10 @@
   document.addEventListener("click", (event) => {
     if (event.target.closest(".copy-link button")) copy();
   });
-  // Back and forward go from view to view: each choice of a tab or a claim was an entry of the history.
+  // Back and forward go from view to view: each choice of a tab or a claim was an entry of the history.  What follows
+  // from going there writes no new entry.
   addEventListener("popstate", () => {
+    window.traversed = true;
     const query = new URL(location.href).searchParams;
     const tabs = Array.from(document.querySelectorAll("[role=tab][data-tab-id]"));
     (tabs.find((tab) => tab.dataset.tabId === query.get("tab")) ?? tabs[0])?.click();
@@ -92,6 +116,18 @@
     const wanted = query.get("lecture.experiment") ?? claims[0]?.dataset.name;
     const claim = Array.from(claims).find((claim) => claim.dataset.name === wanted);
     if (claim && !claim.hasAttribute("aria-current")) claim.click();
+  });
+  for (const name of ["click", "keydown"]) {
+    document.addEventListener(name, ({ isTrusted }) => isTrusted && (window.traversed = false), true);
+  }
+  // Settings are no places: they stay as they are, and the address that is gone back to names them, for the next link.
+  window.navigation?.addEventListener("currententrychange", ({ navigationType, from }) => {
+    if (navigationType !== "traverse") return;
+    const isPlace = (name) => name === "tab" || name.startsWith("lecture.");
+    const [here, left] = [new URL(location.href), new URL(from.url)];
+    for (const name of [...here.searchParams.keys()]) if (!isPlace(name)) here.searchParams.delete(name);
+    for (const [name, value] of left.searchParams) if (!isPlace(name)) here.searchParams.append(name, value);
+    if (here.href !== location.href) history.replaceState(history.state, "", here);
   });
   // A telephone's photograph is larger than the server takes, and far larger than what is made of it.
   const MOST_SIDE = 1200;

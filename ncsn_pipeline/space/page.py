@@ -109,6 +109,7 @@ def _theme() -> gr.themes.Base:
         # Gradio's own are too faint: text on white, white on a button.
         body_text_color_subdued="*neutral_500",
         button_primary_background_fill="*primary_600",
+        checkbox_border_color_dark="*neutral_500",
         button_cancel_background_fill=gr.themes.colors.red.c600,
         button_cancel_background_fill_hover=gr.themes.colors.red.c700,
     )

@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import torch
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
 from ncsn_pipeline.densities import GaussianMixture
 from ncsn_pipeline.diagnostics import plots
@@ -128,3 +129,27 @@ def test_every_reference_is_resolved_once(svg):
 def test_a_figure_is_written_twice_alike(figure, svg, tmp_path):
     assert plots.as_svg(figure) == svg
     assert plots.save(figure, tmp_path / "new" / "a.svg").read_text(encoding="utf-8") == svg
+
+
+def test_a_figure_within_a_page_has_words_two_colours_and_rules_of_its_own_alone():
+    figure = Figure(figsize=(2, 1))
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="#6366f1")
+    axes.plot([0, 1], [1, 0], color="white")
+    svg = plots.inline_svg(figure, 'said of "it" <here>')
+    root = ET.fromstring(svg)
+    assert (root.get("role"), root.get("aria-label")) == ("img", 'said of "it" <here>')
+    assert root.get("viewBox") == "0 0 144 72" and root.get("width") is None
+    (sheet,) = root.iter(f"{SVG}style")
+    rules = re.findall(r"([^{}]+)\{([^{}]*)\}", sheet.text)
+    assert all(selector.startswith((".k", "svg.")) for selector, _ in rules)
+    said = sheet.text
+    assert f"stroke:light-dark(#6366f1,{for_dark('#6366f1')})" in said
+    assert "stroke:#ffffff" in said and "light-dark(#ffffff" not in said  # on a picture, whatever the paper
+    clipped = re.findall(r"url\(#(\w+)\)", svg)
+    assert clipped and all(f'id="{name}"' in svg for name in clipped)
+
+
+def test_a_colour_bar_is_drawn_within_a_page_too(figure):
+    """Its size is the figure's: panels beside each other keep their places."""
+    assert ET.fromstring(plots.inline_svg(figure, "three panels")).get("viewBox") == "0 0 648 216"

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from playwright.sync_api import expect
 
+from ncsn_pipeline.diagnostics.plots import inline_svg
 from ncsn_pipeline.sampling import Row
 from ncsn_pipeline.space.server.guard import MOST_UNREAD
-from ncsn_pipeline.space.widgets.plots import table_figure, themed_svg
+from ncsn_pipeline.space.widgets.plots import table_figure
 
 from .api import PATIENCE, RAW, STRANGE, call, defaults, endpoints, long_run, post, short_run
 
@@ -213,6 +214,9 @@ def test_a_full_queue_spoils_no_visit(browser, address, client):
         expect(page.locator("#num-levels input[type=number]")).to_have_value("20")
         expect(page.locator("#cost")).to_contain_text("20 network evaluations")
         assert page.locator(".toast-body").count() == 0
+        # Runs that nobody listens to have ended meanwhile.
+        while (event := post(client, "/generate", data)) is not None:
+            waiting.append(event)
         page.get_by_role("button", name="Generate", exact=True).click()
         expect(page.locator("#status .error")).to_contain_text("Too many visitors are waiting")
         expect(page.get_by_role("button", name="Generate", exact=True)).to_be_enabled()
@@ -242,7 +246,7 @@ def test_files_are_not_fetched_from_elsewhere(client):
 
 def test_figures_drawn_at_once_are_those_drawn_alone():
     def drawn(_):
-        return themed_svg(table_figure([Row(1.0, 0.1, 0.4, 0.5), Row(0.5, 0.01, 0.0, 0.0)], 1, "limit"), "steps")
+        return inline_svg(table_figure([Row(1.0, 0.1, 0.4, 0.5), Row(0.5, 0.01, 0.0, 0.0)], 1, "limit"), "steps")
 
     with ThreadPoolExecutor(4) as pool:
         assert set(pool.map(drawn, range(24))) == {drawn(0)}

@@ -1,22 +1,23 @@
 """The Learn tab: what a training is and says, and the tab in a real browser: it trains, stops, and refuses clearly."""
 
-import json
 import math
 import re
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 
-import httpx
 import numpy as np
 import pytest
 import torch
+from gradio_client import Client
+from gradio_client.exceptions import AppError
 from playwright.sync_api import expect
 
 from ncsn_pipeline.diagnostics import mode_weights
 from ncsn_pipeline.space.learn.data import DATA
 from ncsn_pipeline.space.learn.dilemma import chance_distance, dilemma, distance_to_data, noised_distances
-from ncsn_pipeline.space.learn.handlers import LEARN_INPUTS, SWEEP_SIGMAS
+from ncsn_pipeline.space.learn.handlers import LEARN_INPUTS
 from ncsn_pipeline.space.learn.limits import OBJECTIVES, check_learn
+from ncsn_pipeline.space.learn.moments import SWEEP_SIGMAS
 from ncsn_pipeline.space.learn.objectives import Objective
 from ncsn_pipeline.space.learn.presets import JUST_RIGHT, LEARN_DEFAULTS, TOO_LARGE, TOO_SMALL, learn_presets
 from ncsn_pipeline.space.learn.report import Panels, PastRun
@@ -24,7 +25,6 @@ from ncsn_pipeline.space.learn.run import LearnRun
 from ncsn_pipeline.space.learn.tab import report
 from ncsn_pipeline.space.runs.limits import SettingsError
 
-from .api import call, defaults, endpoints
 from .ranges import assert_choices, assert_range
 from .visitor import button, fill, wait_for_status
 
@@ -331,20 +331,53 @@ def test_denoising_without_noise_is_refused_before_and_on_the_click(page):
 
 
 @pytest.mark.browser
-def test_the_endpoints_train_sweep_and_refuse(address):
-    with httpx.Client(base_url=address, timeout=300) as client:
-        found = endpoints(address)
-        assert {"/train", "/train_sweep", "/true_score", "/stop_training"} <= set(found)
-        given = defaults(found["/train"]["parameters"])
-        assert len(given) == len(LEARN_INPUTS)
-        given[LEARN_INPUTS.index("num_steps")] = 50
-        for name, words in (
-            ("/train", "Done: 50 steps"),
-            ("/train_sweep", r"Training 7 of 7\. All levels\. Done|[1-7] of 7 trainings done"),
-        ):
-            answer = call(client, name, given)
-            assert answer.kind == "complete", answer
-            assert re.search(words, json.loads(answer.text.rpartition("data: ")[2])[0])
-        given[LEARN_INPUTS.index("sigma")] = 0
-        answer = call(client, "/train", given)
-        assert answer.kind == "error" and "Denoising score matching learns from the noise" in answer.text
+def test_a_training_by_a_program_gives_the_numbers_of_the_same_training_here(address):
+    client = Client(address, verbose=False)
+    job = client.submit(num_steps=50, seed=5, levels="all", api_name="/train")
+    told, moments = job.result(), job.outputs()
+    assert moments[0] | {"seconds": 0} == {
+        "status": "running",
+        "message": "All levels. Training …",
+        "step": 0,
+        "steps": 50,
+        "seconds": 0,
+        "loss": None,
+    }
+    assert (told["status"], told["step"]) == ("done", 50) and told["message"].startswith("All levels. Done: 50 steps")
+    run = trained(num_steps=50, seed=5, levels="all")
+    assert told["losses"] == pytest.approx(run.losses, rel=1e-3)  # threads of another number may add up otherwise
+    assert told["least_loss"] == pytest.approx(run.least_loss(), rel=1e-6)
+    assert told["errors"] == pytest.approx(asdict(run.errors()), rel=1e-2)
+    samples = torch.tensor(told["samples"])
+    assert samples.shape == (2000, 2)
+    assert distance_to_data(run.settings, samples) == pytest.approx(told["distance"], rel=1e-6)
+
+
+@pytest.mark.browser
+def test_a_sweep_by_a_program_tells_of_every_training(address):
+    told = Client(address, verbose=False).predict(num_steps=50, api_name="/train_sweep")
+    ended = told["trainings"]
+    assert told["status"] == "done" and len(ended) == 7
+    assert [(each["levels"], each["sigma"]) for each in ended] == [
+        *(("one", sigma) for sigma in SWEEP_SIGMAS),
+        ("all", LEARN_DEFAULTS["sigma"]),
+    ]
+    assert all(each["errors"]["relative"] > 0 < each["distance"] and each["steps"] == 50 for each in ended)
+
+
+@pytest.mark.browser
+def test_the_true_score_comes_in_numbers_or_not_at_all(address):
+    client = Client(address, verbose=False)
+    told = client.predict(data="ring", sigma=0.4, api_name="/true_score")
+    x = torch.tensor(told["points"])
+    noised = DATA["ring"].density.noised(0.4)
+    assert torch.allclose(torch.tensor(told["score"]), noised.score(x), rtol=1e-4, atol=1e-4)
+    assert told["log_density"] == pytest.approx(noised.log_prob(x).tolist(), rel=1e-5)
+    sigmas, distances = noised_distances("ring")
+    assert np.interp(0.4, sigmas, distances) == pytest.approx(told["distance_to_clean_data"], rel=0.05)
+    clean = client.predict(data="ring", sigma=0, objective="sliced", api_name="/true_score")
+    assert clean["score"] is clean["log_density"] is None and clean["distance_to_clean_data"] == 0
+    with pytest.raises(AppError, match="Denoising score matching learns from the noise"):
+        client.predict(sigma=0, api_name="/true_score")
+    with pytest.raises(AppError, match="Denoising score matching learns from the noise"):
+        client.predict(sigma=0, api_name="/train")

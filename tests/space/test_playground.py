@@ -489,6 +489,7 @@ def test_the_last_run_is_looked_at_again_by_its_time(still_page):
     expect(canvas).to_have_attribute("aria-label", re.compile("level 12/12, σ = 0.25, after 480 steps"))
     button(page, "Step").click()
     assert numbers(page)["steps"] == "481"
+    expect(page.locator('[data-number="time"]')).to_have_text("all 480 steps taken, 1 more at the last level")
 
 
 def test_density_and_arrows_follow_sigma_while_it_is_dragged(still_page):

@@ -263,9 +263,10 @@ def test_as_many_steps_are_taken_in_a_second_as_the_speed_says(javascript):
     taken = javascript(
         f"""() => {{
           {MAKE_CHAINS}
-          const [numbers, recording] = [{{ show() {{}}, sayEnd() {{}} }}, new Recording(chains)];
-          const settings = {{ ...DEFAULTS, speed: 50 }};
-          const parts = {{ chains, numbers, recording, settings, owed: 0 }};
+          const recording = new Recording(chains);
+          const run = Object.assign(Object.create(Run.prototype), {{ chains, recording, owed: 0 }});
+          const [numbers, frames] = [{{ show() {{}}, sayEnd() {{}} }}, Object.create(Frames.prototype)];
+          const parts = {{ run, numbers, frames, settings: {{ ...DEFAULTS, speed: 50 }} }};
           const page = Object.assign(Object.create(Playground.prototype), parts);
           for (let frame = 0; frame <= 120; frame++) page.play((frame * 1000) / 60);
           return chains.stepsTaken;

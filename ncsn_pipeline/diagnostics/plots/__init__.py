@@ -22,7 +22,7 @@ from .figure import line, new_figure, save
 from .labels import direct_label, label_ends, legend, null_line, panel_title
 from .plane import arrow_field, closed_loop, density_background, error_map, plane, plane_grid, samples
 from .style import COLOURS, STYLE, colour_of, level_colours
-from .svg import Parts, as_svg, taken_apart
+from .svg import Parts, as_svg, inline_svg, taken_apart
 from .ticks import log_axis, plain_log_ticks, plain_number
 
 __all__ = [
@@ -50,5 +50,6 @@ __all__ = [
     "plain_number",
     "Parts",
     "as_svg",
+    "inline_svg",
     "taken_apart",
 ]

@@ -34,6 +34,7 @@ LEAST_LUMINANCE, MOST_LUMINANCE = 0.28, 0.42  # on dark paper
 LUMINANCE = (0.2126, 0.7152, 0.0722)  # of red, green and blue in linear light
 TINY = 1e-9
 FAINT = 2.0  # contrast to white below which something is faint
+WHITE_DOTS, WHITE_LINES = {("fill", "#ffffff")}, {("stroke", "#ffffff")}  # on a picture, whatever the paper
 _MARGIN = 5.0  # points around a panel: the page's font may be wider than Matplotlib's
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 ET.register_namespace("", _SVG)
@@ -87,16 +88,7 @@ def as_svg(figure: Figure) -> str:
     panels = _panels(figure)
     for i, axes in enumerate(figure.axes):
         axes.set_gid(f"axes-{i}")
-    haloed = [text for text in figure.findobj(Text) if text.get_path_effects()]
-    effects = [text.get_path_effects() for text in haloed]
-    for text in haloed:  # a path effect would turn text into outlines
-        text.set(path_effects=None, gid="halo")
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    for text, own in zip(haloed, effects, strict=True):
-        text.set(path_effects=own, gid=None)
-
-    drawn = ET.fromstring(buffer.getvalue())
+    drawn = _drawn(figure)
     parents = {child: parent for parent in drawn.iter() for child in parent}
     width, height = (72 * inches for inches in figure.get_size_inches())
     root = ET.Element(f"{{{_SVG}}}svg", {"viewBox": f"0 0 {width:g} {height:g}", "class": "figure", "role": "img"})
@@ -107,7 +99,7 @@ def as_svg(figure: Figure) -> str:
     for tag, said in (("title", words[True]), ("desc", words[False])):
         ET.SubElement(root, f"{{{_SVG}}}{tag}").text = " ".join(said)
     styles: dict[str, str] = {}
-    _restyle(drawn, styles)
+    _restyle(drawn, styles, WHITE_DOTS)
     groups = {group.get("id"): group for group in drawn.iter(f"{{{_SVG}}}g")}
     nested = []
     for indices, box in panels:
@@ -128,10 +120,31 @@ def as_svg(figure: Figure) -> str:
     for element in root.iter():
         if element.tag == f"{{{_SVG}}}g":
             element.attrib.pop("id", None)
-    written = ET.tostring(root, encoding="unicode")
-    # Two decimals of a point are enough for places.
-    places = re.compile(r'(?<= d=")[^"]*|(?<= [xy]=")[^"]*')
-    return places.sub(lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), re.sub(r">\s+<", "><", written)) + "\n"
+    return _written(root) + "\n"
+
+
+def inline_svg(figure: Figure, description: str) -> str:
+    """The whole figure as one `<svg>` element within a page, whose `color-scheme` says which colours are shown.
+
+    What is drawn in white stays white: it is meant for what lies below it.
+
+    Args:
+        figure: its size is its viewBox; it is as wide as the page lets it be.
+        description: what a screen reader says.
+    """
+    drawn, styles = _drawn(figure), {}
+    _restyle(drawn, styles, WHITE_DOTS | WHITE_LINES)
+    for child in list(drawn):
+        # What is of the file, and Matplotlib's rules, which would be the whole page's.
+        if child.tag == f"{{{_SVG}}}metadata" or child.find(f"{{{_SVG}}}style") is not None:
+            drawn.remove(child)
+    for element in drawn.iter(f"{{{_SVG}}}g"):  # a page has many figures; only clip paths need their names
+        element.attrib.pop("id", None)
+    for name in ("width", "height", "version"):
+        drawn.attrib.pop(name, None)
+    drawn.attrib |= {"class": "panel", "role": "img", "aria-label": description}
+    drawn.insert(0, _stylesheet(styles))
+    return _written(drawn)
 
 
 def taken_apart(svg: str) -> Parts:
@@ -146,6 +159,26 @@ def taken_apart(svg: str) -> Parts:
         panels.append(ET.tostring(panel, encoding="unicode"))
     title, subtitle = (root.findtext(f"{{{_SVG}}}{tag}") or "" for tag in ("title", "desc"))
     return Parts(title, subtitle, panels)
+
+
+def _drawn(figure: Figure) -> ET.Element:
+    """What Matplotlib writes; text with a halo is in groups named so."""
+    haloed = [text for text in figure.findobj(Text) if text.get_path_effects()]
+    effects = [text.get_path_effects() for text in haloed]
+    for text in haloed:  # a path effect would turn text into outlines
+        text.set(path_effects=None, gid="halo")
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    for text, own in zip(haloed, effects, strict=True):
+        text.set(path_effects=own, gid=None)
+    return ET.fromstring(buffer.getvalue())
+
+
+def _written(root: ET.Element) -> str:
+    """Without what is between elements; two decimals of a point are enough for places."""
+    written = re.sub(r">\s+<", "><", ET.tostring(root, encoding="unicode"))
+    places = re.compile(r'(?<= d=")[^"]*|(?<= [xy]=")[^"]*')
+    return places.sub(lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), written)
 
 
 def _panels(figure: Figure) -> list[tuple[list[int], Bbox]]:
@@ -167,8 +200,8 @@ def _bars(axes: Axes) -> list[Axes]:
     return [image.colorbar.ax for image in shown if image.colorbar is not None]
 
 
-def _restyle(drawn: ET.Element, styles: dict[str, str]) -> None:
-    """Turns each `style` into a class named by what it says, and gives colours their second one."""
+def _restyle(drawn: ET.Element, styles: dict[str, str], constant: set[tuple[str, str]]) -> None:
+    """Turns each `style` into a class named by what it says; colours get their second one, unless they are constant."""
     for element in drawn.iter():
         style = element.attrib.pop("style", None)
         halo = element.tag == f"{{{_SVG}}}g" and element.get("id") == "halo"
@@ -184,8 +217,7 @@ def _restyle(drawn: ET.Element, styles: dict[str, str]) -> None:
             if name == "font":
                 value = re.sub(r"(\d+(?:\.\d+)?px).*", r"\1 inherit", value)
             rules.append(f"{name}:{value}")
-            # Dots on a picture are white on any paper.
-            if re.fullmatch("#[0-9a-f]{6}", value) and (name, value) != ("fill", "#ffffff"):
+            if re.fullmatch("#[0-9a-f]{6}", value) and (halo or (name, value) not in constant):
                 rules.append(f"{name}:light-dark({value},{for_dark(value)})")
         said = ";".join(rules)
         styles[said] = "k" + hashlib.sha1(said.encode()).hexdigest()[:7]

@@ -17,7 +17,7 @@ def presets(default: dict[str, str | float]) -> list[Preset]:
         ),
         Preset(
             "Fast: 20",
-            "The same sampler on a Karras ladder, which spends its levels where strokes form. Beyond some 25 "
+            "The same sampler with Karras spacing, which spends its levels where strokes form. Beyond some 25 "
             "evaluations this network gains little.",
             good | {"ladder": "karras", "num_levels": 20},
         ),
@@ -46,8 +46,8 @@ def presets(default: dict[str, str | float]) -> list[Preset]:
         ),
         Preset(
             "σ max too small",
-            "The ladder starts at σ = 0.3, as if the noise already held a faint digit. It holds none, so the network "
-            "makes strokes out of pure noise.",
+            "The noise levels start at σ = 0.3, as if the noise already held a faint digit. It holds none, so the "
+            "network makes strokes out of pure noise.",
             good | {"sigma_max": 0.3},
         ),
     ]

@@ -3,12 +3,14 @@
 import html
 
 from ncsn_pipeline import diagnose_noise_levels
+from ncsn_pipeline.diagnostics.plots import inline_svg
 from ncsn_pipeline.noise_levels import end_variance_ratio, step_size_for_end_variance
 
 from ...samplers import SAMPLERS
+from ..runs.messages import plain
 from ..runs.model import SpaceModel
 from ..runs.recording import Recording
-from ..widgets.plots import deviation_figure, noise_left_figure, noise_level_figure, table_figure, themed_svg
+from ..widgets.plots import deviation_figure, noise_left_figure, noise_level_figure, table_figure
 from .call import ladder_of, table_of
 from .controls import step_size_of
 from .settings import GenerateSettings
@@ -17,14 +19,17 @@ from .settings import GenerateSettings
 def ladder_plots(settings: GenerateSettings, model: SpaceModel) -> str:
     """The noise levels and the columns of the sampler's table, beside each other where there is room."""
     sigmas, table = ladder_of(settings), table_of(settings, model)
-    levels = themed_svg(
+    levels = inline_svg(
         noise_level_figure(sigmas.tolist(), model.trained_range),
         f"Noise levels: {len(sigmas)} from {float(sigmas[0]):.3g} to {float(sigmas[-1]):.3g}",
     )
     langevin = settings.sampler == "annealed_langevin"
-    steps = themed_svg(
+    steps = inline_svg(
         table_figure(table, 2 if langevin else 1, "2σ²: diverges" if langevin else "σ²: removes all noise"),
-        f"Steps: a from {table[0].a:.3g} to {table[-1].a:.3g}, b² from {table[0].b ** 2:.3g} to {table[-1].b ** 2:.3g}",
+        plain(
+            f"Steps: a from {table[0].a:.3g} to {table[-1].a:.3g}, "
+            f"b² from {table[0].b ** 2:.3g} to {table[-1].b ** 2:.3g}"
+        ),
     )
     first_order = ", to first order" if SAMPLERS[settings.sampler].is_solver else ""
     return (
@@ -37,13 +42,14 @@ def ladder_plots(settings: GenerateSettings, model: SpaceModel) -> str:
 def run_plots(recording: Recording, model: SpaceModel) -> str:
     """The two numbers that tell whether a run kept its equilibrium, each over the whole of it."""
     noise = recording.noise_left
-    left = themed_svg(
-        noise_left_figure(noise), f"Noise found in x, of what its level names: from {noise[0]:.3g} to {noise[-1]:.3g}"
+    left = inline_svg(
+        noise_left_figure(noise),
+        plain(f"Noise found in x, of what its level names: from {noise[0]:.3g} to {noise[-1]:.3g}"),
     )
     deviations = recording.deviations
-    right = themed_svg(
+    right = inline_svg(
         deviation_figure(recording.sigmas, deviations, model.data_deviation),
-        f"Standard deviation of x: from {deviations[0]:.3g} to {deviations[-1]:.3g}",
+        plain(f"Standard deviation of x: from {deviations[0]:.3g} to {deviations[-1]:.3g}"),
     )
     return (
         '<div class="ladder"><figure><figcaption>Noise found in <i>x</i>: <i>σ‖s‖/√D</i></figcaption>'
@@ -90,11 +96,11 @@ def warnings_about(settings: GenerateSettings, model: SpaceModel) -> list[str]:
 def notes(settings: GenerateSettings, model: SpaceModel) -> str:
     """The warnings, or what is good about the settings."""
     faults = warnings_about(settings, model)
-    said = step_size_note(settings) if settings.sampler == "annealed_langevin" else ""
+    said = plain(step_size_note(settings)) if settings.sampler == "annealed_langevin" else ""
     if not faults:
-        praise = "The ladder starts at noise that covers the data and ends at the least that the network knows."
+        praise = "The first level's noise covers the data, and the last is the least that the network knows."
         return f'<div class="notes good"><p>✓ {praise}</p>{f"<p>{said}</p>" if said else ""}</div>'
-    items = "".join(f"<li>{html.escape(fault)}</li>" for fault in faults)
+    items = "".join(f"<li>{html.escape(plain(fault))}</li>" for fault in faults)
     return f'<div class="notes warn"><ul>{items}</ul>{f"<p>{said}</p>" if said else ""}</div>'
 
 

@@ -96,7 +96,7 @@ class GenerateTab:
                 with gr.Group():
                     controls |= controls_in("schedule", CONTROLS, self.model)
             with gr.Column(scale=7, min_width=300):
-                self.plots = gr.HTML(plots, label="Ladder", elem_id="plots")
+                self.plots = gr.HTML(plots, label="Noise schedule", elem_id="plots")
                 self.notes = gr.HTML(notes, label="Notes", elem_id="notes")
                 self.statistics = gr.HTML(label="Statistics", elem_id="statistics")
         with gr.Accordion("The same images in Python", open=False):

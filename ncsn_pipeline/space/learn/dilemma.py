@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from ...diagnostics import sliced_wasserstein
+from ...diagnostics.plots import inline_svg
 from .data import DATA
 from .limits import LearnSettings
 from .plots import dilemma_figure
-from .report import PastRun, number, svg
+from .report import PastRun, number
 from .run import DRAWN_SAMPLES
 
 CURVE_SIGMAS = tuple(np.geomspace(0.01, 2, 14).tolist())
@@ -63,7 +64,7 @@ def dilemma(settings: LearnSettings, runs: Sequence[PastRun]) -> str:
     return (
         '<div class="ladder">'
         + "".join(
-            f"<figure><figcaption>{title}</figcaption>{svg(figure, title)}<p>{words}</p></figure>"
+            f"<figure><figcaption>{title}</figcaption>{inline_svg(figure, title)}<p>{words}</p></figure>"
             for title, figure, words in figures
         )
         + "</div>"
@@ -78,11 +79,15 @@ def distance_to_data(settings: LearnSettings, drawn: torch.Tensor) -> float:
 @lru_cache(len(DATA))
 def noised_distances(data: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Values of sigma, and the sliced Wasserstein distance of the density noised by it to the clean data."""
+    return CURVE_SIGMAS, tuple(noised_distance(data, sigma) for sigma in CURVE_SIGMAS)
+
+
+def noised_distance(data: str, sigma: float) -> float:
+    """The sliced Wasserstein distance of the density noised by sigma to the clean data, in data units."""
     density = DATA[data].density
-    clean = density.sample(CURVE_SAMPLES, generator=_seeded(0))
     # The same clean samples and noise at every level: what rises is the level's doing alone.
-    noised = (density.noised(sigma).sample(CURVE_SAMPLES, generator=_seeded(0)) for sigma in CURVE_SIGMAS)
-    return CURVE_SIGMAS, tuple(_distance(x, clean) for x in noised)
+    noised, clean = (each.sample(CURVE_SAMPLES, generator=_seeded(0)) for each in (density.noised(sigma), density))
+    return _distance(noised, clean)
 
 
 @lru_cache(len(DATA))

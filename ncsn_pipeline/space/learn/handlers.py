@@ -1,164 +1,132 @@
-"""What the Learn tab answers: the true score of a setting, a training, a training at every sigma, waiting, stopping."""
+"""What the Learn tab answers: the true score of a setting, a training, a training at every sigma, waiting, stopping.
+
+The page gets what it shows, a program the same as numbers.
+"""
 
 import threading
-import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import gradio as gr
-import numpy as np
 
+from ...diagnostics.plots import plane_grid
 from ..runs import messages
 from ..runs.sessions import Outputs, SessionRuns
-from . import report
-from .dilemma import dilemma, distance_to_data
-from .limits import SWEEP_SECONDS, TRAIN_SECONDS, LearnSettings, check_learn
-from .report import MOST_RUNS, Panels, PastRun
-from .run import LearnRun
+from . import moments, report
+from .dilemma import dilemma, noised_distance
+from .limits import TRAIN_SECONDS, check_learn
+from .moments import Moment, Runs
+from .plots import ARROWS
+from .report import Panels
 
 # The order in which the endpoints take their inputs; the session's runs come last.
 LEARN_INPUTS = ("data", "levels", "objective", "sigma", "num_steps", "seed")
-SWEEP_SIGMAS = (0.03, 0.06, 0.1, 0.3, 0.8, 2.0)
 FRAMES_PER_PICTURE = 4  # the three pictures take longer to draw than the loss
 
 Update = dict[str, Any]
-Runs = list[PastRun]
 
 
 class LearnHandlers(SessionRuns):
-    """The functions behind the tab's events; one object serves all visitors."""
+    """The functions behind the tab's events; one object serves all visitors.
+
+    `values` are the inputs in the order of `LEARN_INPUTS`.
+    """
 
     # Of a training: status, loss, numbers, pictures, the dilemma, the session's runs.
     num_outputs, status_at = 6, 0
 
-    def preview(
-        self, data: str, levels: str, objective: str, sigma: float, num_steps: int, seed: int, runs: Runs | None
-    ) -> tuple[str | Update, str, str | Update]:
-        """The true score of the noised density, and where this sigma stands; where settings are refused, why."""
+    def preview(self, *values: Any) -> tuple[str | Update, str, str | Update]:
+        """The true score of the noised density, and where this sigma stands; where settings are refused, why.
+
+        Args:
+            *values: the inputs, and the session's runs.
+        """
+        *values, runs = values
         try:
-            settings = check_learn(data, levels, objective, sigma, num_steps, seed)
+            settings = check_learn(*values)
         except ValueError as error:
             return gr.skip(), messages.refusal(str(error)), gr.skip()
         return Panels(settings).html(), "", dilemma(settings, runs or [])
 
-    def check(self, data: str, levels: str, objective: str, sigma: float, num_steps: int, seed: int) -> str:
+    def true_score(self, *values: Any) -> dict[str, Any]:
+        """The same as numbers: points of the plane, log p and the true score there, null where there is none.
+
+        Raises:
+            ValueError: for settings that are refused.
+        """
+        settings = check_learn(*values)
+        noised, x = settings.learned.density.noised(settings.sigma), plane_grid(settings.learned.extent, ARROWS)
+        has = settings.has_score
+        return {
+            "points": x.tolist(),
+            "log_density": noised.log_prob(x).tolist() if has else None,
+            "score": noised.score(x).tolist() if has else None,
+            "distance_to_clean_data": noised_distance(settings.data, settings.sigma),
+        }
+
+    def check(self, *values: Any) -> str:
         """Why the settings are refused, or nothing."""
         try:
-            check_learn(data, levels, objective, sigma, num_steps, seed)
+            check_learn(*values)
         except ValueError as error:
             return messages.refusal(str(error))
         return ""
 
-    def train(
-        self,
-        data: str,
-        levels: str,
-        objective: str,
-        sigma: float,
-        num_steps: int,
-        seed: int,
-        runs: Runs | None,
-        request: gr.Request,
-    ) -> Iterator[Outputs]:
+    def train(self, *values: Any) -> Iterator[Outputs]:
         """Trains one network; yields status, loss, numbers, pictures, the dilemma, and the session's runs.
 
-        Raises:
-            gr.Error: for settings that are refused and for runs that fail, with the reason.
-        """
-        values = (data, levels, objective, sigma, num_steps, seed)
-        yield from self.answered(request, lambda stop: self._train_one(check_learn(*values), runs or [], stop))
-
-    def sweep(
-        self,
-        data: str,
-        levels: str,
-        objective: str,
-        sigma: float,
-        num_steps: int,
-        seed: int,
-        runs: Runs | None,
-        request: gr.Request,
-    ) -> Iterator[Outputs]:
-        """Trains a network at one noise level after another, from a small sigma to a large one, and one at all levels.
+        Args:
+            *values: the inputs, the session's runs, and the request.
 
         Raises:
             gr.Error: for settings that are refused and for runs that fail, with the reason.
         """
-        values = (data, levels, objective, sigma, num_steps, seed)
-        yield from self.answered(request, lambda stop: self._train_all(check_learn(*values), runs or [], stop))
+        *values, runs, request = values
+        yield from self.answered(request, lambda stop: self._shown(self._one(values, runs or [], stop)))
 
-    def _train_one(self, settings: LearnSettings, runs: Runs, stop: threading.Event) -> Iterator[Outputs]:
-        return self._training(settings, runs, stop, TRAIN_SECONDS, f"{_levels_in_words(settings)}. ")
+    def sweep(self, *values: Any) -> Iterator[Outputs]:
+        """The same for one noise level after another, and for all levels at once; see `moments.sweep`."""
+        *values, runs, request = values
+        yield from self.answered(request, lambda stop: self._shown(self._all(values, runs or [], stop)))
 
-    def _train_all(self, settings: LearnSettings, runs: Runs, stop: threading.Event) -> Iterator[Outputs]:
-        trainings = [
-            *(replace(settings, levels="one", sigma=sigma) for sigma in SWEEP_SIGMAS),
-            replace(settings, levels="all", objective="denoising", sigma=settings.sigma or SWEEP_SIGMAS[-1]),
-        ]
-        end, done, of = time.perf_counter() + SWEEP_SECONDS, 0, len(trainings)
-        for i, training in enumerate(trainings, 1):
-            words, left = f"Training {i} of {of}. {_levels_in_words(training)}. ", end - time.perf_counter()
-            for answer in self._training(training, runs, stop, left, words):
-                if isinstance(answer[-1], list):
-                    runs = answer[-1]
-                    done += runs[-1].finished
-                yield answer
-            if stop.is_set() or (time.perf_counter() >= end and done < of):
-                why = "Stopped" if stop.is_set() else f"Ended after {SWEEP_SECONDS:.0f} s, the most these may take"
-                yield self.only_status(f"{why}: {done} of {of} trainings done.", "stopped")
-                return
+    def train_numbers(self, *values: Any) -> Iterator[dict[str, Any]]:
+        """One training for a program; `values` are the inputs and the request."""
+        *values, request = values
+        yield from self.answered(request, lambda stop: self._one(values, [], stop), moments.told, messages.said)
 
-    def _training(
-        self, settings: LearnSettings, runs: Runs, stop: threading.Event, seconds: float, prefix: str
-    ) -> Iterator[Outputs]:
-        run, panels = LearnRun(settings, stop, seconds), Panels(settings)
-        least = run.least_loss()
-        yield self.outputs(
-            messages.status(f"{prefix}Training …", of=settings.num_steps, kind="running"),
-            report.loss([], settings, least, runs),
-            gr.skip(),
-            panels.html(),
-        )
-        for frame, final in enumerate(run.frames(), 1):
-            if final:
-                break
-            step = len(run.losses)
-            words = f"{prefix}Step {step:,} of {settings.num_steps:,} · loss {run.losses[-1]:,.3g}"
-            yield self.outputs(
-                messages.status(words, step, settings.num_steps, kind="running"),
-                report.loss(run.losses, settings, least, runs),
-                gr.skip(),
-                panels.html(run) if frame % FRAMES_PER_PICTURE == 1 else gr.skip(),
-            )
-        text, kind = self._ending(run)
-        if not run.losses:
-            yield self.outputs(messages.status(prefix + text, 0, settings.num_steps, kind=kind))
-            return
-        drawn = run.draw()
-        distance = None if drawn is None else distance_to_data(settings, drawn)
-        past = PastRun(settings, run.errors(), distance, np.asarray(run.losses, dtype=np.float32))
-        answer = (
-            messages.status(prefix + text, len(run.losses), settings.num_steps, kind=kind),
-            report.loss(run.losses, settings, least, runs),
-            report.numbers(past),
-            panels.html(run, drawn),
-        )
-        runs = [*runs, past][-MOST_RUNS:]
-        yield (*answer, dilemma(settings, runs), runs)
+    def sweep_numbers(self, *values: Any) -> Iterator[dict[str, Any]]:
+        """All trainings for a program; `values` are the inputs and the request."""
+        *values, request = values
+        yield from self.answered(request, lambda stop: self._all(values, [], stop), moments.told_of_all, messages.said)
 
     @staticmethod
-    def _ending(run: LearnRun) -> tuple[str, str]:
-        """The words of the last status line and their kind."""
-        so_far = f"step {len(run.losses):,} of {run.settings.num_steps:,}"
-        if run.finished:
-            return f"Done: {run.settings.num_steps:,} steps in {run.seconds:.1f} s", "done"
-        if run.broken:
-            return f"The loss is no longer a finite number after {so_far}", "stopped"
-        if run.timed_out:
-            return f"Ended after {run.deadline:.0f} s, the most a training may take, at {so_far}", "stopped"
-        return f"Stopped at {so_far}", "stopped"
+    def _one(values: list[Any], runs: Runs, stop: threading.Event) -> Iterator[Moment]:
+        return moments.training(check_learn(*values), runs, stop, TRAIN_SECONDS)
 
+    @staticmethod
+    def _all(values: list[Any], runs: Runs, stop: threading.Event) -> Iterator[Moment]:
+        return moments.sweep(check_learn(*values), runs, stop)
 
-def _levels_in_words(settings: LearnSettings) -> str:
-    return "All levels" if settings.all_levels else f"σ = {settings.sigma:g}"
+    def _shown(self, trainings: Iterator[Moment]) -> Iterator[Outputs]:
+        """What the page shows of moments."""
+        for moment in trainings:
+            run, runs = moment.run, moment.runs
+            if run is None:
+                yield self.only_status(moment.words, moment.kind)
+                continue
+            settings, step = run.settings, len(run.losses)
+            status = messages.status(moment.words, step, settings.num_steps, kind=moment.kind)
+            if moment.kind != "running" and moment.past is None:
+                yield self.outputs(status)
+                continue
+            if moment.frame == 0:
+                panels, least = Panels(settings), run.least_loss()
+            loss = report.loss(run.losses, settings, least, runs)
+            if moment.past is not None:
+                pictures = panels.html(run, moment.drawn)
+                yield (status, loss, report.numbers(moment.past), pictures, dilemma(settings, runs), runs)
+                continue
+            pictures = gr.skip()
+            if moment.frame == 0 or moment.frame % FRAMES_PER_PICTURE == 1:
+                pictures = panels.html(run if moment.frame else None)
+            yield self.outputs(status, loss, gr.skip(), pictures)

@@ -78,6 +78,8 @@ def error_figure(relative_error: Tensor, density: Density, extent: Extent) -> Fi
     bar = figure.colorbar(image, ax=axes, orientation="horizontal", aspect=30, pad=0.03, extend="both", shrink=0.92)
     bar.ax.tick_params(colors=INK, labelsize=8, length=0)
     plain_log_ticks(bar.ax.xaxis)
+    for end in bar.ax.patches:
+        end.set_rasterized(True)  # as the bar itself: its colours mean values, on any paper
     bar.outline.set_visible(False)
     _ink_frame(axes, extent)
     return figure
@@ -119,6 +121,8 @@ def loss_figure(
     if least is not None:
         label = "the exact score: " + plain_number(float(f"{least:.3g}")).replace("-", "−")
         axes.axhline(least, color=INK, alpha=0.7, linewidth=1.2, linestyle=(0, (4, 3)), label=label)
+    if not len(losses) and before is None and least is None:
+        axes.set_yticks([])  # nothing to read there yet
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}".replace("-", "−"))
     if axes.get_legend_handles_labels()[1]:
         axes.legend(loc="upper right", frameon=False, fontsize=8, labelcolor=INK, handlelength=2.2)

@@ -1,6 +1,5 @@
 """What the Learn tab shows of a training: its figures with a sentence each, and its numbers."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,8 +8,7 @@ import torch
 from matplotlib.figure import Figure
 
 from ...diagnostics import squared_error
-from ...diagnostics.plots import plain_number, plane_grid
-from ..widgets.plots import themed_svg
+from ...diagnostics.plots import inline_svg, plain_number, plane_grid
 from .limits import LearnSettings
 from .plots import error_figure, field_figure, longest_arrow, loss_figure
 from .run import DRAWING_SIGMAS, GRID, Errors, LearnRun
@@ -54,8 +52,8 @@ class Panels:
             self.points = self.noised.sample(SHOWN_SAMPLES, generator=torch.Generator().manual_seed(0))
         self.longest = longest_arrow(self.noised.score, self.data.extent) if settings.has_score else None
         score_fn = self.noised.score if settings.has_score else None
-        self._true = field_figure(score_fn, self.data.extent, self.longest or 1.0, self.density, self.points)
-        self._true = svg(self._true, f"The true score of the {self.data.label.lower()} at sigma {settings.sigma:g}")
+        true = field_figure(score_fn, self.data.extent, self.longest or 1.0, self.density, self.points)
+        self._true = inline_svg(true, f"The true score of the {self.data.label.lower()} at sigma {settings.sigma:g}")
 
     def html(self, run: LearnRun | None = None, drawn: torch.Tensor | None = None) -> str:
         """The pictures as they are now; `drawn` are samples by the learned score, shape `(N, 2)`."""
@@ -70,9 +68,9 @@ class Panels:
             longest = self.longest or longest_arrow(run.learned, self.data.extent)
             points = self.points if drawn is None else drawn[:SHOWN_SAMPLES]
             field = field_figure(run.learned, self.data.extent, longest, self.density, points, drawn is not None)
-            learned = svg(field, "The learned score")
+            learned = inline_svg(field, "The learned score")
             if self.settings.has_score:
-                error = svg(self._error(run), "Squared error of the learned score over the plane")
+                error = inline_svg(self._error(run), "Squared error of the learned score over the plane")
         largest, smallest = DRAWING_SIGMAS[0], DRAWING_SIGMAS[-1]
         how = "Langevin dynamics draws by them at this σ alone"
         if self.settings.all_levels:
@@ -125,7 +123,7 @@ def loss(losses: Sequence[float], settings: LearnSettings, least: float | None, 
         words = "Nothing bounds this loss from below: on clean data of this kind it falls, ever more bumpily."
     else:
         words = "The gap to the dashed line is the Fisher divergence: what there is still to learn."
-    drawn = svg(figure, f"Loss of {len(losses)} training steps")
+    drawn = inline_svg(figure, f"Loss of {len(losses)} training steps")
     return f'<div class="loss"><figure><figcaption>Loss</figcaption>{drawn}<p>{words}</p></figure></div>'
 
 
@@ -156,9 +154,3 @@ def numbers(run: PastRun | None) -> str:
 def number(value: float) -> str:
     """Three digits, as the page writes them."""
     return plain_number(float(f"{value:.3g}")).replace("-", "−")
-
-
-def svg(figure: Figure, description: str) -> str:
-    """The figure for the page; two digits of a path's coordinates are enough, and half of the bytes."""
-    svg = themed_svg(figure, description)
-    return re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), svg)

@@ -7,7 +7,9 @@ import gradio as gr
 from gradio.components import Component
 
 from ..runs import messages
+from ..runs.controls import with_signature
 from ..runs.events import PREVIEW, PRIVATE
+from ..runs.sessions import WORKER
 from ..server.sharing import SharedView
 from ..widgets.presets import preset_note
 from ..widgets.seeds import seed_control
@@ -53,7 +55,7 @@ class LearnTab:
                     self.stop_button = gr.Button(
                         "Stop", variant="stop", interactive=False, elem_id="learn-stop", min_width=70
                     )
-                    self.sweep_button = gr.Button("Train at six σ, then all", elem_id="sweep", min_width=110)
+                    self.sweep_button = gr.Button("Train at six σ, then all", elem_id="sweep", min_width=240)
                 self.note = gr.HTML(label="Refusal", elem_id="learn-note")
             with gr.Column(scale=7, min_width=300):
                 words = f"Ready. A training takes a few seconds, and at most {limits.TRAIN_SECONDS:.0f} s."
@@ -70,16 +72,21 @@ class LearnTab:
         self.view = SharedView("learn", shared, check_learn, self.status, self.handlers)
 
     def _connect(self) -> None:
-        previewed = [self.panels, self.note, self.dilemma]
+        named = {name: (type(value), value) for name, value in ((name, LEARN_DEFAULTS[name]) for name in LEARN_INPUTS)}
         gr.on(
             [self.controls[name].change for name in ("data", "sigma")],
             self.handlers.preview,
             [*self.inputs, self.runs],
-            previewed,
-            api_name="true_score",
-            api_description="The density noised by sigma with its true score, why settings are refused if they are, "
-            "and how far that density is from the clean data.",
+            [self.panels, self.note, self.dilemma],
+            api_visibility="private",
             **PREVIEW,
+        )
+        gr.api(
+            with_signature(self.handlers.true_score, named),
+            api_name="true_score",
+            api_description="Points of the plane with the log of the noised density and its true score, and how far "
+            "that density is from the clean data (sliced Wasserstein distance).",
+            concurrency_id="plots",
         )
         gr.on(
             [self.controls[name].change for name in ("levels", "objective", "num_steps", "seed")],
@@ -92,32 +99,40 @@ class LearnTab:
         for index, (preset, button) in enumerate(zip(self.presets, self.preset_buttons, strict=True)):
             targets = [self.controls[name] for name in preset.values]
             button.click(partial(self.apply_preset, index), None, [self.preset_note, *targets], **PRIVATE)
-        buttons = [self.train_button, self.sweep_button, self.stop_button]
-        outputs = [self.status, self.loss, self.numbers, self.panels, self.dilemma, self.runs]
-        described = "Yields a line of status, the loss curve, numbers, three pictures and the dilemma's figures."
-        for button, function, name, words in (
+        for button, shown, told, name, words in (
             (
                 self.train_button,
                 self.handlers.train,
+                self.handlers.train_numbers,
                 "train",
-                "Trains a network on the score at one noise level, or at all of them.",
+                "Trains a network on the score at one noise level, or at all of them. While it runs: status, step, "
+                "loss; at last all losses, the errors (mean squared error over that of no score at all), 2,000 "
+                "samples and their distance from the clean data.",
             ),
             (
                 self.sweep_button,
                 self.handlers.sweep,
+                self.handlers.sweep_numbers,
                 "train_sweep",
-                "Trains a network at each of six noise levels, then one at all levels.",
+                "Trains a network at each of six noise levels, then one at all levels; tells the errors and the "
+                "distance of those that have ended.",
             ),
         ):
             self.handlers.connect_run(
                 button,
-                function,
+                with_signature(shown, named | {"runs": (list, None)}, request=gr.Request),
                 [*self.inputs, self.runs],
-                outputs,
+                [self.status, self.loss, self.numbers, self.panels, self.dilemma, self.runs],
                 self.status,
-                buttons,
+                [self.train_button, self.sweep_button, self.stop_button],
+                api_visibility="private",
+            )
+            gr.api(
+                with_signature(told, named, request=gr.Request),
                 api_name=name,
-                api_description=f"{words} {described}",
+                api_description=words,
+                concurrency_id=WORKER,
+                concurrency_limit=1,
             )
         self.handlers.connect_stop(
             self.stop_button, self.status, "stop_training", "this session's training after the current step"
@@ -150,6 +165,7 @@ def learn_controls() -> dict[str, Component]:
             label="σ, the noise level",
             info="In data units; the data are about 4 across. 0: no noise.",
             elem_id="learn-sigma",
+            elem_classes="logarithmic",
         ),
         "levels": gr.Radio(
             LEVEL_NAMES,
@@ -171,6 +187,7 @@ def learn_controls() -> dict[str, Component]:
             step=50,
             label="Training steps",
             elem_id="learn-steps",
+            elem_classes="logarithmic",
         ),
         "seed": seed_control("learn-seed", "network and the same samples"),
     }

@@ -12,13 +12,15 @@ scene       contours and labels of a density
 verdict     whether shares and shape are right, beside what is chance
 recording   where the particles were, to be looked at again
 average     the same settings from several starts
+run         the chains, what was kept of them and their average, in the time there is
 canvas      a view of the plane
 bars        shares of the modes
 ladder      the plot whose levels can be dragged
 controls    sliders, boxes and buttons of the settings
 pointer     clicks and strokes
 numbers     what is said about the chains
-main        the page put together, its buttons, the loop of frames
+frames      the loop that goes on while somebody looks
+main        the page put together, its buttons, what a frame shows
 """
 
 from .tab import PlaygroundTab

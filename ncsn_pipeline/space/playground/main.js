@@ -1,4 +1,4 @@
-// The page: its parts put together, the buttons, and a loop of frames that moves the particles while anybody looks.
+// The page: its parts put together, what the buttons do, and what a frame shows.
 
 const LIVE = new Set(["shading", "contours", "arrows", "trails", "repeat", "speed"]); // the others begin a new run
 const SAID_EVERY = 150; // milliseconds between two looks at the numbers
@@ -36,26 +36,8 @@ class Playground {
     this.playing = !this.still;
     this.time = root.querySelector("[data-time]");
     this.time.addEventListener("input", () => this.lookBack(Number(this.time.value)));
-    this.watchThePage();
+    this.frames = new Frames(root, Object.values(this.views), (now) => this.draw(now));
     this.restart();
-  }
-
-  // Frames are drawn where they are seen; size and colours are the page's.
-  watchThePage() {
-    const look = () => {
-      this.worn = true;
-      this.schedule();
-    };
-    new ResizeObserver(look).observe(this.root);
-    const theme = new MutationObserver(look);
-    for (const element of [document.documentElement, document.body]) {
-      theme.observe(element, { attributes: true, attributeFilter: ["class", "style"] });
-    }
-    new IntersectionObserver(([entry]) => {
-      this.seen = entry.isIntersecting;
-      this.schedule();
-    }).observe(this.root.querySelector(".views"));
-    document.addEventListener("visibilitychange", () => this.schedule());
   }
 
   // Settings
@@ -75,8 +57,8 @@ class Playground {
   changing(name) {
     this.showSettings();
     if (LIVE.has(name)) return;
-    this.moment = null;
-    this.chains.retune(this.tuning());
+    this.run.moment = null;
+    this.run.chains.retune(this.tuning());
     this.count();
   }
 
@@ -136,12 +118,10 @@ class Playground {
       this.sceneOf = density;
       this.scene = makeScene(mixtureOf(settings));
     }
-    this.bars.setGroups(this.scene.mixture.shares, settings.particles);
-    this.chains = new Chains(this.chainSettings());
-    this.recording = new Recording(this.chains);
-    this.moment = this.average = null;
+    const { particles, seed } = settings;
+    this.bars.setGroups(this.scene.mixture.shares, particles);
+    this.run = new Run({ mixture: this.scene.mixture, ...this.tuning(), particles, seed }, this.scene);
     this.numbers.showAverage(null);
-    this.owed = 0;
     this.ended = false;
     this.numbers.say("");
     for (const view of Object.values(this.views)) view.clearTrails();
@@ -151,15 +131,10 @@ class Playground {
     this.count();
   }
 
-  chainSettings() {
-    const { particles, seed } = this.settings;
-    return { mixture: this.scene.mixture, ...this.tuning(), particles, seed };
-  }
-
   // Shows the last run as it was at a step; the run goes on from where it is.
   lookBack(step) {
     this.playing = this.resting = this.jumping = false;
-    this.moment = this.recording.at(step, this.chains);
+    this.run.lookBack(step);
     for (const view of Object.values(this.views)) view.clearTrails();
     this.count();
     this.schedule();
@@ -168,7 +143,7 @@ class Playground {
   act(action) {
     const { settings } = this;
     const random = (low, high) => low + (high - low) * Math.random();
-    if (action !== "average") Object.assign(this, { moment: null, jumping: false });
+    if (action !== "average") [this.run.moment, this.jumping] = [null, false];
     if (action === "play") {
       if (this.resting) this.wake();
       else this.playing = !this.playing;
@@ -189,108 +164,78 @@ class Playground {
       settings.strokes = left.length ? left : null;
       this.changed("strokes");
     } else if (action === "average") {
-      this.average ??= new Average(this.chainSettings(), this.scene, settings.seed);
+      this.run.startAverage();
     } else if (action === "defaults") {
       Object.assign(settings, DEFAULTS);
       this.changed("density");
     }
-    this.last = this.frames = undefined;
+    this.frames.forget();
     this.count();
     this.schedule();
   }
 
   drop(x, y) {
-    this.moment = null;
+    this.run.moment = null;
     this.wake();
-    this.chains.drop(x, y);
+    this.run.chains.drop(x, y);
     this.count();
     this.schedule();
   }
 
-  // Takes steps for as long as there is time; returns how many.
-  advance(steps, time = STEPPING_TIME) {
-    const until = performance.now() + time;
-    let taken = 0;
-    while (taken < steps && (taken === 0 || performance.now() < until)) {
-      this.chains.step();
-      this.recording.keep(this.chains);
-      taken++;
-      if (this.chains.finished && !this.ended) this.end();
-    }
-    return taken;
+  advance(steps) {
+    this.run.advance(steps, STEPPING_TIME);
+    this.noticeTheEnd();
   }
 
-  end() {
+  noticeTheEnd() {
+    if (!this.run.chains.finished || this.ended) return;
     this.ended = true;
     this.endedAt = performance.now();
     this.count(this.endedAt, true);
   }
 
   count(now = performance.now(), ending = false) {
+    const { run, scene, playing } = this;
     this.countedAt = now;
-    this.numbers.show(this.moment ?? this.chains, this.scene, this);
-    if (this.ended && !this.moment) this.numbers.sayEnd(this.chains, this.scene, ending);
+    this.numbers.show(run.shown, scene, { playing, rate: this.frames.rate });
+    if (this.ended && !run.moment) this.numbers.sayEnd(run.chains, scene, ending);
   }
 
   // Frames
 
   schedule() {
-    if (this.scheduled || !this.seen || document.hidden) return;
-    this.scheduled = true;
-    requestAnimationFrame((now) => this.frame(now));
+    this.frames.schedule();
   }
 
-  frame(now) {
-    this.scheduled = false;
-    if (!this.seen || document.hidden) {
-      this.last = this.frames = undefined;
-      return;
-    }
-    if (this.worn) for (const view of Object.values(this.views)) view.fit();
-    this.worn = false;
-    const before = this.chains.stepsTaken;
+  // Returns whether another frame is due.
+  draw(now) {
+    const before = this.run.chains.stepsTaken;
     if (this.playing) this.play(now);
-    else if (this.jumping && this.jump()) return;
-    const shown = this.moment ?? this.chains;
+    else if (this.jumping && this.jump()) return true;
+    const { run } = this; // a new one where runs repeat
+    const { shown } = run;
     for (const [name, view] of Object.entries(this.views)) {
       if (!view.size) continue;
       view.paint(this.scene, name === "plain" ? shown.sigma : shown.annealedSigma, this.settings);
-      const moved = !this.moment && shown.stepsTaken !== before;
+      const moved = !run.moment && shown.stepsTaken !== before;
       view.draw(shown[name].points, shown.dropped, this.settings.trails, moved);
       if (this.pointer.line) view.drawLine(this.pointer.line);
     }
-    if (this.averaging) this.averageFor(STEPPING_TIME);
-    if (this.playing || this.averaging) this.schedule();
-  }
-
-  get averaging() {
-    return Boolean(this.average && !this.average.finished);
-  }
-
-  averageFor(time) {
-    const known = this.average.ends.length;
-    this.average.advance(performance.now() + time);
-    if (this.average.ends.length > known) this.numbers.showAverage(this.average);
+    if (run.averaging && run.averageFor(STEPPING_TIME)) this.numbers.showAverage(run.average);
+    return this.playing || run.averaging;
   }
 
   // Towards the end in slices, none of which is drawn; returns whether it is still on its way.
   jump() {
-    this.advance(this.chains.totalSteps - this.chains.stepsTaken);
+    this.advance(this.run.chains.totalSteps - this.run.chains.stepsTaken);
     this.jumping = !this.ended;
-    if (this.jumping) this.schedule();
     return this.jumping;
   }
 
   play(now) {
-    const passed = this.last === undefined ? 0 : Math.min(now - this.last, 200);
-    this.last = now;
-    this.timeFrames(now);
-    this.owed += (passed / 1000) * this.settings.speed;
-    const whole = Math.floor(this.owed);
-    if (whole) {
-      const taken = this.advance(whole, Math.max(STEPPING_TIME, passed / 2));
-      this.owed = taken < whole ? 0 : this.owed - taken; // a slow machine is slower, it does not catch up
-    }
+    const passed = this.frames.passed(now);
+    this.run.keepUp(passed, this.settings.speed, Math.max(STEPPING_TIME, passed / 2));
+    this.noticeTheEnd();
     if (!(now - this.countedAt < SAID_EVERY)) this.count(now);
     const held = this.ended ? (now - this.endedAt) / 1000 : 0;
     if (this.settings.repeat && held > REPEATED_AFTER) {
@@ -301,13 +246,5 @@ class Playground {
       this.resting = true;
       this.count();
     }
-  }
-
-  timeFrames(now) {
-    this.frames ??= { since: now, number: 0 };
-    this.frames.number++;
-    if (now - this.frames.since < 1000) return;
-    this.rate = (1000 * (this.frames.number - 1)) / (now - this.frames.since);
-    this.frames = { since: now, number: 1 };
   }
 }

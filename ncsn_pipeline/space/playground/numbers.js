@@ -72,7 +72,8 @@ class Numbers {
     time.max = totalSteps;
     time.value = Math.min(stepsTaken, totalSteps);
     time.setAttribute("aria-valuetext", `step ${stepsTaken}`);
-    this.write("time", finished ? `all ${totalSteps} steps taken` : `step ${stepsTaken} of ${totalSteps}`);
+    const more = stepsTaken > totalSteps ? `, ${withCommas(stepsTaken - totalSteps)} more at the last level` : "";
+    this.write("time", finished ? `all ${totalSteps} steps taken${more}` : `step ${stepsTaken} of ${totalSteps}`);
     this.write("rate", playing && rate ? `${Math.round(rate)} frames/s` : "");
     this.write("budget", `${sigmas.length} × ${stepsPerLevel} = ${totalSteps} steps`);
     this.write("alphas", `Step α: ${shortNumber(chains.plainAlpha)} with one level, ${alphasOf(chains)} with many.`);

@@ -5,8 +5,8 @@ from pathlib import Path
 import gradio as gr
 
 SCRIPTS = (
-    *("langevin", "densities", "shapes", "settings", "chains", "scene", "verdict", "recording", "average"),
-    *("canvas", "bars", "ladder", "controls", "pointer", "numbers", "main"),
+    *("langevin", "densities", "shapes", "settings", "chains", "scene", "verdict", "recording", "average", "run"),
+    *("canvas", "bars", "ladder", "controls", "pointer", "numbers", "frames", "main"),
 )
 
 

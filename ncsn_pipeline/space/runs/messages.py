@@ -1,21 +1,30 @@
 """What the tabs say of a run: why it is refused, what it costs, how far it is."""
 
 import html
+import re
 
+from ...diagnostics.plots import plain_number
 from .budget import Settings
 from .limits import DEADLINE_SECONDS
 from .model import SpaceModel
 from .run import Frame, SamplingRun
 
+E_NOTATION = re.compile(r"\b\d(\.\d+)?e[+-]?\d+\b")
+
+
+def plain(text: str) -> str:
+    """The text with its numbers as one writes them: 3×10¹⁴, not 3e+14."""
+    return E_NOTATION.sub(lambda number: plain_number(float(number[0])).replace("-", "−"), text)
+
 
 def refusal(reason: str) -> str:
     """Why settings cannot run."""
-    return f'<div class="notes error"><p>{html.escape(reason)}</p></div>'
+    return f'<div class="notes error"><p>{html.escape(plain(reason))}</p></div>'
 
 
 def toast(text: str) -> str:
     """Words for `gr.Warning` and `gr.Error`, which Gradio shows as HTML: a link's words must load nothing."""
-    return html.escape(text, quote=False)
+    return html.escape(plain(text), quote=False)
 
 
 def cost(settings: Settings, model: SpaceModel) -> str:
@@ -62,7 +71,8 @@ def status(text: str, done: int = 0, of: int = 1, *, kind: str = "") -> str:
     """The line above the images, with a bar for what is done."""
     bar = f'<progress value="{done}" max="{of}" aria-label="Done so far"></progress>'
     live = "off" if kind == "running" else "polite"
-    return f'<div class="status {kind}" role="status" aria-live="{live}"><span>{html.escape(text)}</span>{bar}</div>'
+    words = html.escape(plain(text))
+    return f'<div class="status {kind}" role="status" aria-live="{live}"><span>{words}</span>{bar}</div>'
 
 
 def count(evaluations: int) -> str:

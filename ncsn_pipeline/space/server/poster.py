@@ -1,7 +1,8 @@
 """Something to see while the page is on its way: its title, its sentence, and a digit coming out of noise.
 
 Gradio's page begins with some 700 kB of settings, and shows nothing before its scripts have run, which takes a slow
-line ten seconds.  So the poster stands before those settings, and the HTML is sent compressed.
+line ten seconds.  So the poster stands before those settings, and the HTML is sent compressed.  It stays until the
+parts of the page have found their places, which `page.js` says by `data-composed`; should that fail, for 20 seconds.
 """
 
 import base64
@@ -23,7 +24,9 @@ STYLE = """<style>
 #poster { font-family: system-ui, sans-serif; line-height: 1.5; }
 #poster b { font-size: 1.7rem; line-height: 1.25; }
 #poster img { display: block; width: min(672px, 100%); margin-top: 1.5rem; image-rendering: pixelated; }
-body:has(.introduction) #poster { display: none; }
+body[data-composed] #poster { display: none; }
+body:not([data-composed]) .gradio-container { visibility: hidden; animation: composed 0s 20s forwards; }
+@keyframes composed { to { visibility: visible; } }
 </style>"""
 
 

@@ -18,9 +18,10 @@ from ..runs.events import PRIVATE
 from ..runs.limits import SettingsError
 from ..runs.sessions import SessionRuns
 
-# Nothing is written before the query was read: components report their defaults as they appear.
+# Nothing is written before the query was read: components report their defaults as they appear.  A place that the
+# browser went back to is in the address already.
 WRITE = """(...values) => {
-  if (!window.viewRestored?.has(TAB)) return [];
+  if (!window.viewRestored?.has(TAB) || (IS_PLACE && window.traversed)) return [];
   const url = new URL(location.href);
   NAMES.forEach((name, i) => {
     const value = values[i];
@@ -38,7 +39,7 @@ OPEN = """() => {
   return IDS.includes(wanted) ? {__type__: "update", selected: wanted} : undefined;
 }"""
 SELECT = """() => {
-  if (!window.tabOpened) return [];
+  if (!window.tabOpened || window.traversed) return [];
   const url = new URL(location.href);
   if (IS_FIRST) url.searchParams.delete("tab"); else url.searchParams.set("tab", TAB);
   if (url.href !== location.href) history.pushState(history.state, "", url);

@@ -1,37 +1,28 @@
-"""Figures of a ladder, as SVG that takes the colour and the font of the page around it.
+"""Figures of noise levels, of a sampler's table and of its run; `diagnostics.plots.inline_svg` makes HTML of them."""
 
-Matplotlib draws with one stand-in for ink, which becomes `currentColor`: the same figure is read on light and on dark.
-"""
-
-import html
-import io
 import math
-import re
 from collections.abc import Sequence
 
-from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from ncsn_pipeline.diagnostics.plots.style import INK
 from ncsn_pipeline.sampling import Row
 
-INK = "#010203"
 SIGMA_COLOUR = "#6366f1"
 STEP_COLOUR = "#ea580c"
 BAND_COLOUR = "#6366f1"
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MOST_DOTS = 60
-# For good: a context for each figure would change what other threads draw at that time.
-rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "ncsn"}
 
 
 def noise_level_figure(sigmas: Sequence[float], trained_range: tuple[float, float]) -> Figure:
     """The noise levels sigma_i over i, on a logarithmic axis of fixed range, so that a change is seen as one.
 
     Args:
-        sigmas: the ladder, shape `(L,)`, > 0, in data units.
+        sigmas: of the levels, shape `(L,)`, > 0, in data units.
         trained_range: smallest and largest sigma that the network was trained on.
     """
     figure, axes = _panel(len(sigmas))
@@ -127,26 +118,6 @@ def deviation_figure(sigmas: Sequence[float], deviations: Sequence[float], data:
     _decades(axes)
     axes.legend(loc="upper right", frameon=False, fontsize=8, labelcolor=INK, handlelength=2.2, reverse=True)
     return figure
-
-
-def themed_svg(figure: Figure, description: str) -> str:
-    """The figure as an `<svg>` element for a page.
-
-    Args:
-        figure: drawn with `INK` where the page's text colour is meant.
-        description: what a screen reader says.
-    """
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<(metadata|style).*?</\1>\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"font-family: [^;\"]*", "font-family: inherit", svg)
-    svg = re.sub(r'(<g) id="[^"]*"', r"\1", svg)  # a page has many figures; only clip paths need their names
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(description)}" ', 1)
-    return svg.replace(INK, "currentColor")
 
 
 def _panel(num_levels: int, across: str = "level i") -> tuple[Figure, Axes]:
