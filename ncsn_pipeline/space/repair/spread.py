@@ -13,10 +13,11 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from torch import Tensor
 
+from ncsn_pipeline.diagnostics.plots import inline_svg
+from ncsn_pipeline.diagnostics.plots.style import INK
 from ncsn_pipeline.pipelines.posterior import NCSNPosteriorOutput
 
 from ..widgets.grid import image_grid
-from ..widgets.plots import INK, themed_svg
 
 LEAST_SCALE = 0.01  # of the heat map, in [0, 1]: below, differences are rounding
 
@@ -95,7 +96,7 @@ def spread_panel(spread: Spread) -> str:
     buffer = io.BytesIO()
     image_grid(spread.mean.clip(0, 1)[None]).save(buffer, "PNG")
     source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    heat = themed_svg(deviation_map(spread.std), f"Standard deviation of each pixel, at most {spread.std.max():.2g}")
+    heat = inline_svg(deviation_map(spread.std), f"Standard deviation of each pixel, at most {spread.std.max():.2g}")
     words = html.escape(fidelity_words(spread.fidelity, spread.count))
     return (
         f'<div class="spread"><figure><figcaption>Their mean</figcaption><img src="{source}" alt="Mean of the results">'
