@@ -1,5 +1,6 @@
 """What nobody should send, through the raw interface: answered in words, and the server is as well as before."""
 
+import contextlib
 import io
 import json
 import math
@@ -170,8 +171,8 @@ def test_who_leaves_frees_the_worker(server, client):
 
 def leave(client, name, event):
     """Listens for a moment, and goes: what waits leaves the queue."""
-    with client.stream("GET", f"gradio_api/call{name}/{event}") as stream:
-        next(stream.iter_lines())
+    with client.stream("GET", f"gradio_api/call{name}/{event}"):
+        pass
 
 
 def test_a_run_that_nobody_listens_to_ends(client):
@@ -201,27 +202,49 @@ def test_answers_that_nobody_reads_are_not_made(server, client):
     assert "not reading its events" in found[-1]
 
 
-@pytest.mark.browser
-def test_a_full_queue_spoils_no_visit(browser, address, client):
+@contextlib.contextmanager
+def full_queue(client):
+    """A run that somebody listens to, so that it goes on, and behind it as many waiting as there is room for."""
     data = long_run(client)
+    begun, enough = threading.Event(), threading.Event()
+    running = post(client, "/generate", data)
+
+    def listen():
+        with client.stream("GET", f"gradio_api/call/generate/{running}") as stream:
+            for line in stream.iter_lines():
+                if line == "event: generating":
+                    begun.set()
+                if enough.is_set():
+                    break
+
+    listener = threading.Thread(target=listen)
+    listener.start()
     waiting = []
-    while (event := post(client, "/generate", data)) is not None:
-        waiting.append(event)
-        assert len(waiting) < 100
-    with browser.new_context() as visitor:
-        page = visitor.new_page()
-        page.goto(f"{address}?tab=generate&generate.num_levels=20")
-        expect(page.locator("#num-levels input[type=number]")).to_have_value("20")
-        expect(page.locator("#cost")).to_contain_text("20 network evaluations")
-        assert page.locator(".toast-body").count() == 0
-        # Runs that nobody listens to have ended meanwhile.
+    try:
+        assert begun.wait(60)
         while (event := post(client, "/generate", data)) is not None:
             waiting.append(event)
-        page.get_by_role("button", name="Generate", exact=True).click()
-        expect(page.locator("#status .error")).to_contain_text("Too many visitors are waiting")
-        expect(page.get_by_role("button", name="Generate", exact=True)).to_be_enabled()
+            assert len(waiting) < 100
+        yield
+    finally:
         for event in waiting:
             leave(client, "/generate", event)
+        enough.set()
+        listener.join()
+
+
+@pytest.mark.browser
+def test_a_full_queue_spoils_no_visit(browser, address, client):
+    with browser.new_context() as visitor:
+        page = visitor.new_page()
+        with full_queue(client):
+            page.goto(f"{address}?tab=generate&generate.num_levels=20")
+            expect(page.locator("#num-levels input[type=number]")).to_have_value("20")
+            expect(page.locator("#cost")).to_contain_text("20 network evaluations")
+            assert page.locator(".toast-body").count() == 0
+            page.get_by_role("button", name="Generate", exact=True).click()
+            expect(page.locator("#status .error")).to_contain_text("Too many visitors are waiting")
+            expect(page.get_by_role("button", name="Generate", exact=True)).to_be_enabled()
         page.get_by_role("button", name="Generate", exact=True).click()
         expect(page.locator("#status")).to_contain_text("Done: 20 evaluations")
 
