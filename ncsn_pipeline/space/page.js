@@ -1,18 +1,23 @@
 // What Gradio's own parts leave to wish for by keyboard and screen reader. Run once, when the page opens.
 () => {
   // Parts come one after another and push each other about: the page is shown, and the poster gone, when it stands.
-  const STANDS_FOR = 200; // milliseconds
-  const AT_MOST = 3000;
+  const STANDS_FOR = 200; // milliseconds, and
+  const FRAMES = 10; // of them on a slow machine, where one can take as long
+  const AT_MOST = 15000;
   const began = performance.now();
   let since = began;
+  let frames = 0;
   let before = "";
   const compose = () => {
     const now = performance.now();
     const { scrollHeight: height } = document.documentElement;
-    const after = [window.tabOpened, document.fonts.status, height, document.getElementsByTagName("*").length].join();
-    if (after !== before) [before, since] = [after, now];
+    const loaded = performance.getEntriesByType("resource").length;
+    const elements = document.getElementsByTagName("*").length;
+    const after = [window.tabOpened, document.fonts.status, height, elements, loaded].join();
+    if (after !== before) [before, since, frames] = [after, now, 0];
     const complete = window.tabOpened && document.fonts.status === "loaded";
-    if ((complete && now - since > STANDS_FOR) || now - began > AT_MOST) document.body.dataset.composed = "";
+    const stands = now - since > STANDS_FOR && ++frames > FRAMES;
+    if ((complete && stands) || now - began > AT_MOST) document.body.dataset.composed = "";
     else requestAnimationFrame(compose);
   };
   compose();

@@ -2,7 +2,7 @@
 
 Gradio's page begins with some 700 kB of settings, and shows nothing before its scripts have run, which takes a slow
 line ten seconds.  So the poster stands before those settings, and the HTML is sent compressed.  It stays until the
-parts of the page have found their places, which `page.js` says by `data-composed`; should that fail, for 20 seconds.
+parts of the page have found their places, which `page.js` says by `data-composed`; should that fail, for a minute.
 """
 
 import base64
@@ -25,7 +25,7 @@ STYLE = """<style>
 #poster b { font-size: 1.7rem; line-height: 1.25; }
 #poster img { display: block; width: min(672px, 100%); margin-top: 1.5rem; image-rendering: pixelated; }
 body[data-composed] #poster { display: none; }
-body:not([data-composed]) .gradio-container { visibility: hidden; animation: composed 0s 20s forwards; }
+body:not([data-composed]) .gradio-container { visibility: hidden; animation: composed 0s 60s forwards; }
 @keyframes composed { to { visibility: visible; } }
 </style>"""
 
