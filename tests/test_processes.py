@@ -32,7 +32,7 @@ def wait_until_gone(number):
 def test_a_process_that_hangs_is_ended_with_its_grandchildren_and_says_where_it_was():
     hang = PARENT + "def where_it_hangs():\n    time.sleep(1000)\nwhere_it_hangs()"
     with pytest.raises(Ended, match="in where_it_hangs") as error:
-        run([sys.executable, "-c", hang], seconds=1)
+        run([sys.executable, "-c", hang], seconds=5)
     number = next(int(line) for line in str(error.value).splitlines() if line.isdigit())
     wait_until_gone(number)
 

@@ -63,23 +63,23 @@ def same_weights(one, two):
 def test_launched_run_learns_and_its_folder_samples(tmp_path, repo_root, victims):
     """Two processes, started as users start them; taken up half-way, two end with the same weights."""
     output = tmp_path / "digits"
-    flags = ["--config", "digits", "--output_dir", output, "--max_train_steps", 120, "--train_batch_size", 32]
-    flags += ["--lr_decay_steps", 40, "--lr_warmup_steps", 10, "--validation_steps", 60, "--num_levels", 10]
-    flags += ["--block_out_channels", 16, 32, "--checkpointing_steps", 60, "--ema_decay", 0.9]
+    flags = ["--config", "digits", "--output_dir", output, "--max_train_steps", 60, "--train_batch_size", 32]
+    flags += ["--lr_decay_steps", 20, "--lr_warmup_steps", 10, "--validation_steps", 30, "--num_levels", 10]
+    flags += ["--block_out_channels", 16, 32, "--checkpointing_steps", 30, "--ema_decay", 0.9]
     result = launch(*flags, processes=2, root=repo_root)
     assert result.returncode == 0, result.stderr[-3000:]
     assert "64 images per step, 2 process(es)" in result.stdout
-    assert re.search(r"About \d+ min for 120 steps, by a trial", result.stdout)
+    assert re.search(r"About \d+ min for 60 steps, by a trial", result.stdout)
 
     events = EventAccumulator(str(output / "logs" / "ncsn"), size_guidance={"images": 0}).Reload()
     losses = [event.value for event in events.Scalars("held_out/loss")]
-    assert [event.step for event in events.Scalars("held_out/loss")] == [60, 120]
+    assert [event.step for event in events.Scalars("held_out/loss")] == [30, 60]
     assert losses[1] < losses[0] < 0.5  # 0.5 is the untrained network's: unit weight, unit target, half the square
     assert len([tag for tag in events.Tags()["scalars"] if tag.startswith("held_out/sigma")]) == 8
     assert events.Tags()["images"]
-    assert sorted(path.name for path in (output / "samples").iterdir()) == ["step-0000060.png", "step-0000120.png"]
-    assert {path.name for path in output.glob("checkpoint-*")} == {"checkpoint-60", "checkpoint-120"}
-    assert json.loads((output / "train_config.json").read_text(encoding="utf-8"))["max_train_steps"] == 120
+    assert sorted(path.name for path in (output / "samples").iterdir()) == ["step-0000030.png", "step-0000060.png"]
+    assert {path.name for path in output.glob("checkpoint-*")} == {"checkpoint-30", "checkpoint-60"}
+    assert json.loads((output / "train_config.json").read_text(encoding="utf-8"))["max_train_steps"] == 60
 
     pipeline = NCSNPipeline.from_pretrained(output)
     pipeline.set_progress_bar_config(disable=True)
@@ -92,7 +92,7 @@ def test_launched_run_learns_and_its_folder_samples(tmp_path, repo_root, victims
     assert make().isfinite().all()
 
     resumed = Path(shutil.copytree(output, tmp_path / "resumed"))
-    shutil.rmtree(resumed / "checkpoint-120")
+    shutil.rmtree(resumed / "checkpoint-60")
     shutil.rmtree(resumed / "unet")
     words = [*map(str, flags), "--output_dir", str(resumed), "--resume_from_checkpoint", "latest"]
     victims.train_two(TrainConfig.from_command_line(words), tmp_path / "peers")
