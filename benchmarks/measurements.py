@@ -22,7 +22,7 @@ from ncsn_pipeline import NCSNPipeline, NCSNPosteriorPipeline
 from ncsn_pipeline.shipped import folder_or_shipped
 
 SAMPLES, LEVELS = 8, 50
-SCALES = (0.1, 0.3, 0.6, 1.0)
+SCALES = (1.0, 3.0, 10.0, 30.0)
 METHODS: dict[str, dict[str, dict[str, Any]]] = {"pigdm": {}, "mmps": {}, "annealed": {}, "dps": {}}  # settings by task
 
 
