@@ -23,7 +23,13 @@ from ncsn_pipeline.shipped import folder_or_shipped
 
 SAMPLES, LEVELS = 8, 50
 SCALES = (1.0, 3.0, 10.0, 30.0)
-METHODS: dict[str, dict[str, dict[str, Any]]] = {"pigdm": {}, "mmps": {}, "annealed": {}, "dps": {}}  # settings by task
+# Settings by task: for dps those where its scale was chosen, of `SCALES` by the mean's PSNR.
+METHODS: dict[str, dict[str, dict[str, Any]]] = {
+    "pigdm": {"blur": {}, "4x": {}, "half": {}, "random": {}},
+    "mmps": {"blur": {}, "4x": {}, "half": {}, "random": {}},
+    "annealed": {"blur": {}, "4x": {}, "half": {}, "random": {}},
+    "dps": {"4x": {"scale": 10.0}},
+}
 
 
 def method(pipe: NCSNPosteriorPipeline, name: str, task: Task, samples: int, settings: dict[str, Any]) -> Draw:
@@ -78,8 +84,8 @@ def main() -> None:
         print_scales(pipe, comparison, chosen)
         return
     for name in arguments.methods:
-        for task in chosen:
-            settings = METHODS[name].get(task, {})
+        for task in [each for each in chosen if each in METHODS[name]]:
+            settings = METHODS[name][task]
             draw = method(pipe, name, comparison.tasks[task], SAMPLES, settings)
             comparison.extend(task, name, {"samples": SAMPLES, **settings}, draw, arguments.pictures)
             print(f"{task} {name}: stored", flush=True)
