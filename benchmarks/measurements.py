@@ -5,8 +5,9 @@
 DATA is MNIST: its name on the Hub, or a folder that holds its Parquet files.  For each task of `posterior_tasks` and
 each method K = 8 samples of each picture, 50 noise levels, null class.  Pictures are added to those that are stored, so
 a run that was ended goes on where it was, and one can begin with few pictures.  `--scales` measures dps at several
-scales on the five pictures that are kept for that, and prints them.  Twisted particles are left out: of pictures they
-promise no spread.  `benchmarks.deepinv_methods` adds deepinv's methods to the same results.
+scales on the five pictures that are kept for that, and prints them; it is compared where its scale was so chosen.
+Twisted particles are left out: of pictures they promise no spread.  `benchmarks.deepinv_methods` adds deepinv's methods
+to the same results.
 """
 
 import argparse
