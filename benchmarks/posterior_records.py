@@ -114,8 +114,8 @@ def as_markdown(results: dict[str, Any]) -> str:
         "`python -m benchmarks.measurements` and `python -m benchmarks.deepinv_methods`: MNIST's first test pictures, "
         "noise 0.05, null class. Evaluations of the network are those of all samples of a picture, each backward pass "
         "counted as one. Calibration and fidelity are 1 for right samples. Beside each number is its standard error "
-        f"over pictures. The difference is that of the PSNR from {DEFAULT}'s on the same pictures. Settings were chosen "
-        "on five other pictures; where there are none, they are the defaults.",
+        f"over pictures. The difference is that of the PSNR from {DEFAULT}'s on the same pictures. Settings were "
+        "chosen on five other pictures; where there are none, they are the defaults.",
     ]
     for task, methods in results.items():
         lines += [
