@@ -172,23 +172,22 @@ def drawn(rows: dict[str, dict[str, list[Tensor]]]) -> Figure:
     Args:
         rows: by task and method.
     """
-    methods = list(dict.fromkeys(method for by_method in rows.values() for method in by_method))
+    methods = sorted({method for by_method in rows.values() for method in by_method})
     figure = Figure(figsize=(0.62 * len(COLUMNS) * len(rows), 0.72 * len(methods) + 0.5), dpi=110, layout="constrained")
-    for column, (part, (task, by_method)) in enumerate(
-        zip(figure.subfigures(1, len(rows), squeeze=False)[0], rows.items(), strict=True)
-    ):
+    parts = figure.subfigures(1, len(rows), squeeze=False)[0]
+    for part, (task, by_method) in zip(parts, rows.items(), strict=True):
         part.suptitle(task, fontsize=9)
         axes = part.subplots(len(methods), len(COLUMNS), squeeze=False)
+        for name, axis in zip(COLUMNS, axes[0], strict=True):
+            axis.set_title(name, fontsize=6)
         for method, line in zip(methods, axes, strict=True):
+            if part is parts[0]:
+                line[0].set_ylabel(method, fontsize=6)
             for i, (name, axis) in enumerate(zip(COLUMNS, line, strict=True)):
                 axis.set_xticks([]), axis.set_yticks([])
                 if method not in by_method:
-                    axis.axis("off")
+                    axis.set_frame_on(False)
                     continue
-                top = 0.5 if name == "deviation" else 1.0
-                axis.imshow(by_method[method][i].numpy(), cmap="magma" if top < 1 else "gray", vmin=0, vmax=top)
-                if line is axes[0]:
-                    axis.set_title(name, fontsize=5)
-                if i == 0 and column == 0:
-                    axis.set_ylabel(method, fontsize=5)
+                colours, most = ("magma", 0.5) if name == "deviation" else ("gray", 1.0)
+                axis.imshow(by_method[method][i].numpy(), cmap=colours, vmin=0, vmax=most)
     return figure

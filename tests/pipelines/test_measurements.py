@@ -91,6 +91,8 @@ def test_the_figure_has_a_row_for_each_method_of_each_task():
     figure = drawn(rows)
     shown = [sum(bool(axis.images) for axis in part.axes) for part in figure.subfigs]
     assert shown == [6, 12]
+    assert [part.axes[6].get_ylabel() for part in figure.subfigs] == ["pigdm", ""]
+    assert [axis.get_title() for axis in figure.subfigs[1].axes[:4]] == ["truth", "y", "mean", "deviation"]
     assert figure.subfigs[1].axes[1].images[0].get_array().shape == (6, 13)
 
 
