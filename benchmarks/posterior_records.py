@@ -107,7 +107,7 @@ def alike(stored: dict[str, Any] | None, found: dict[str, Any]) -> bool:
 
 
 def as_markdown(results: dict[str, Any]) -> str:
-    """A table for each task, the best mean of the samples first."""
+    """A table for each task, the best mean of the samples first, on the pictures that the default has too."""
     lines = [
         "# Posterior samples of digits, ours and deepinv's, by the same network",
         "",
@@ -126,17 +126,24 @@ def as_markdown(results: dict[str, Any]) -> str:
             "| read as the true class | pictures |",
             "|---|---|---|---|---|---|---|---|---|---|",
         ]
-        for method, result in sorted(methods.items(), key=lambda item: -mean_and_error(item[1]["records"]["psnr"])[0]):
-            lines.append(f"| {' | '.join([method, *cells(result, methods.get(DEFAULT, result))])} |")
+        rows = [
+            (method, result, differences(result, methods.get(DEFAULT, result))) for method, result in methods.items()
+        ]
+        for method, result, against in sorted(rows, key=lambda each: -sum(each[2]) / len(each[2])):
+            lines.append(f"| {' | '.join([method, *cells(result, [] if method == DEFAULT else against)])} |")
     return "\n".join([*lines, ""])
 
 
-def cells(result: dict[str, Any], default: dict[str, Any]) -> list[str]:
-    """A row of the table, with the difference from the default's."""
+def differences(result: dict[str, Any], default: dict[str, Any]) -> list[float]:
+    """PSNR less the default's, of the pictures that both have: the first ones."""
+    both = zip(result["records"]["psnr"], default["records"]["psnr"], strict=False)
+    return [psnr - other for psnr, other in both]
+
+
+def cells(result: dict[str, Any], against: list[float]) -> list[str]:
+    """A row of the table, with its differences from the default."""
     records, settings = result["records"], dict(result["settings"])
     samples = settings.pop("samples")
-    # Of the pictures that both have: the first ones.
-    differences = [ours - theirs for ours, theirs in zip(records["psnr"], default["records"]["psnr"], strict=False)]
 
     def shown(pair: tuple[float, float], digits: int = 2) -> str:
         return f"{pair[0]:.{digits}f} ± {pair[1]:.{digits}f}"
@@ -146,7 +153,7 @@ def cells(result: dict[str, Any], default: dict[str, Any]) -> list[str]:
         str(samples),
         f"{samples * result['evaluations']:,}",
         shown(mean_and_error(records["psnr"])),
-        "" if result is default else shown(mean_and_error(differences)),
+        shown(mean_and_error(against)) if against else "",
         shown(calibration(records)),
         shown(mean_and_error(records["fidelity"])),
         shown(mean_and_error([100 * share for share in records["recognised"]]), 0) + " %",
