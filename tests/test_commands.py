@@ -9,7 +9,6 @@ import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
-from subprocess import PIPE, STDOUT
 
 import datasets
 import httpx
@@ -83,40 +82,50 @@ def test_generate_draws_a_grid_and_a_folder(tmp_path, capsys):
     assert not (tmp_path / "x.png").exists()
 
 
-def test_the_page_opens_a_shipped_model_by_its_name_from_anywhere(tmp_path, capsys):
-    """Answered by the real command, in a folder that holds no model; its port is one that is free."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    command = [sys.executable, "-m", "ncsn_pipeline", "app"]
-    with started([*command, "--port", port], cwd=tmp_path, stdout=PIPE, stderr=STDOUT, encoding="utf-8") as server:
-        while server.poll() is None:
-            with contextlib.suppress(httpx.TransportError):
-                page = httpx.get(f"http://127.0.0.1:{port}", timeout=60).text
-                break
-            time.sleep(0.1)
-        assert server.poll() is None, server.stdout.read()
-    assert 'NCSNPipeline.from_pretrained(\\"./pretrained/mnist\\")' in page
-    assert main(["app", "--model", "nothing"]) == 2
-    assert capsys.readouterr().err.startswith("ncsn app: error: nothing holds no model")
-
-
 OLD_LOCALE = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}  # as a machine whose text is not UTF-8
 
 
-def test_files_are_utf_8_where_the_machine_is_not(tmp_path, repo_root):
-    """A folder with an umlaut, a remark with a Greek letter, and the files of the page."""
-    folder = shutil.copytree(repo_root / "pretrained" / "mnist", tmp_path / "Übung")
+@pytest.fixture(scope="module")
+def old_machine(tmp_path_factory, repo_root):
+    """Where text is not UTF-8: the encoding, the folder of a model whose card was written, and the page's HTML.
+
+    The page is answered by the real command, in a folder that holds no model; its port is one that is free.
+    """
+    place = tmp_path_factory.mktemp("old")
+    folder = shutil.copytree(repo_root / "pretrained" / "mnist", place / "model" / "Übung")
     (folder / "card.json").write_text('{"summary": "Ziffern für σ = 12 × 1"}', encoding="utf-8")
-    environment = os.environ | OLD_LOCALE
+    (place / "empty").mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
     program = (
-        "import locale, sys\nfrom ncsn_pipeline.commands import main\ncode = main(sys.argv[1:])\n"
-        "import app\nprint(locale.getpreferredencoding(False), code, app.demo is not None)"
+        "import locale, sys\nfrom ncsn_pipeline.commands import main\n"
+        "print(locale.getpreferredencoding(False), flush=True)\n"
+        "sys.exit(main(['hub', 'card', sys.argv[1]]) or main(['app', '--port', sys.argv[2]]))"
     )
-    done = run([sys.executable, "-c", program, "hub", "card", str(folder)], cwd=repo_root, env=environment)
-    assert done.returncode == 0, done.stderr
-    said = done.stdout.splitlines()[-1]
-    assert said.endswith(" 0 True") and "UTF-8" not in said, done.stderr
+    command, environment = [sys.executable, "-c", program, str(folder), port], os.environ | OLD_LOCALE
+    with (
+        (place / "log").open("w+", encoding="utf-8") as log,
+        started(command, cwd=place / "empty", env=environment, stdout=log, stderr=log) as server,
+    ):
+        page = None
+        while page is None and server.poll() is None:
+            with contextlib.suppress(httpx.TransportError):
+                page = httpx.get(f"http://127.0.0.1:{port}", timeout=60).text
+            time.sleep(0.1)
+        said = (place / "log").read_text(encoding="utf-8", errors="replace")
+        assert page is not None, said
+    return said.splitlines()[0], folder, page
+
+
+def test_the_page_opens_a_shipped_model_by_its_name_from_anywhere(old_machine):
+    assert 'NCSNPipeline.from_pretrained(\\"./pretrained/mnist\\")' in old_machine[2]
+
+
+def test_files_are_utf_8_where_the_machine_is_not(old_machine):
+    """A folder with an umlaut, a remark with a Greek letter, and the files of the page."""
+    encoding, folder, page = old_machine
+    assert "UTF-8" not in encoding.upper() and "σ" in page
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert "# Übung" in card and "Ziffern für σ = 12 × 1" in card
 
@@ -217,12 +226,13 @@ def test_the_hub_is_asked_once_for_a_name_that_may_be_its_own(tmp_path, monkeypa
     unseen = "has no model so called that you may see."
     with running_hub() as server:
         server.fail("info", "cut", repo="user/unheard", times=None)
-        *said, silent = complaint_of(
+        *said, nothing, silent = complaint_of(
             [
                 ["generate", "models/mnits", "grid.png"],
                 ["evaluate", "--model", "mnist", "--classifier", "user/judge", "--dataset_name", "digits"],
                 ["app", "--model", "user/model"],
                 ["generate", "runs/a/b", "grid.png"],
+                ["app", "--model", "nothing"],
                 ["generate", "user/unheard", "grid.png"],
             ],
             **client_environment(server.url, tmp_path / "cache"),
@@ -237,6 +247,7 @@ def test_the_hub_is_asked_once_for_a_name_that_may_be_its_own(tmp_path, monkeypa
         "ncsn app: error: There is no folder user/model, and the Hub " + unseen,
         "ncsn generate: error: There is no folder runs/a/b.",
     ]  # fmt: skip
+    assert nothing.startswith("ncsn app: error: nothing holds no model")
     assert "There is no folder user/unheard, and the Hub did not answer (" in silent
 
 
