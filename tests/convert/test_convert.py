@@ -235,21 +235,18 @@ def test_an_empty_folder_is_filled_and_missing_parents_are_made(checkpoints, pla
 # The command
 
 
-def command(*arguments):
-    return run([sys.executable, "-m", "ncsn_pipeline", "convert", *arguments])
-
-
-def test_the_command_converts_and_says_what_it_wrote(checkpoints, place):
-    done = command(checkpoints.path("ncsnv2_28"), place / "out", "--architecture", "ncsnv2", "--image-size", "28")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [
+def test_the_command_converts_and_says_what_it_wrote(checkpoints, place, capsys):
+    words = [checkpoints.path("ncsnv2_28"), place / "out", "--architecture", "ncsnv2", "--image-size", "28"]
+    assert main([*map(str, words)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
         f"{place / 'out'}: ncsnv2, 1x28x28, 8 channels wide, 5 noise levels from 10 to 0.1, 26 evaluations"
     ]
     assert_same_score(load(place / "out"), load_file(checkpoints.vectors("ncsnv2_28")), "score_ema")
 
 
 def test_the_command_ends_with_one_line_and_code_2(checkpoints, place):
-    done = command(checkpoints.path("ncsnv2_28"), place / "out", "--architecture", "ncsnv2_deeper", "--image-size", 28)
+    words = [checkpoints.path("ncsnv2_28"), place / "out", "--architecture", "ncsnv2_deeper", "--image-size", 28]
+    done = run([sys.executable, "-m", "ncsn_pipeline", "convert", *words])
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
     assert "The weights look like ncsnv2, not like ncsnv2_deeper" in done.stderr

@@ -301,7 +301,7 @@ INDUCTOR = pytest.param("inductor", marks=pytest.mark.check)  # a minute of C++ 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["aot_eager", INDUCTOR])
-@pytest.mark.parametrize("name", ["ncsn_28", "ncsnv2_28"])
+@pytest.mark.parametrize("name", [pytest.param("ncsn_28", marks=pytest.mark.check), "ncsnv2_28"])
 @torch.no_grad()
 def test_compiled_scores_are_the_authors(name, backend):
     """In one graph."""

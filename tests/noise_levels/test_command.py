@@ -12,19 +12,14 @@ from ncsn_pipeline.noise_levels import suggest_noise_levels
 from tests.processes import run
 
 
-def command(*arguments):
-    return run([sys.executable, "-m", "ncsn_pipeline", "noise-levels", *arguments])
-
-
-def test_table_is_that_of_the_function():
-    done = command("--data", "digits")
-    assert done.returncode == 0, done.stderr
+def test_table_is_that_of_the_function(capsys):
+    assert main(["--data", "digits"]) == 0
     expected = suggest_noise_levels(load_images("digits").float_images())
-    assert done.stdout.rstrip("\n") == str(expected)
+    assert capsys.readouterr().out.rstrip("\n") == str(expected)
 
 
 def test_bad_data_end_the_process_with_one_line_and_code_2():
-    done = command("--data", "./no-such-folder")
+    done = run([sys.executable, "-m", "ncsn_pipeline", "noise-levels", "--data", "./no-such-folder"])
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
     assert "./no-such-folder" in done.stderr

@@ -15,7 +15,7 @@ SHORT = {
     "generate": {"num_levels": 2, "num_images": 1},
     "train": {"num_steps": 50},
     "train_sweep": {"num_steps": 50},
-    "lecture": {"experiment": "mixing", "settings": {"num_steps": 100}},
+    "lecture": {"experiment": "mixing", "settings": {"num_steps": 40, "num_particles": 300}},
     "choose_model": {"model": "small"},
     "example_canvas": {"index": 0},
 }

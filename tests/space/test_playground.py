@@ -17,7 +17,7 @@ from ncsn_pipeline import (
     mode_weights,
 )
 
-from .visitor import button
+from .visitor import button, visit
 
 pytestmark = pytest.mark.browser
 
@@ -314,7 +314,7 @@ def test_a_step_that_is_too_large_diverges_and_says_so(page):
     expect(page.locator('[data-view="plain"] [role="alert"]')).to_be_empty()
 
 
-def test_a_visitor_draws_a_density_of_his_own_and_shares_it(page, browser):
+def test_a_visitor_draws_a_density_of_his_own_and_shares_it(page):
     button(page, "Draw your own").click()
     box = page.locator('[data-view="plain"] canvas').bounding_box()
     for stroke in ([(0.2, 0.2), (0.2, 0.8)], [(0.7, 0.5), (0.8, 0.5)]):
@@ -329,10 +329,7 @@ def test_a_visitor_draws_a_density_of_his_own_and_shares_it(page, browser):
     assert "playground.strokes=" in page.url and "playground.density=drawing" in page.url
     wait_until_finished(page)
     assert float(numbers(page)["annealedMisplaced"]) < 0.1
-    other = browser.new_page()
-    other.goto(page.url)
-    expect(other.locator(".bars")).to_have_attribute("aria-label", re.compile(f"true {long}, {short};"))
-    other.close()
+    shared = page.url
     button(page, "Undo").click()
     expect(page.locator(".bars > div")).to_have_count(3)
     button(page, "Draw one for me").focus()
@@ -341,6 +338,8 @@ def test_a_visitor_draws_a_density_of_his_own_and_shares_it(page, browser):
     expect(page.locator(".bars > div")).to_have_count(3)
     button(page, "Start over").click()
     assert "strokes" not in page.url
+    visit(page, shared)
+    expect(page.locator(".bars")).to_have_attribute("aria-label", re.compile(f"true {long}, {short};"))
 
 
 def test_a_click_drops_particles_into_both_views(page):

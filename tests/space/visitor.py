@@ -17,6 +17,13 @@ def fill(page, element, value):
     box.press("Tab")
 
 
+def visit(page, address):
+    """Opens an address as another visitor would: nothing of what this one did is kept but the page's files."""
+    page.evaluate("sessionStorage.clear()")
+    page.goto("about:blank")
+    page.goto(address)
+
+
 def wait_for_status(page, pattern, element="status"):
     """Waits until the line of status says so."""
     expect(page.locator(f"#{element}")).to_contain_text(re.compile(pattern))

@@ -9,6 +9,7 @@ import torch
 
 from ncsn_pipeline.data import ImageData, load_images
 from ncsn_pipeline.evaluation.features import framed
+from ncsn_pipeline.training import validation
 
 
 def _enlarged(split: str) -> ImageData:
@@ -16,6 +17,14 @@ def _enlarged(split: str) -> ImageData:
     data = load_images("digits", split=split)
     large = framed(data.float_images(), 28, margin=4)
     return ImageData((large * 255).round().to(torch.uint8), data.labels, data.label_names)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_denoised_images():
+    """At a checkpoint the error of the denoiser is measured, most of a short run's work: on 16 images and not 100."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(validation, "MOST_DENOISED_IMAGES", 16)
+        yield
 
 
 @pytest.fixture(scope="session")

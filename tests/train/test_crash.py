@@ -1,11 +1,13 @@
 """Whatever stops a run: going on from its last checkpoint, it ends with the weights of a run that nothing stopped."""
 
+import contextlib
 import json
 import os
 import resource
 import shlex
 import shutil
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -252,18 +254,19 @@ def script(output, *flags):
 
 
 @pytest.mark.slow
-def test_sigterm_saves_and_says_how_to_go_on(tmp_path, whole, repo_root):
-    output = tmp_path / "run"
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    with started([sys.executable, *script(output)], cwd=repo_root, env=environment, **CAPTURED) as process:
-        wait_for(lambda: (output / "checkpoint-2").exists(), process)
-        process.send_signal(signal.SIGTERM)
-        out, err = process.communicate()
-    assert process.returncode == 75, err[-3000:]
+def test_sigterm_saves_and_says_how_to_go_on(tmp_path, whole, victims, repo_root):
+    output, said = tmp_path / "run", tmp_path / "said"
+    words = [str(repo_root / "train" / "train.py"), *settings(output).flags()]
+    with victims.started(victims.run_script, words, said, {}) as victim:
+        wait_for(lambda: (output / "checkpoint-2").exists() or not victim.is_alive())
+        os.kill(victim.pid, signal.SIGTERM)
+        victim.join()
+    said = said.read_text(encoding="utf-8")
+    assert victim.exitcode == 75, said[-3000:]
     stopped = checkpoints(output)[-1]
     assert find_corruption(stopped) is None
-    assert f"{stopped.name} is saved" in err
-    command = next(line.strip() for line in out.splitlines() if "--resume_from_checkpoint latest" in line)
+    assert f"{stopped.name} is saved" in said
+    command = next(line.strip() for line in said.splitlines() if "--resume_from_checkpoint latest" in line)
     words = shlex.split(command)
     assert words[:2] == ["python", "train/train.py"]
     AcceleratorState._reset_state(reset_partial_state=True)
@@ -283,7 +286,22 @@ def test_second_signal_stops_at_once_and_an_echo_does_not(tmp_path, victims):
 
 
 @pytest.mark.slow
-def test_launcher_that_is_killed_stops_its_workers_in_good_order(tmp_path, whole, repo_root):
+def test_a_worker_whose_launcher_was_killed_stops_in_good_order(tmp_path, victims):
+    output, ended = tmp_path / "run", tmp_path / "ended"
+    with victims.started(victims.launch, settings(output, max_train_steps=100_000), ended) as launcher:
+        wait_for(lambda: (output / "checkpoint-2").exists() or not launcher.is_alive())
+        launcher.kill()
+        launcher.join()
+        wait_for(ended.exists)
+    assert launcher.exitcode == -signal.SIGKILL
+    stopped = checkpoints(output)[-1]
+    assert find_corruption(stopped) is None
+    assert json.loads((stopped / "progress.json").read_text(encoding="utf-8"))["step"] < 100_000
+
+
+@pytest.mark.check
+@pytest.mark.slow
+def test_launcher_that_is_killed_stops_its_workers_in_good_order(tmp_path, repo_root):
     """accelerate's launcher of one process passes no signal on."""
     output = tmp_path / "run"
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1"]
@@ -298,6 +316,37 @@ def test_launcher_that_is_killed_stops_its_workers_in_good_order(tmp_path, whole
     assert json.loads((stopped / "progress.json").read_text(encoding="utf-8"))["step"] < 100000
 
 
+@pytest.mark.slow
+def test_sigterm_to_two_processes_names_the_launcher_that_goes_on(tmp_path, victims, repo_root):
+    """Started and stopped as torch's launcher does it, which passes the signal on to both."""
+    output = tmp_path / "run"
+    words = [str(repo_root / "train" / "train.py"), *settings(output, max_train_steps=100_000).flags()]
+    with socket.socket() as free, contextlib.ExitStack() as stack:
+        free.bind(("localhost", 0))
+        names = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1])}
+        free.close()
+        names |= {"TORCHELASTIC_RUN_ID": "none"}
+        processes = [
+            stack.enter_context(
+                victims.started(victims.run_script, words, tmp_path / rank, names | {"RANK": rank, "LOCAL_RANK": rank})
+            )
+            for rank in "01"
+        ]
+        wait_for(lambda: (output / "checkpoint-2").exists() or not processes[0].is_alive())
+        for process in processes:
+            os.kill(process.pid, signal.SIGTERM)
+        for process in processes:
+            process.join()
+    said = (tmp_path / "0").read_text(encoding="utf-8")
+    assert [process.exitcode for process in processes] == [75, 75], said[-3000:]
+    assert "accelerate launch --num_processes 2 train/train.py" in said
+    stopped = checkpoints(output)[-1]
+    assert f"{stopped.name} is saved" in said
+    assert find_corruption(stopped) is None
+    assert {"random_states_0.pkl", "random_states_1.pkl"} <= {path.name for path in stopped.iterdir()}
+
+
+@pytest.mark.check
 @pytest.mark.slow
 def test_sigterm_to_a_launcher_of_two_processes(tmp_path, repo_root):
     """torch's launcher passes the signal on and ends with 1 whatever its workers say; both stop after the same step."""

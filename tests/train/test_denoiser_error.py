@@ -16,6 +16,11 @@ from ncsn_pipeline.training.network import described
 from ncsn_pipeline.training.validation import measure_denoiser_error
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_denoised_images():
+    """Here on as many images as elsewhere."""
+
+
 def test_an_untrained_network_has_the_error_of_a_gaussian_denoiser(tmp_path):
     """D = m + k (x - m) with k = sd² / (sigma² + sd²): r² = (1 - k)² mean (x - m)² + k² sigma²."""
     config = TrainConfig(dataset_name="digits", output_dir=str(tmp_path), sigma_max=4.0, num_levels=50)

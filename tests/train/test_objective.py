@@ -120,17 +120,17 @@ def test_gradient_of_the_sliced_loss_is_its_derivative(name):
 
 
 def test_sliced_training_lowers_the_denoising_loss_at_every_level():
-    """Never shown its noise, the network learns to remove it: 50 updates on the built-in digits."""
+    """Never shown its noise, the network learns to remove it: 40 updates on the built-in digits."""
     data = load_images("digits")
     sd = data.mean_and_std()[1]
     objective = Objective(settings(objective="sliced", sigma_min=0.1, sigma_data=sd, num_validation_images=296))
-    network = ScoreUNet(8, 1, (16, 32), sigma_data=sd, data_mean=data.mean_and_std()[0])
+    network = ScoreUNet(8, 1, (8, 16), sigma_data=sd, data_mean=data.mean_and_std()[0])
     before = held_out_loss(objective, network, data, False)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, betas=(0.9, 0.99))
-    for step in range(50):
-        chosen = data.subset(torch.arange(64 * step, 64 * (step + 1)) % len(data))
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, betas=(0.9, 0.99))
+    for step in range(40):
+        chosen = data.subset(torch.arange(32 * step, 32 * (step + 1)) % len(data))
         optimizer.zero_grad()
-        training_losses(objective, network, {"image": chosen.images}, draws(0, 64, 64, step)).mean().backward()
+        training_losses(objective, network, {"image": chosen.images}, draws(0, 32, 32, step)).mean().backward()
         optimizer.step()
     after = held_out_loss(objective, network, data, False)
     assert all(after[band] < 0.9 * before[band] for band in before)

@@ -71,8 +71,10 @@ def train(client, output, token=WRITER, **settings):
     code = f"""
 import os
 import ncsn_pipeline.hub.retry, torch
+from ncsn_pipeline.training import validation
 from ncsn_pipeline.training.train import train
 ncsn_pipeline.hub.retry.LONGEST_WAIT = 0.05
+validation.MOST_DENOISED_IMAGES = 16
 from accelerate.state import AcceleratorState
 from ncsn_pipeline.training.config import TrainConfig
 os.environ["ACCELERATE_USE_CPU"] = "true"

@@ -4,6 +4,7 @@ import contextlib
 import faulthandler
 import multiprocessing
 import os
+import runpy
 import signal
 import sys
 import threading
@@ -21,9 +22,11 @@ from sharded import shard
 
 from ncsn_pipeline.training import distill as distilling
 from ncsn_pipeline.training import train as training
+from ncsn_pipeline.training import validation
 from ncsn_pipeline.training.config import TrainConfig
 from ncsn_pipeline.training.distill_config import DistillConfig
 from ncsn_pipeline.training.interruption import EXIT_RESUME, Interrupted, StopRequest
+from tests.processes import forked
 
 # What a run imports while it runs, which takes longer than all that it does here.
 IMPORTED_LATE = ("sklearn.datasets", "torch._dynamo", "torch.distributed.fsdp", "torch.utils.tensorboard")
@@ -60,6 +63,7 @@ def started(
 def limited(seconds: float, target: Callable[..., None], *arguments: object, **named: object) -> None:
     """Calls `target(*arguments, **named)` and ends the process if that takes longer."""
     faulthandler.dump_traceback_later(seconds, exit=True)
+    validation.MOST_DENOISED_IMAGES = 16  # as in the process of the tests
     target(*arguments, **named)
 
 
@@ -91,6 +95,29 @@ def train(config: TrainConfig | DistillConfig, death: tuple[str, str, float] | N
         carry_out(config)
     except Interrupted:
         sys.exit(EXIT_RESUME)
+
+
+def run_script(words: list[str], said: Path, environment: dict[str, str]) -> None:
+    """A script with its flags, as Python runs it; what it prints, and its messages, go to a file."""
+    os.environ |= {"ACCELERATE_USE_CPU": "true"} | environment
+    sys.argv[:] = words
+    with said.open("w", encoding="utf-8") as file:
+        os.dup2(file.fileno(), 2)
+        with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+            runpy.run_path(words[0], run_name="__main__")
+
+
+def launch(config: TrainConfig, ended: Path) -> None:
+    """Starts a worker as accelerate's launcher does, which passes no signal on; the file says how the worker ended."""
+
+    def work() -> None:
+        try:
+            carry_out(config)
+        except Interrupted as end:
+            ended.write_text(str(end), encoding="utf-8")
+
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "no"  # as that launcher sets it
+    os.waitpid(forked(work), 0)
 
 
 def take_a_long_step(ready: Path) -> None:
