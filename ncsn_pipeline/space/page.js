@@ -2,7 +2,7 @@
 () => {
   // Parts come one after another and push each other about: the page is shown, and the poster gone, when it stands.
   const STANDS_FOR = 200; // milliseconds, and
-  const FRAMES = 10; // of them on a slow machine, where one can take as long
+  const FRAMES = 3; // of them on a slow machine, where one can take as long
   const AT_MOST = 15000;
   const began = performance.now();
   let since = began;
