@@ -11,9 +11,7 @@ whose steps are two, as 51.  Their settings (`METHODS`) were chosen by `--search
 needs a singular value decomposition of A, is given one for all four tasks.
 """
 
-import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +21,7 @@ from deepinv.sampling import DDRM, DPS, DiffPIR
 from torch import Tensor, nn
 
 from benchmarks.posterior_records import calibration, mean_and_error
-from benchmarks.posterior_tasks import MEASURED, NOISE_STD, TUNED_ON, Comparison, Draw
+from benchmarks.posterior_tasks import NOISE_STD, SAMPLES, TUNED_ON, Comparison, Draw, flags
 from ncsn_pipeline import NCSNPipeline
 from ncsn_pipeline.guidance.operators import MatrixOperator, as_operator
 from ncsn_pipeline.interop import DeepinvDenoiser
@@ -120,33 +118,37 @@ TRIED: dict[str, dict[str, tuple]] = {
 # What it found, by task; of DiffPIR on half, lambda_ 0.1 was not tried.
 METHODS: dict[str, dict[str, dict[str, Any]]] = {
     "DDRM": {
-        "blur": {"told": 1.0, "eta": 0.85, "samples": 8},
-        "4x": {"told": 1.0, "eta": 0.85, "samples": 8},
-        "half": {"told": 0.707, "eta": 0.85, "samples": 8},
-        "random": {"told": 0.707, "eta": 0.85, "samples": 8},
+        "blur": {"told": 1.0, "eta": 0.85},
+        "4x": {"told": 1.0, "eta": 0.85},
+        "half": {"told": 0.707, "eta": 0.85},
+        "random": {"told": 0.707, "eta": 0.85},
     },
     "DiffPIR": {
-        "blur": {"lambda_": 1.0, "zeta": 1.0, "samples": 8},
-        "4x": {"lambda_": 0.1, "zeta": 1.0, "samples": 8},
-        "half": {"lambda_": 1.0, "zeta": 0.3, "samples": 8},
-        "random": {"lambda_": 0.1, "zeta": 1.0, "samples": 8},
+        "blur": {"lambda_": 1.0, "zeta": 1.0},
+        "4x": {"lambda_": 0.1, "zeta": 1.0},
+        "half": {"lambda_": 1.0, "zeta": 0.3},
+        "random": {"lambda_": 0.1, "zeta": 1.0},
     },
     "DPS": {
-        "blur": {"weight": 300.0, "samples": 8},
-        "4x": {"weight": 300.0, "samples": 8},
-        "half": {"weight": 100.0, "samples": 8},
-        "random": {"weight": 300.0, "samples": 8},
+        "blur": {"weight": 300.0},
+        "4x": {"weight": 300.0},
+        "half": {"weight": 100.0},
+        "random": {"weight": 300.0},
     },
 }
 
 
 def draw_by(
-    comparison: Comparison, denoiser: Counted, name: str, task: str, settings: dict[str, Any], evaluations: int
+    comparison: Comparison,
+    denoiser: Counted,
+    name: str,
+    task: str,
+    settings: dict[str, Any],
+    samples: int = SAMPLES,
+    evaluations: int = EVALUATIONS,
 ) -> Draw:
-    """A method of deepinv on one task; `samples` of the settings share the evaluations."""
-    rest = dict(settings)
-    samples = rest.pop("samples")
-    model = MAKERS[name](denoiser, evaluations // samples, **rest)
+    """A method of deepinv on one task, `samples` of which share the evaluations."""
+    model = MAKERS[name](denoiser, evaluations // samples, **settings)
     operator = physics(comparison.tasks[task].operator, comparison.tasks[task].y)
 
     def draw(y: Tensor, seed: int) -> tuple[Tensor, int]:
@@ -164,8 +166,8 @@ def search(comparison: Comparison, denoiser: Counted, name: str, task: str) -> d
     One setting after the other, with two samples of a quarter of the evaluations.
     """
 
-    def psnr(settings: dict[str, Any], evaluations: int) -> float:
-        draw = draw_by(comparison, denoiser, name, task, settings, evaluations)
+    def psnr(settings: dict[str, Any]) -> float:
+        draw = draw_by(comparison, denoiser, name, task, settings, 2, EVALUATIONS // 4)
         found = comparison.on(task, draw, TUNED_ON)
         records = found["records"]
         means = {key: round(mean_and_error(records[key])[0], 2) for key in ("psnr", "recognised", "fidelity")}
@@ -173,27 +175,20 @@ def search(comparison: Comparison, denoiser: Counted, name: str, task: str) -> d
         print(f"{task} {name} {settings}, {found['evaluations']} each: {means}", flush=True)
         return mean_and_error(records["psnr"])[0] if torch.tensor(records["psnr"]).isfinite().all() else -torch.inf
 
-    best = {key: options[0] for key, options in TRIED[name].items()} | {"samples": 2}
-    least = psnr(best, EVALUATIONS // 4)
+    best = {key: options[0] for key, options in TRIED[name].items()}
+    least = psnr(best)
     for key, options in TRIED[name].items():
         for option in options[1:]:
             settings = best | {key: option}
-            if (found := psnr(settings, EVALUATIONS // 4)) > least:
+            if (found := psnr(settings)) > least:
                 best, least = settings, found
     return best
 
 
 def main() -> None:
     """Measures, and saves after every five pictures; or searches, and prints the settings that were found."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data")
-    parser.add_argument("--model", default="mnist")
-    parser.add_argument("--pictures", type=int, default=len(MEASURED))
-    parser.add_argument("--methods", nargs="+", choices=MAKERS, default=list(MAKERS))
-    parser.add_argument("--tasks", nargs="+")
+    parser = flags(__doc__, MAKERS)
     parser.add_argument("--search", action="store_true")
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
-    parser.add_argument("--rows", type=Path, default=Path("runs/measurements.safetensors"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     folder = folder_or_shipped(arguments.model)
@@ -205,8 +200,9 @@ def main() -> None:
             if arguments.search:
                 print(f"{task} {name}: {search(comparison, denoiser, name, task)}", flush=True)
                 continue
-            draw = draw_by(comparison, denoiser, name, task, METHODS[name][task], EVALUATIONS)
-            comparison.extend(task, f"deepinv {name}", METHODS[name][task], draw, arguments.pictures)
+            draw = draw_by(comparison, denoiser, name, task, METHODS[name][task])
+            settings = {**METHODS[name][task], "samples": SAMPLES}
+            comparison.extend(task, f"deepinv {name}", settings, draw, arguments.pictures)
             print(f"{task} {name}: stored", flush=True)
     if not arguments.search:
         comparison.draw_figure()

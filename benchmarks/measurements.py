@@ -10,19 +10,17 @@ Twisted particles are left out: of pictures they promise no spread.  `benchmarks
 to the same results.
 """
 
-import argparse
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from benchmarks.posterior_records import mean_and_error
-from benchmarks.posterior_tasks import MEASURED, NOISE_STD, TUNED_ON, Comparison, Draw, Task
+from benchmarks.posterior_tasks import NOISE_STD, SAMPLES, TUNED_ON, Comparison, Draw, Task, flags
 from ncsn_pipeline import NCSNPipeline, NCSNPosteriorPipeline
 from ncsn_pipeline.shipped import folder_or_shipped
 
-SAMPLES, LEVELS = 8, 50
+LEVELS = 50
 SCALES = (1.0, 3.0, 10.0, 30.0)
 # Settings by task: for dps those where its scale was chosen, of `SCALES` by the mean's PSNR.
 METHODS: dict[str, dict[str, dict[str, Any]]] = {
@@ -65,15 +63,8 @@ def print_scales(pipe: NCSNPosteriorPipeline, comparison: Comparison, chosen: li
 
 def main() -> None:
     """Measures, and saves after every five pictures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data")
-    parser.add_argument("--model", default="mnist")
-    parser.add_argument("--pictures", type=int, default=len(MEASURED))
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--tasks", nargs="+")
+    parser = flags(__doc__, METHODS)
     parser.add_argument("--scales", action="store_true")
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
-    parser.add_argument("--rows", type=Path, default=Path("runs/measurements.safetensors"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     folder = folder_or_shipped(arguments.model)

@@ -9,8 +9,9 @@ The first 50 pictures are measured, the five after them serve to choose the sett
 and directions are seeded, so every program sees the same y.  Results are written after every five pictures of a method.
 """
 
+import argparse
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,9 +25,23 @@ from ncsn_pipeline.evaluation.features import load_feature_network
 from ncsn_pipeline.guidance.measurements import average_pooling, gaussian_blur, mask, random_projections
 
 NOISE_STD = 0.05
+SAMPLES = 8  # of each picture
 MEASURED, TUNED_ON = range(50), range(50, 55)
 AT_ONCE = 5  # pictures
 Draw = Callable[[Tensor, int], tuple[Tensor, int]]  # y and a seed to samples (B, K, 1, 28, 28), evaluations of each
+
+
+def flags(description: str, methods: Iterable[str]) -> argparse.ArgumentParser:
+    """What a program that compares some methods is told."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("--model", default="mnist")
+    parser.add_argument("--pictures", type=int, default=len(MEASURED))
+    parser.add_argument("--methods", nargs="+", choices=methods, default=list(methods))
+    parser.add_argument("--tasks", nargs="+")
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--rows", type=Path, default=Path("runs/measurements.safetensors"))
+    return parser
 
 
 class Task(NamedTuple):
