@@ -7,7 +7,6 @@ ncsn lecture all --json results.json --figures pictures
 
 import argparse
 import json
-import multiprocessing
 import os
 import sys
 import textwrap
@@ -140,7 +139,7 @@ def run_all(options: argparse.Namespace) -> "tuple[list[Report], bool]":
 
     given = {"seed": options.seed}
     reports = []
-    with ProcessPoolExecutor(options.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(options.jobs) as pool:
         pending = {name: pool.submit(perform, name, given, options.quick, options.figures) for name in options.only}
         for name, future in pending.items():
             try:

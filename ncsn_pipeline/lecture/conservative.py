@@ -73,7 +73,7 @@ class ConservativeParams(Params):
 Params = ConservativeParams
 QUICK = {
     "sigma_min": 0.08,
-    "train_steps": 1000,
+    "train_steps": 800,
     "batch_size": 256,
     "num_test": 500,
     "num_particles": 500,

@@ -70,8 +70,8 @@ Params = OneNetworkParams
 QUICK = {
     "num_levels": 4,
     "sigma_min": 0.1,
-    "ensemble_steps": 500,
-    "large_steps": 300,
+    "ensemble_steps": 400,
+    "large_steps": 250,
     "num_test": 500,
     "num_particles": 500,
 }
