@@ -243,7 +243,7 @@ def test_the_hub_is_asked_once_for_a_name_that_may_be_its_own(tmp_path, monkeypa
         "ncsn generate: error: There is no folder models/mnits (did you mean models/mnist?), and the Hub " + unseen,
         "ncsn evaluate: error: Could not read a classifier from 'user/judge': There is no folder user/judge, and the "
         "Hub " + unseen + " Train one by "
-        "`python -m ncsn_pipeline.evaluation.train_classifier`; one of digits is shipped.",
+        "`python -m ncsn_pipeline.evaluation.train_classifier`; mnist_classifier and avatars_classifier are shipped.",
         "ncsn app: error: There is no folder user/model, and the Hub " + unseen,
         "ncsn generate: error: There is no folder runs/a/b.",
     ]  # fmt: skip

@@ -68,7 +68,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         "--features", choices=("classifier", "inception"), default=None, help="default: those made for these pictures"
     )
     parser.add_argument(
-        "--classifier", default=None, help="a folder, of such pictures; default: the shipped one, for digits alone"
+        "--classifier", default=None, help="a folder, of such pictures; default: a shipped one, for digits and avatars"
     )
     parser.add_argument(
         "--sweep", type=_counts, default=None, help="numbers of evaluations, like 10,25,50: write the table"

@@ -11,17 +11,18 @@ from typing import Any
 
 from torch import nn
 
+from ..finding import looks_like_a_path
 from ..shipped import folder_or_shipped
-from .features import DEFAULT_CLASSIFIER, ClassifierFeatures, load_feature_network
+from .features import SHIPPED_CLASSIFIERS, load_feature_network
 
 # Other names of data sets of the same kind of picture.
 ALIASES = {"ylecun/mnist": {"mnist", "digits"}}
 
 
 def shown_name(source: str) -> str:
-    """A Hub name as it is, a local folder without what lies above it: results are read elsewhere."""
+    """A Hub name as it is, a local folder, also one of another machine, without what lies above it."""
     path = Path(source).expanduser()
-    return path.resolve().name if path.is_dir() else source
+    return path.resolve().name if path.is_dir() or looks_like_a_path(source) else source
 
 
 def training_facts(model: str) -> dict[str, Any]:
@@ -50,10 +51,11 @@ def training_data(facts: Mapping[str, Any]) -> str | None:
     return facts.get("train_data_dir") or facts.get("dataset_name") or told
 
 
-def knows(network: ClassifierFeatures, *sources: str | None) -> bool:
-    """Whether a classifier was trained on a data set of one of these names."""
-    own = network.classifier.config.dataset
-    return own is not None and bool({own, *ALIASES.get(own, ())} & {shown_name(source) for source in sources if source})
+def shipped_classifier(*sources: str | None) -> str | None:
+    """The shipped classifier that was trained on a data set of one of these names, if any was."""
+    names = {shown_name(source) for source in sources if source}
+    known = (own for own in SHIPPED_CLASSIFIERS if names & {own, *ALIASES.get(own, ())})
+    return SHIPPED_CLASSIFIERS.get(next(known, ""))
 
 
 def choose_features(
@@ -75,19 +77,18 @@ def choose_features(
     """
     if features == "inception":
         return load_feature_network("inception"), ""
-    network = load_feature_network("classifier", classifier or DEFAULT_CLASSIFIER)
-    config, called = network.classifier.config, shown_name(classifier or DEFAULT_CLASSIFIER)
-    names = (source, trained_on) if Path(source).expanduser().is_dir() else (source,)
-    wrong = ""
-    if config.in_channels != channels:
+    chosen = classifier or shipped_classifier(source, trained_on if Path(source).expanduser().is_dir() else None)
+    if chosen is None:
+        known = " and ".join(SHIPPED_CLASSIFIERS)
+        wrong = f"The shipped classifiers know {known} alone, and these pictures are {shown_name(source)}."
+    else:
+        network = load_feature_network("classifier", chosen)
+        if (own := network.classifier.config.in_channels) == channels:
+            return network, ""
         wrong = (
-            f"This model makes images with {channels} channels, and the classifier {called} knows images with "
-            f"{config.in_channels}."
+            f"This model makes images with {channels} channels, and the classifier {shown_name(chosen)} knows images "
+            f"with {own}."
         )
-    elif classifier is None and not knows(network, *names):
-        wrong = f"The shipped classifier knows {config.dataset} alone, and these pictures are {shown_name(source)}."
-    if not wrong:
-        return network, ""
     if features or classifier:
         raise ValueError(f"{wrong} Give the --classifier of such images, or use --features inception.")
     return (

@@ -11,7 +11,7 @@ from ..finding import find_model
 from .classifier import ImageClassifier
 
 FEATURE_NETWORKS = ("classifier", "inception")
-DEFAULT_CLASSIFIER = "mnist_classifier"  # the shipped one, of digits
+SHIPPED_CLASSIFIERS = {"ylecun/mnist": "mnist_classifier", "avatars": "avatars_classifier"}  # by their data
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class InceptionFeatures(nn.Module):
         return Features(self.network(pixels).double(), None)
 
 
-def load_feature_network(name: str, classifier: str | Path = DEFAULT_CLASSIFIER) -> nn.Module:
+def load_feature_network(name: str, classifier: str | Path = "mnist_classifier") -> nn.Module:
     """The feature network called `name`: `"classifier"` or `"inception"`.
 
     Args:
@@ -126,7 +126,8 @@ def load_feature_network(name: str, classifier: str | Path = DEFAULT_CLASSIFIER)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"Could not read a classifier from {str(classifier)!r}: {error} "
-            "Train one by `python -m ncsn_pipeline.evaluation.train_classifier`; one of digits is shipped."
+            "Train one by `python -m ncsn_pipeline.evaluation.train_classifier`; "
+            f"{' and '.join(SHIPPED_CLASSIFIERS.values())} are shipped."
         ) from error
 
 

@@ -12,6 +12,7 @@ from ncsn_pipeline import ConsistentAnnealedScheduler, NCSNPipeline, ScoreUNet, 
 from ncsn_pipeline.commands.evaluate import main
 from ncsn_pipeline.commands.hub import main as hub
 from ncsn_pipeline.evaluation.choosing import choose_features, training_data, training_facts
+from ncsn_pipeline.evaluation.features import SHIPPED_CLASSIFIERS, load_feature_network
 from ncsn_pipeline.evaluation.train_classifier import main as train_classifier
 from ncsn_pipeline.hub.contents import pipeline_files
 
@@ -56,7 +57,7 @@ def test_clothes_are_measured_without_the_features_of_digits(model, capsys):
     """The data are those of the training, the numbers lie where the card finds them."""
     result = evaluated(model)
     said = capsys.readouterr().out
-    assert "The shipped classifier knows ylecun/mnist alone, and these pictures are clothes." in said
+    assert "The shipped classifiers know ylecun/mnist and avatars alone, and these pictures are clothes." in said
     assert "recognised" not in said and "two sample accuracy" in said and "nearer to a training image" in said
     for name in ("features", "samples", "agreement", "predicted_classes", "confidence"):
         assert result[name] is None
@@ -92,7 +93,10 @@ def test_a_classifier_that_was_chosen_is_named_everywhere(model, clothes, tmp_pa
 
 def test_features_of_digits_are_refused_for_clothes_by_name(model, capsys):
     assert main(["--model", str(model), "--features", "classifier"]) == 2
-    assert "knows ylecun/mnist alone, and these pictures are clothes. Give the --classifier" in capsys.readouterr().err
+    assert (
+        "know ylecun/mnist and avatars alone, and these pictures are clothes. Give the --classifier"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_sweep_without_features_is_of_the_sliced_distance(model):
@@ -128,6 +132,24 @@ def test_features_apply_by_name_of_the_data_or_of_the_training(source, trained_o
     network, why_not = choose_features(None, None, source.format(here=tmp_path), trained_on, 1)
     assert (network is not None) == apply == (why_not == "")
     assert network is None or network.name == "a classifier of ylecun/mnist"
+
+
+@pytest.mark.parametrize("source", ["avatars", "runs/data/avatars", "{here}/avatars"])
+def test_avatars_are_measured_in_features_of_their_own(source, tmp_path):
+    """Also where the folder that a model was trained on is one of another machine."""
+    (tmp_path / "avatars").mkdir()
+    network, why_not = choose_features(None, None, source.format(here=tmp_path), None, 3)
+    assert (network.name, why_not) == ("a classifier of avatars", "")
+
+
+def test_features_are_refused_for_pictures_with_other_channels():
+    network, why_not = choose_features(None, None, "avatars", None, 1)
+    assert network is None and "makes images with 1 channels, and the classifier avatars_classifier" in why_not
+
+
+@pytest.mark.parametrize(("data", "name"), SHIPPED_CLASSIFIERS.items())
+def test_shipped_classifiers_know_the_data_by_whose_name_they_are_chosen(data, name):
+    assert load_feature_network("classifier", name).name == f"a classifier of {data}"
 
 
 def test_what_a_model_was_trained_on_is_told_by_its_folder(model, clothes, tmp_path, capsys):

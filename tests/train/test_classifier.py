@@ -1,4 +1,4 @@
-"""The classifier of pictures: its shapes, its training, and the one of digits that comes with the package."""
+"""The classifier of pictures: its shapes, its training, and those that come with the package."""
 
 import json
 import math
@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ncsn_pipeline.data.avatars import STYLES, draw_avatar
 from ncsn_pipeline.evaluation.classifier import ImageClassifier
 from ncsn_pipeline.evaluation.features import (
     ClassifierFeatures,
@@ -152,14 +153,31 @@ def test_an_unknown_folder_ends_with_a_message(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_shipped_classifier_is_small_and_says_what_it_was_trained_on(shipped):
-    files = [path for path in shipped_folder("mnist_classifier").rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) <= 1_000_000
-    card = (shipped_folder("mnist_classifier") / "README.md").read_text(encoding="utf-8")
-    assert "CC BY-SA 3.0" in card and "train_classifier.py" in card
-    record = json.loads((shipped_folder("mnist_classifier") / "training.json").read_text(encoding="utf-8"))
-    assert record["test_accuracy"] >= 0.99 and record["test_images"] == 10_000
+@pytest.mark.parametrize(
+    ("name", "licence", "tested"),
+    [("mnist_classifier", "CC BY-SA 3.0", 10_000), ("avatars_classifier", "CC0 1.0", 3_000)],
+)
+def test_shipped_classifiers_are_small_and_say_what_they_were_trained_on(name, licence, tested):
+    folder = shipped_folder(name)
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 1_000_000
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert licence in card and "train_classifier.py" in card
+    weights = sum(parameter.numel() for parameter in ImageClassifier.from_pretrained(folder).parameters())
+    assert f"{weights:,} parameters" in card
+    record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    assert record["test_accuracy"] >= 0.99 and record["test_images"] == tested
     assert f"{100 * record['test_accuracy']:.2f} %" in card
+
+
+def test_the_shipped_classifier_of_avatars_reads_their_styles_but_not_from_noise():
+    """Pictures of seeds beyond those of its training and its test."""
+    drawn = [np.asarray(draw_avatar(style, seed)) for style in STYLES for seed in (10**6, 10**6 + 1)]
+    images = torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2)
+    found = extract_features(images, load_feature_network("classifier", "avatars_classifier"))
+    assert found.probabilities.argmax(1).tolist() == [number for number in range(len(STYLES)) for _ in range(2)]
+    noise = torch.randint(0, 256, images.shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    read = extract_features(noise, load_feature_network("classifier", "avatars_classifier")).probabilities.argmax(1)
+    assert len(read.unique()) <= 3
 
 
 def test_the_shipped_classifier_reads_other_peoples_digits(shipped, train_digits):
