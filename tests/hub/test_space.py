@@ -59,7 +59,8 @@ def test_it_starts_from_what_was_pushed(installed, hub, repo_root, tmp_path):
         with started([sys.executable, "app.py"], cwd=copy, env=environment, stdout=log, stderr=log) as page:
             address = f"http://127.0.0.1:{port}/"
             assert status(address, page, 200) == 200, log.seek(0) or log.read()
-            client = Client(address, verbose=False, download_files=str(tmp_path / "downloads"))
+            files = str(tmp_path / "downloads")
+            client = Client(address, verbose=False, download_files=files, httpx_kwargs={"timeout": 60})
             told = client.predict(num_images=2, num_levels=3, api_name="/generate")
             assert Image.open(told["images"]).width > 56 and told["read"].endswith("2 read as asked")
 

@@ -4,9 +4,10 @@ import re
 import time
 
 import pytest
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 
 from .api import endpoints
+from .visitor import connected
 
 pytestmark = pytest.mark.browser
 
@@ -40,7 +41,7 @@ def wait_until(true):
 
 
 def test_every_endpoint_keeps_its_name_and_answers_without_html(address, repo_root):
-    client = Client(address, verbose=False)
+    client = connected(address)
     assert {name.removeprefix("/") for name in endpoints(address)} == NAMES
     canvas = client.predict(index=2, api_name="/example_canvas")
     picture = handle_file(next((repo_root / "ncsn_pipeline/space/repair/examples").glob("*.png")))
@@ -53,7 +54,7 @@ def test_every_endpoint_keeps_its_name_and_answers_without_html(address, repo_ro
 
 def test_who_waits_is_told_the_place_in_the_queue(address):
     """Twice: by Gradio's own events, and by an endpoint that needs no place of its own."""
-    first, second = (Client(address, verbose=False) for _ in range(2))
+    first, second = (connected(address) for _ in range(2))
     running = first.submit(num_steps=4000, objective="exact", api_name="/train")
     wait_until(running.outputs)
     waiting = second.submit(num_steps=50, api_name="/train")

@@ -6,14 +6,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
-from gradio_client import Client
 from gradio_client.exceptions import AppError
 from PIL import Image
 from playwright.sync_api import expect
 
 from ncsn_pipeline.space.widgets.grid import image_grid
 
-from .visitor import button, fill, visit, wait_for_status
+from .visitor import button, connected, fill, visit, wait_for_status
 
 pytestmark = pytest.mark.browser
 
@@ -239,7 +238,7 @@ def test_a_phone_is_wide_enough_and_the_keyboard_does(page):
 
 def test_the_endpoint_gives_the_images_of_the_snippet(address, model_folder, monkeypatch):
     """What the page calls, its named endpoint and the Python it shows make the same images."""
-    client = Client(address, verbose=False)
+    client = connected(address)
     assert {"/generate", "/preview", "/stop", "/choose_model"} <= set(
         client.view_api(return_format="dict")["named_endpoints"]
     )
@@ -261,7 +260,7 @@ def test_the_endpoint_gives_the_images_of_the_snippet(address, model_folder, mon
 
 
 def test_a_preview_answers_in_numbers(address):
-    told = Client(address, verbose=False).predict(**RUN, noise_back="ode", api_name="/preview")
+    told = connected(address).predict(**RUN, noise_back="ode", api_name="/preview")
     sigmas = np.geomspace(4, 0.05, 6)
     np.testing.assert_allclose(told["sigmas"], sigmas, rtol=1e-5)
     following = [*sigmas[1:], 0]
@@ -280,6 +279,6 @@ def test_a_preview_answers_in_numbers(address):
     ],
 )
 def test_an_endpoint_refuses_what_a_slider_cannot_say(address, wrong, reason):
-    client = Client(address, verbose=False)
+    client = connected(address)
     with pytest.raises(AppError, match=reason):
         client.predict(**(RUN | wrong), api_name="/generate")

@@ -8,7 +8,6 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
-from gradio_client import Client
 from gradio_client.exceptions import AppError
 from playwright.sync_api import expect
 
@@ -26,7 +25,7 @@ from ncsn_pipeline.space.learn.tab import report
 from ncsn_pipeline.space.runs.limits import SettingsError
 
 from .ranges import assert_choices, assert_range
-from .visitor import button, fill, wait_for_status
+from .visitor import button, connected, fill, wait_for_status
 
 
 def settings_of(**changed):
@@ -332,7 +331,7 @@ def test_denoising_without_noise_is_refused_before_and_on_the_click(page):
 
 @pytest.mark.browser
 def test_a_training_by_a_program_gives_the_numbers_of_the_same_training_here(address):
-    client = Client(address, verbose=False)
+    client = connected(address)
     job = client.submit(num_steps=50, seed=5, levels="all", api_name="/train")
     told, moments = job.result(), job.outputs()
     assert moments[0] | {"seconds": 0} == {
@@ -355,7 +354,7 @@ def test_a_training_by_a_program_gives_the_numbers_of_the_same_training_here(add
 
 @pytest.mark.browser
 def test_a_sweep_by_a_program_tells_of_every_training(address):
-    told = Client(address, verbose=False).predict(num_steps=50, api_name="/train_sweep")
+    told = connected(address).predict(num_steps=50, api_name="/train_sweep")
     ended = told["trainings"]
     assert told["status"] == "done" and len(ended) == 7
     assert [(each["levels"], each["sigma"]) for each in ended] == [
@@ -367,7 +366,7 @@ def test_a_sweep_by_a_program_tells_of_every_training(address):
 
 @pytest.mark.browser
 def test_the_true_score_comes_in_numbers_or_not_at_all(address):
-    client = Client(address, verbose=False)
+    client = connected(address)
     told = client.predict(data="ring", sigma=0.4, api_name="/true_score")
     x = torch.tensor(told["points"])
     noised = DATA["ring"].density.noised(0.4)

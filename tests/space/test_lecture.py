@@ -8,7 +8,6 @@ import time
 from functools import partial
 
 import pytest
-from gradio_client import Client
 from gradio_client.exceptions import AppError
 from playwright.sync_api import expect
 
@@ -23,6 +22,7 @@ from ncsn_pipeline.space.runs.limits import SettingsError
 from ncsn_pipeline.space.runs.work import watched
 
 from .ranges import STRANGE, assert_range, refusal, taken
+from .visitor import connected
 
 FEW = {"num_particles": 300, "num_steps": 40}
 PANELS = "#lecture-picture .lecture-panels > svg"
@@ -427,7 +427,7 @@ def test_knobs_are_kept_for_each_claim_and_stand_in_the_address(page, address):
 
 @pytest.mark.browser
 def test_the_endpoint_runs_an_experiment(address):
-    client = Client(address, verbose=False)
+    client = connected(address)
     claims = client.predict(api_name="/claims")
     assert list(claims) == list(NAMES)
     assert claims["mixing"]["claim"] == EXPERIMENTS["mixing"].CLAIM.sentence

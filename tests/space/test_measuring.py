@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from gradio_client import Client
 from gradio_client.exceptions import AppError
 from PIL import Image
 from playwright.sync_api import expect
@@ -26,7 +25,7 @@ from ncsn_pipeline.space.runs.limits import SettingsError
 from ncsn_pipeline.space.runs.model import SpaceModel
 from ncsn_pipeline.space.widgets.grid import image_grid
 
-from .visitor import button, fill, wait_for_status
+from .visitor import button, connected, fill, wait_for_status
 
 DEFAULTS = defaults(CONTROLS, ModelFacts())
 SMALL = {"num_levels": 4, "num_images": 3, "seed": 5, "noise_std": 0.1}
@@ -177,7 +176,7 @@ def test_a_stopped_run_says_nothing_of_its_results_together(model_folder):
     [{"task": "deblur"}, {"task": "sharpen", "class_label": "3", "guidance_scale": 1.5}, {"task": "few", "share": 20}],
 )
 def test_the_endpoint_gives_what_the_program_gives(address, model_folder, tmp_path, monkeypatch, changed):
-    client = Client(address, verbose=False)
+    client = connected(address)
     settings = DEFAULTS | SMALL | changed
     told = client.predict(canvas_value(digit(3), right_half((1, 8, 8))), **settings, api_name="/repair")
     assert told["status"] == "done" and told["evaluation"] == told["evaluations"] == 10
@@ -190,7 +189,7 @@ def test_the_endpoint_gives_what_the_program_gives(address, model_folder, tmp_pa
 
 @pytest.mark.browser
 def test_the_endpoint_refuses_in_words(address):
-    client = Client(address, verbose=False)
+    client = connected(address)
     blank = canvas_value(np.zeros((8, 8, 1), np.uint8), right_half((1, 8, 8)))
     for canvas, wrong, reason in (
         (canvas_value(digit(3), right_half((1, 8, 8))), {"task": "colour"}, "must be one of inpaint, edit, deblur"),

@@ -20,15 +20,15 @@ TEXT_WIDTHS = """(tabs) => tabs.map((tab) => {
 
 
 def test_the_poster_stands_at_the_beginning_and_the_page_is_compressed(address):
-    with httpx.stream("GET", address, headers={"Accept-Encoding": "gzip"}) as answer:
+    with httpx.stream("GET", address, timeout=60, headers={"Accept-Encoding": "gzip"}) as answer:
         raw = b"".join(answer.iter_raw())
     html = gzip.decompress(raw)
     assert int(answer.headers["content-length"]) == len(raw) < 0.4 * len(html)
-    assert httpx.get(address, headers={"Accept-Encoding": "identity"}).content == html
+    assert httpx.get(address, timeout=60, headers={"Accept-Encoding": "identity"}).content == html
     # Before it is painted come the HTML up to its end and the style sheets that stand before it.
     end = html.index(b"The page is loading")
     sheets = re.findall(rb'<link rel="stylesheet"[^>]*href="([^"]*)"', html[:end])
-    sizes = [len(gzip.compress(httpx.get(f"{address}{sheet.decode()}").content, 6)) for sheet in sheets]
+    sizes = [len(gzip.compress(httpx.get(f"{address}{sheet.decode()}", timeout=60).content, 6)) for sheet in sheets]
     assert sheets and len(gzip.compress(html[:end], 6)) + sum(sizes) < 2 * 1000 * KILOBYTES_PER_SECOND
     assert html.index(b"window.gradio_config = {") > end
 

@@ -10,7 +10,7 @@ import zlib
 
 import numpy as np
 import pytest
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 from playwright.sync_api import expect
@@ -27,7 +27,7 @@ from ncsn_pipeline.space.server.guard import refuse_large_pictures
 from ncsn_pipeline.space.widgets.grid import image_grid
 
 from .ranges import assert_choices, assert_range, refusal
-from .visitor import button, fill, wait_for_status
+from .visitor import button, connected, fill, wait_for_status
 
 SHAPE = (1, 8, 8)
 DEFAULTS = defaults(CONTROLS, ModelFacts())
@@ -414,7 +414,7 @@ def test_a_phone_is_wide_enough_and_the_keyboard_paints(page):
     ],
 )
 def test_the_endpoint_gives_the_images_of_the_snippet(address, model_folder, tmp_path, monkeypatch, changed):
-    client = Client(address, verbose=False)
+    client = connected(address)
     image = fitted_picture(examples()[3], SHAPE)
     settings = DEFAULTS | {"num_levels": 6, "num_images": 5, "seed": 3} | changed
     told = client.predict(canvas_value(image, right_half(SHAPE)), **settings, api_name="/repair")
@@ -432,7 +432,7 @@ def test_the_endpoint_gives_the_images_of_the_snippet(address, model_folder, tmp
 
 @pytest.mark.browser
 def test_a_caller_without_a_page_gets_a_canvas(address):
-    client = Client(address, verbose=False)
+    client = connected(address)
     assert client.predict(4, api_name="/example_canvas") == canvas_value(
         fitted_picture(examples()[4], SHAPE), right_half(SHAPE)
     )
@@ -443,7 +443,7 @@ def test_a_caller_without_a_page_gets_a_canvas(address):
 
 @pytest.mark.browser
 def test_the_endpoints_refuse_in_words(address, tmp_path):
-    client = Client(address, verbose=False)
+    client = connected(address)
     canvas = canvas_value(fitted_picture(examples()[0], SHAPE), right_half(SHAPE))
     for wrong, reason in (
         ({"canvas": "{}"}, "8 rows of 8 pixels"),

@@ -2,6 +2,7 @@
 
 import re
 
+from gradio_client import Client
 from playwright.sync_api import expect
 
 
@@ -27,3 +28,8 @@ def visit(page, address):
 def wait_for_status(page, pattern, element="status"):
     """Waits until the line of status says so."""
     expect(page.locator(f"#{element}")).to_contain_text(re.compile(pattern))
+
+
+def connected(address):
+    """A visitor without a browser, who waits longer than the five seconds that a busy server may need."""
+    return Client(address, verbose=False, httpx_kwargs={"timeout": 60})
