@@ -31,7 +31,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from benchmarks.served import BROWSER, ROOT, start
 from ncsn_pipeline.lecture import EXPERIMENTS
 from tests.conftest import find_browser
-from tests.space.api import PATIENCE, STRANGE, call, defaults, endpoints, long_run, post, short_run
+from tests.space.api import PATIENCE, STRANGE, call, defaults, endpoints, long_run, post, short_run, with_examples
 
 TARGETS = {"page": 5.0, "first": 2.0, "run": 8.0}
 SETTLE_SECONDS = 10
@@ -72,8 +72,8 @@ def _draw(page: Page) -> dict[str, float]:
 
 def use(address: str) -> None:
     """Every endpoint once as it is meant to be called: what is loaded when it is first needed is there."""
-    found = endpoints(address)
     with httpx.Client(base_url=address, timeout=300) as client:
+        found = with_examples(client)
         for name in found.keys() - {"/lecture", "/fit_picture"}:
             call(client, name, defaults(found[name]["parameters"]))
         for experiment in EXPERIMENTS:
@@ -84,7 +84,7 @@ def abuse(address: str) -> dict[str, int]:
     """Every strange value in every field of every endpoint, runs left, calls unheard, fifty visitors at once."""
     counts: dict[str, int] = {}
     with httpx.Client(base_url=address, timeout=300) as client:
-        for name, endpoint in endpoints(address).items():
+        for name, endpoint in with_examples(client).items():
             valid = defaults(endpoint["parameters"])
             for place in range(len(valid)):
                 for value in STRANGE:

@@ -32,6 +32,18 @@ def endpoints(address):
     return httpx.get(f"{address}gradio_api/info", timeout=60).json()["named_endpoints"]
 
 
+def with_examples(client):
+    """The endpoints, with inputs that are taken where those they declare are refused: so every field is reached."""
+    found = endpoints(client.base_url)
+    canvas = json.loads(call(client, "/example_canvas", [0]).text.rpartition("data: ")[2])[0]
+    examples = {"index": 0, "experiment": "mixing", "canvas": canvas}
+    for endpoint in found.values():
+        for parameter in endpoint["parameters"]:
+            if (name := parameter["parameter_name"]) in examples:
+                parameter |= {"parameter_has_default": True, "parameter_default": examples[name]}
+    return found
+
+
 def defaults(parameters):
     """Valid inputs of an endpoint: the defaults that it declares, or an example."""
     return [
