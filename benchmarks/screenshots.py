@@ -42,6 +42,12 @@ def repair(page: Page) -> None:
     page.wait_for_function(DONE, arg="#repair-status")
 
 
+def sharpen(page: Page) -> None:
+    """What was measured, the results, their mean and where they differ."""
+    page.get_by_label("Sharpen (4×)").check()
+    repair(page)
+
+
 def learn(page: Page) -> None:
     """The default training."""
     page.wait_for_selector("#panels svg")
@@ -67,6 +73,7 @@ TABS: dict[str, Callable[[Page], None]] = {
     "playground": playground,
     "generate": generate,
     "repair": repair,
+    "repair-sharpen": sharpen,
     "learn": learn,
     "lecture": lecture,
     "about": about,
@@ -79,7 +86,7 @@ def take(browser: Browser, address: str, width: int, scheme: str, tabs: list[str
     for key in tabs:
         page = browser.new_page(viewport=SIZES[width], color_scheme=scheme, device_scale_factor=scale)
         page.set_default_timeout(180_000)
-        page.goto(f"{address}?tab={key}")
+        page.goto(f"{address}?tab={key.partition('-')[0]}")
         TABS[key](page)
         page.wait_for_timeout(500)  # for what fades in
         picture = Image.open(io.BytesIO(page.screenshot(full_page=True)))

@@ -213,6 +213,20 @@ def page(page):
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_scale_of_the_heat_map_is_read_on_light_and_on_dark(page, scheme):
+    page.get_by_label("Sharpen (4×)").check()
+    fill(page, "repair-num-levels", 3)
+    fill(page, "repair-num-images", 2)
+    page.locator("#repair").click()
+    wait_for_status(page, "Done", "repair-status")
+    expect(page.locator(".spread svg text")).not_to_have_count(0)
+    colours = page.locator(".spread svg text").evaluate_all("all => all.map((each) => getComputedStyle(each).fill)")
+    shades = {sum(map(int, re.findall(r"\d+", colour)[:3])) / 3 for colour in colours}
+    assert max(shades) < 100 if scheme == "light" else min(shades) > 150
+
+
+@pytest.mark.browser
 def test_a_visitor_sees_y_the_mean_and_where_the_results_differ(page):
     expect(page.get_by_label("Colour in")).to_have_count(0)
     page.get_by_label("Sharpen (4×)").check()
