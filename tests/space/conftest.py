@@ -78,8 +78,7 @@ def server(model_folder, other_model_folder, tmp_path_factory, repo_root):
         "OMP_NUM_THREADS": "1",
     }
     command, environment, url = (
-        # A visitor's browser has a processor of its own: starved by the server, it hears no click.
-        ["nice", "-n", "5", sys.executable, repo_root / "app.py"],
+        [sys.executable, repo_root / "app.py"],
         os.environ | settings,
         f"http://127.0.0.1:{port}/",
     )
