@@ -21,10 +21,7 @@ FACT_FILES = ("card.json", "train_config.json", "training.json", *EVALUATIONS, *
 COMPONENT_SUFFIXES = (".json", ".py", ".safetensors", ".txt")
 
 SPACE_FILES = ("app.py", "requirements.txt", "README.md")
-SPACE_FOLDERS = (
-    "ncsn_pipeline",
-    *(f"pretrained/{name}" for name in ("mnist", "mnist_classifier", "avatars_classifier")),
-)
+SPACE_FOLDERS = ("ncsn_pipeline", "pretrained/mnist", "pretrained/mnist_classifier", "pretrained/avatars_classifier")
 SPACE_SUFFIXES = (".py", ".css", ".js", ".html", ".svg", ".json", ".yaml", ".safetensors", ".png", ".md", ".typed")
 
 # [words](path), ![words](path), src="path" and srcset="path"
