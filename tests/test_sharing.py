@@ -39,9 +39,11 @@ def pytest_xdist_make_scheduler(config, log):
 """
 
 
-def test_the_page_is_one_group_and_other_files_are_their_own():
-    one, other = "tests/space/test_call.py::test_a[x::y]", "tests/space/test_learn.py::test_b"
+def test_the_page_is_two_groups_and_other_files_are_their_own():
+    one, other = "tests/space/test_call.py::test_a[x::y]", "tests/space/test_generate.py::test_b"
     assert group_of(one) == group_of(other) != group_of("tests/hub/test_push.py::test_a")
+    later, last = "tests/space/test_learn.py::test_b", "tests/space/test_said.py::test_b"
+    assert group_of(later) == group_of(last) != group_of(one)
     assert group_of("tests/train/test_push.py::test_a[@]") == "tests/train/test_push.py"
 
 

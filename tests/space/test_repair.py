@@ -1,6 +1,5 @@
 """The Repair tab: what is kept comes back exactly, in a real browser and by its endpoint; what is refused, and why."""
 
-import contextlib
 import io
 import json
 import math
@@ -27,7 +26,7 @@ from ncsn_pipeline.space.server.guard import refuse_large_pictures
 from ncsn_pipeline.space.widgets.grid import image_grid
 
 from .ranges import assert_choices, assert_range, refusal
-from .visitor import button, connected, fill, wait_for_status
+from .visitor import button, connected, fill, slowed_down, wait_for_status
 
 SHAPE = (1, 8, 8)
 DEFAULTS = defaults(CONTROLS, ModelFacts())
@@ -218,19 +217,6 @@ def test_what_is_no_picture_and_a_bomb_are_refused(tmp_path, monkeypatch, conten
 
 
 # What a visitor sees
-
-
-@contextlib.contextmanager
-def slowed_down(page, factor):
-    """As if the browser ran on a processor that is so many times slower; a cheap phone is about 6.
-
-    It stays slow until the session that asked for it asks for something else: another one's wish does not end it.
-    """
-    session = page.context.new_cdp_session(page)
-    session.send("Emulation.setCPUThrottlingRate", {"rate": factor})
-    yield
-    session.send("Emulation.setCPUThrottlingRate", {"rate": 1})
-    session.detach()
 
 
 def drag(page, *points):

@@ -1,11 +1,12 @@
 """A run belongs to its session; settings in the address are read and written as the browser does."""
 
 import math
+import threading
 
 import gradio as gr
 import pytest
 
-from ncsn_pipeline.space.runs import sessions
+from ncsn_pipeline.space.runs import messages, sessions
 from ncsn_pipeline.space.runs.limits import SettingsError
 from ncsn_pipeline.space.runs.sessions import NOTHING_TO_STOP, STOPPING, SessionRuns, waiting_words
 from ncsn_pipeline.space.server.sharing import SharedView, _as_javascript_writes
@@ -96,6 +97,72 @@ def test_a_run_that_fails_or_is_refused_says_so_and_is_gone():
         with pytest.raises(gr.Error) as caught:
             next(answers)
         assert caught.value.message == said and runs.stop(visitor("a")) == NOTHING_TO_STOP
+
+
+def paced(words, answers=True, tells=True, **options):
+    """How long a run waited for its page before each of these lines of status, None where it did not.
+
+    Args:
+        words: the lines.
+        answers: whether the page has shown a line by the time that it is waited for.
+        tells: whether there is a page that says so.
+        **options: of `answered`.
+    """
+    runs, waits = Runs(), []
+
+    class Shown(threading.Event):
+        def wait(self, timeout):
+            if not self.is_set():
+                waits[-1] = timeout
+            return answers or self.is_set()
+
+    def work(stop):
+        stop.shown, stop.page_tells = Shown(), tells
+        stop.shown.set()
+        for text in words:
+            waits.append(None)
+            yield runs.outputs(gr.skip(), text)
+
+    list(runs.answered(visitor("a"), work, **options))
+    return waits
+
+
+def test_a_run_waits_until_its_page_has_shown_the_line_before():
+    wait = sessions.PATIENCE
+    assert paced(["one", "two", "three"]) == [None, wait, wait]
+    assert paced(["one", "two", "three"], answers=False) == [None, wait, None]  # one that sleeps is waited for once
+    assert paced(["one", "two"], tells=False) == [None, None]
+    assert paced(["one", "two"], say=messages.said) == [None, None]
+
+
+def test_what_a_page_tells_of_another_line_than_the_last_counts_for_nothing():
+    runs, seen = Runs(), []
+
+    def work(stop):
+        seen.append(stop)
+        for text in ("one", "one", gr.skip(), "two"):
+            yield runs.outputs(gr.skip(), text)
+
+    run = runs.answered(visitor("a"), work)
+    next(run)
+    (stop,) = seen
+    runs.page_has_shown("one", visitor("b"))
+    assert not stop.page_tells and not stop.shown.is_set()
+    runs.page_has_shown("Waiting", visitor("a"))
+    assert stop.page_tells and not stop.shown.is_set()
+    runs.page_has_shown("one", visitor("a"))
+    next(run), next(run)  # the page has nothing new to show: it is not waited for
+    assert stop.shown.is_set()
+    next(run)
+    runs.page_has_shown("one", visitor("a"))
+    assert not stop.shown.is_set()
+    assert runs.stop(visitor("a")) == STOPPING and stop.shown.is_set()
+    assert list(run) == []
+
+
+def test_the_line_of_status_comes_back_from_the_page_as_it_was_sent():
+    line = messages.status("Step 5 of 10 · loss < 3", 5, 10, kind="running")
+    assert gr.HTML().preprocess(gr.HTML().postprocess(line)) == line
 
 
 @pytest.fixture

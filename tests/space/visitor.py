@@ -1,6 +1,7 @@
 """What a visitor does with the page, and waits for."""
 
 import re
+from contextlib import contextmanager
 
 from gradio_client import Client
 from playwright.sync_api import expect
@@ -33,3 +34,16 @@ def wait_for_status(page, pattern, element="status"):
 def connected(address):
     """A visitor without a browser, who waits longer than the five seconds that a busy server may need."""
     return Client(address, verbose=False, httpx_kwargs={"timeout": 60})
+
+
+@contextmanager
+def slowed_down(page, factor):
+    """As if the browser ran on a processor that is so many times slower; a cheap phone is about 6.
+
+    It stays slow until the session that asked for it asks for something else: another one's wish does not end it.
+    """
+    session = page.context.new_cdp_session(page)
+    session.send("Emulation.setCPUThrottlingRate", {"rate": factor})
+    yield
+    session.send("Emulation.setCPUThrottlingRate", {"rate": 1})
+    session.detach()

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from ..runs import messages
 from ..runs.limits import SettingsError, check_choice
 from ..runs.sessions import Outputs, SessionRuns
 from . import report
@@ -137,4 +138,4 @@ class LectureHandlers(SessionRuns):
                 raise SettingsError("Stopped.")
             yield run.outcome.result
 
-        yield from self.answered(request, work)
+        yield from self.answered(request, work, say=messages.said)

@@ -1,6 +1,9 @@
 """One run at a time for each visitor's session, which only that session can stop; refused or failed, it says so.
 
 A tab's handlers derive from `SessionRuns` and give `answered` the work of a run.
+
+A page that has shown the line of status tells the server, and a run's next values are sent then: a browser that needs
+longer for a value than the server does would fall behind for good, and hear no click meanwhile.
 """
 
 import logging
@@ -25,6 +28,7 @@ BUSY = "Too many visitors are waiting. Try again in a minute."
 STOPPING = "Stopping."
 NOTHING_TO_STOP = "Nothing of this session is running."
 MOST_STARTS = 1000  # of sessions, kept apart; a start that is never followed by its run is forgotten after that many
+PATIENCE = 5.0  # seconds to wait for a page that has not shown the last values yet, and may be asleep
 
 WORKER = "torch"  # the group of events that run one at a time
 
@@ -32,9 +36,26 @@ Outputs = tuple[Any, ...]
 
 
 class Stop(threading.Event):
-    """Set when a run is to end; `waiting` until it begins."""
+    """Set when a run is to end.
 
-    waiting = False
+    Attributes:
+        waiting: until the run begins.
+        page_tells: whether there is a page that says what it has shown.
+        awaited: the last line of status that was sent.
+        shown: set when the page has shown that line, and when the run is to end.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting = self.page_tells = False
+        self.awaited = ""
+        self.shown = threading.Event()
+        self.shown.set()
+
+    def set(self) -> None:
+        """Ends the run, which waits for no page any more."""
+        super().set()
+        self.shown.set()
 
 
 class SessionRuns:
@@ -93,7 +114,8 @@ class SessionRuns:
                 yield tell("Stopped before it started.", "stopped")
             else:
                 with closing(work(stop)) as moments:
-                    yield from map(show, moments)
+                    shown = map(show, moments)
+                    yield from shown if say else self._at_the_page_s_pace(shown, stop)
         except (ValueError, FloatingPointError) as error:  # the settings' and the samplers' own words
             yield tell(str(error), "error")
             raise gr.Error(messages.toast(str(error)), print_exception=False) from None
@@ -104,6 +126,24 @@ class SessionRuns:
         finally:
             if session and self._stops.get(session) is stop:
                 del self._stops[session]
+
+    def _at_the_page_s_pace(self, moments: Iterator[Outputs], stop: Stop) -> Iterator[Outputs]:
+        """The moments, each once the page has shown the one before, if it says so."""
+        for outputs in moments:
+            if stop.page_tells and not stop.is_set():
+                stop.page_tells = stop.shown.wait(PATIENCE)  # one that is asleep is waited for once
+            # Where the line stays as it was, the page has nothing to tell.
+            if (status := outputs[self.status_at]) not in (stop.awaited, gr.skip()):
+                stop.awaited = status
+                stop.shown.clear()
+            yield outputs
+
+    def page_has_shown(self, status: str, request: gr.Request) -> None:
+        """The page of this session has shown a line of status; it may say so twice, or of one that is long past."""
+        if (stop := self._stops.get(request.session_hash)) is not None:
+            stop.page_tells = True
+            if status == stop.awaited:
+                stop.shown.set()
 
     def connect_run(
         self,
@@ -174,7 +214,7 @@ class SessionRuns:
         return True
 
     def connect_stop(self, button: gr.Button, status: Component, api_name: str, ends: str) -> None:
-        """Makes a button end the session's run, and gives callers without a page an endpoint that does.
+        """Makes a button end the session's run, which keeps the page's pace; callers without one get an endpoint.
 
         Args:
             button: that stops.
@@ -183,6 +223,7 @@ class SessionRuns:
             ends: what it ends and when, for its description.
         """
         button.click(self.stop_and_say, None, status, **PRIVATE)
+        status.change(self.page_has_shown, status, None, **PRIVATE)
         words = f"Ends {ends}; returns whether there is one. A call that waits in the queue is not yet one: cancel it."
         gr.api(self.stop, api_name=api_name, api_description=words, queue=False)
 
