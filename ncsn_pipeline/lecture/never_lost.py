@@ -7,25 +7,27 @@ the learned score, over the steps at level i, this takes
     E_chain || s_theta(x, sigma_i) - grad log p_sigma_i(x) ||² / E_chain || grad log p_sigma_i(x) ||²
 
 and, as the null, the same at the points where the chain started, which is where a chain at level i alone would start.
-That it is enough is taken from where chains end: the annealed one, and as the null plain Langevin dynamics at sigma_L
-by the same network from the same start, with as many steps.
+That it is enough is taken by making the exact score wrong on purpose: it has no arrows (it is zero) at level i wherever
+the density of level i - 1, whose samples it is handed, is lower than at any of 100,000 of its samples.  The null is
+wrong in the other place: no arrows where the samples are, and all elsewhere.  All chains get the same start and noise,
+so that what is counted is the particles that end elsewhere than with the exact score everywhere.
 
 Source: Song & Ermon 2019, sections 3.2 and 4.3.
 """
 
 from dataclasses import dataclass
+from statistics import mean
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..densities import GaussianMixture, NoisyScoreFn
+from ..densities import GaussianMixture, NoisyScoreFn, exact_score_function
 from ..diagnostics import mode_weights, plots, relative_fisher_divergence, sliced_wasserstein, squared_error
 from ..noise_levels import DiscreteSigmas, geometric_noise_levels
-from ..sampling import annealed_langevin_dynamics, langevin_dynamics, last_sample
+from ..sampling import annealed_langevin_dynamics
 from .all_levels import learn_scores, new_network
 from .experiment import Check, Claim, Params, Result, flag
-from .single_level import at_level
 from .toy import corner_mixture, uniform_square
 
 CLAIM = Claim(
@@ -59,6 +61,7 @@ class NeverLostParams(Params):
 
 
 Params = NeverLostParams
+MANY_SAMPLES = 100_000  # of a level: where none of them lies, the score may be wrong
 QUICK = {"num_levels": 8, "train_steps": 500, "num_particles": 1000}
 
 
@@ -70,33 +73,32 @@ class NeverLostResult(Result):
         sigmas: the noise schedule.
         along: over all steps of the chain at that level.
         off: at that level, where the chain started.
-        distance: of the annealed samples from data, sliced Wasserstein, in data units.
-        plain_distance: of the plain chain's at sigma_L.
-        chance: of two sets of data of that size, as near as a perfect sampler comes.
-        weight: of the large mode by the annealed chain; 0.8 in truth.
-        plain_weight: by the plain chain.
-        start: where both chains started, shape `(num_particles, 2)`.
-        end: of the annealed chain, before the denoising.
-        plain_end: of the plain chain.
+        wrong_share: of the square of the start where the score that is right "near" alone is wrong, at the last level.
+        distances: of annealed samples from data, sliced Wasserstein, in data units, by score: "learned", "exact", and
+            the exact one that is right "near" the samples that a level is handed, near its "own", or "elsewhere" alone.
+        weights: of the large mode, by score; 0.8 in truth.
+        moved: part of the particles that end more than 0.1 from where they do by the exact score, by score.
+        chance: of other sets of data of that size, on average: as near as a perfect sampler comes.
+        start: where the chains started, shape `(num_particles, 2)`.
+        ends: of the chains, before the denoising, by score.
         learned: the network, for the figure.
     """
 
     sigmas: list[float]
     along: list[float]
     off: list[float]
-    distance: float
-    plain_distance: float
+    wrong_share: float
+    distances: dict[str, float]
+    weights: dict[str, float]
+    moved: dict[str, float]
     chance: float
-    weight: float
-    plain_weight: float
     start: Tensor
-    end: Tensor
-    plain_end: Tensor
+    ends: dict[str, Tensor]
     learned: NoisyScoreFn
 
 
 def run(params: NeverLostParams) -> NeverLostResult:
-    """One network; its error along its own annealed chain and off it, and where that chain and a plain one end."""
+    """One network's error along its own annealed chain and off it; and chains by scores that are wrong on purpose."""
     generator = torch.Generator().manual_seed(params.seed)
     density = corner_mixture()
     levels = geometric_noise_levels(params.sigma_max, params.sigma_min, params.num_levels)
@@ -110,26 +112,35 @@ def run(params: NeverLostParams) -> NeverLostResult:
         generator=generator,
     )
     start = uniform_square(params.num_particles, generator=generator)
-    along, end = errors_along(learned, density, start, levels, params, generator)
     off = [
         relative_fisher_divergence(learned(start, sigma), density.noised(float(sigma)).score(start)) for sigma in levels
     ]
-    last = at_level(learned, params.sigma_min)
-    plain_end = last_sample(
-        langevin_dynamics(
-            last,
-            start,
-            step_size=params.relative_step * (1 + params.sigma_min**2),  # a share of a noised mode's variance
-            num_steps=params.num_levels * params.steps_per_level,
-            generator=generator,
-        )
-    )
-    data, more_data = (density.sample(params.num_particles, generator=generator) for _ in range(2))
-    denoised = [x + params.sigma_min**2 * last(x) for x in (end, plain_end)]
-    distance, plain_distance, chance = (
-        sliced_wasserstein(x, data, generator=generator) for x in (*denoised, more_data)
-    )
-    weight, plain_weight = (float(mode_weights(x, density.means).weights[0]) for x in denoised)
+    exact = exact_score_function(density)
+    heights = lowest_own(density, levels, generator)
+    handed = torch.cat([levels[:1], levels[:-1]]), torch.cat([heights[:1], heights[:-1]])
+    scores = {
+        "learned": learned,
+        "exact": exact,
+        "near": without_arrows(exact, density, levels, *handed, inside=False),
+        "own": without_arrows(exact, density, levels, levels, heights, inside=False),
+        "elsewhere": without_arrows(exact, density, levels, *handed, inside=True),
+    }
+    errors, ends, state = {}, {}, generator.get_state()
+    for name, score in scores.items():
+        errors[name], ends[name] = errors_along(score, density, start, levels, params, generator.set_state(state))
+    along = errors["learned"]
+    moved = {name: float(((x - ends["exact"]).norm(dim=1) > 0.1).float().mean()) for name, x in ends.items()}
+    outside = density.noised(float(handed[0][-1])).log_prob(start) < handed[1][-1]
+    wrong_share = float(outside.float().mean())
+    reference = density.sample(10 * params.num_particles, generator=generator)
+    others = (density.sample(params.num_particles, generator=generator) for _ in range(8))
+    chance = mean(sliced_wasserstein(x, reference, generator=generator) for x in others)
+    distances, weights = {}, {}
+    for name, x in ends.items():
+        last = learned if name == "learned" else exact  # the denoising is not what is in question
+        denoised = x + params.sigma_min**2 * last(x, levels[-1])
+        distances[name] = sliced_wasserstein(denoised, reference, generator=generator)
+        weights[name] = float(mode_weights(denoised, density.means).weights[0])
     worst = max(range(len(off)), key=off.__getitem__)
     return NeverLostResult(
         params=params,
@@ -140,15 +151,23 @@ def run(params: NeverLostParams) -> NeverLostResult:
                 "<=",
                 0.05,
                 null=max(off),
-                null_name="same network and level, where the chain started",
+                null_name="same network where the chain started, worst level",
             ),
             Check(
-                "distance of the annealed samples from data, in units of chance",
-                distance / chance,
+                "exact score near the samples alone: part of the particles that end elsewhere than with all of it",
+                moved["near"],
+                "<=",
+                0.05,
+                null=moved["elsewhere"],
+                null_name="exact score elsewhere alone",
+            ),
+            Check(
+                "distance of the learned score's samples from data, in units of chance",
+                distances["learned"] / chance,
                 "<=",
                 4.0,
-                null=plain_distance / chance,
-                null_name="plain chain at the last level, same network and start",
+                null=distances["elsewhere"] / chance,
+                null_name="exact score elsewhere alone",
             ),
         ],
         findings=[
@@ -156,23 +175,56 @@ def run(params: NeverLostParams) -> NeverLostResult:
             f"has {off[worst]:.2f} at sigma {levels[worst]:.2g}, {off[worst] / along[worst]:.0f} times what the chain "
             "meets at that level. Wide levels are right everywhere on the square, so the chain is not lost there "
             "either.",
-            f"The annealed samples are {distance:.3f} from data and give the large mode {weight:.3f}, 0.8 in truth; "
-            f"the plain chain at sigma {params.sigma_min:g}, by the same network, {plain_distance:.2f} and "
-            f"{plain_weight:.3f}; two sets of data are {chance:.3f} apart.",
+            f"At sigma {params.sigma_min:g} the score that is right near the samples alone has no arrows on "
+            f"{wrong_share:.0%} of the square where chains start; {moved['near']:.1%} of the particles end elsewhere "
+            "for that. Near the samples means those that a level is handed, of the level before: right near its own "
+            f"alone, {levels[0] / levels[1]:.2f} times closer, it is {moved['own']:.1%}.",
+            f"The large mode gets {weights['exact']:.3f} of the samples by the exact score, {weights['near']:.3f} "
+            f"where it is right near them alone, {weights['learned']:.3f} by the learned one and "
+            f"{weights['elsewhere']:.3f} by the exact one elsewhere alone; 0.8 in truth. They are "
+            f"{distances['exact']:.3f}, {distances['near']:.3f}, {distances['learned']:.3f} and "
+            f"{distances['elsewhere']:.2f} from data, other data {chance:.3f}.",
         ],
         sigmas=levels.tolist(),
         along=along,
         off=off,
-        distance=distance,
-        plain_distance=plain_distance,
+        wrong_share=wrong_share,
+        distances=distances,
+        weights=weights,
+        moved=moved,
         chance=chance,
-        weight=weight,
-        plain_weight=plain_weight,
         start=start,
-        end=end,
-        plain_end=plain_end,
+        ends=ends,
         learned=learned,
     )
+
+
+def lowest_own(density: GaussianMixture, levels: Tensor, generator: torch.Generator) -> Tensor:
+    """The least log density of each p_sigma at `MANY_SAMPLES` of its own, shape `(L,)`."""
+    noised = [density.noised(float(sigma)) for sigma in levels]
+    return torch.stack([level.log_prob(level.sample(MANY_SAMPLES, generator=generator)).min() for level in noised])
+
+
+def without_arrows(
+    score_fn: NoisyScoreFn, density: GaussianMixture, levels: Tensor, by: Tensor, heights: Tensor, *, inside: bool
+) -> NoisyScoreFn:
+    """A score that is zero on one side of a contour.
+
+    Args:
+        score_fn: the score elsewhere, `(x, sigma) -> score`.
+        density: the clean density.
+        levels: the sigmas at which it is asked, shape `(L,)`.
+        by: for each of them the sigma of the noised density that is looked at, shape `(L,)`.
+        heights: for each of them the log density of the contour, shape `(L,)`.
+        inside: whether it is zero where the density is higher, or lower.
+    """
+
+    def wrong_score(x: Tensor, sigma: Tensor) -> Tensor:
+        i = (levels - sigma).abs().argmin()
+        is_inside = density.noised(float(by[i])).log_prob(x) >= heights[i]
+        return torch.where((is_inside == inside)[:, None], 0.0, score_fn(x, sigma))
+
+    return wrong_score
 
 
 def errors_along(
@@ -216,13 +268,14 @@ def errors_along(
 
 
 def figure(result: NeverLostResult) -> Figure:
-    """The error along the chain and off it, over sigma; where it is at the last level; and where the chains end."""
+    """The error along the chain and off it, over sigma; where wrong scores lead; and the error at the last level."""
     extent, sigma = (-9.0, 9.0, -9.0, 9.0), result.sigmas[-1]
     fig, (left, middle, right) = plots.new_figure(
         "The annealed chain is never where its level's score is wrong",
-        f"Relative error at most {max(result.along):.3f} along it, {max(result.off):.2f} where it started. Null, "
-        f"plain Langevin at sigma {sigma:g} by the same network: large mode {result.plain_weight:.2f}, annealed "
-        f"{result.weight:.2f}, in truth 0.8",
+        f"Relative error at most {max(result.along):.3f} along it, {max(result.off):.2f} where it started. The exact "
+        f"score near the samples alone, at sigma {sigma:g} zero on {result.wrong_share:.0%} of the square, leads "
+        f"{result.moved['near']:.1%} of the particles elsewhere; null, elsewhere alone: "
+        f"{result.moved['elsewhere']:.0%}",
         ncols=3,
         size=(10, 4.4),
         width_ratios=(1.1, 1, 1.2),
@@ -233,18 +286,23 @@ def figure(result: NeverLostResult) -> Figure:
     left.invert_xaxis()
     left.set(xlabel="noise level sigma, falling")
     plots.direct_label(
-        left, result.sigmas[0], result.off[-1], "null: at the start's points", "muted", (6, 6), ha="left"
+        left, result.sigmas[0], result.off[-1], "null: at the start's points", "muted", (6, -16), ha="left"
     )
-    plots.direct_label(left, result.sigmas[-1], result.along[-1], "along the chain", "annealed", (0, -16), ha="right")
+    third = len(result.sigmas) // 3
+    plots.direct_label(
+        left, result.sigmas[third], result.along[third], "along the chain", "annealed", (4, -22), ha="left"
+    )
     plots.panel_title(left, "relative error of the learned score")
     plots.plane(middle, extent)
-    plots.samples(middle, result.plain_end[:1000], "plain")
-    plots.panel_title(middle, f"null: plain chain at {sigma:g}", "plain")
+    plots.samples(middle, result.ends["elsewhere"][:1000], "muted")
+    plots.samples(middle, result.ends["near"][:1000], "annealed")
+    plots.panel_title(middle, "right near the samples alone", "annealed")
+    plots.direct_label(middle, 0, -8.3, "null: right elsewhere alone", "muted", (0, 0))
     grid = plots.plane_grid(extent, 60)
     level = torch.tensor(sigma)
     exact = corner_mixture().noised(sigma).score(grid)
-    unit = corner_mixture().noised(sigma).score(result.end).square().sum(1).mean()
+    unit = corner_mixture().noised(sigma).score(result.ends["learned"]).square().sum(1).mean()
     plots.error_map(right, squared_error(result.learned(grid, level), exact) / unit, extent, "", limits=(1e-3, 10))
-    plots.samples(right, result.end[:1000], "white", size=1.5)
+    plots.samples(right, result.ends["learned"][:1000], "white", size=1.5)
     plots.panel_title(right, f"chain on its error at {sigma:g}", "annealed")
     return fig

@@ -188,7 +188,8 @@ def run(params: OneSigmaParams) -> OneSigmaResult:
             f"sampler would come to {chance:.3f}.",
             f"With the exact score the same chain comes to {exact_distance[0]:.3f} at sigma {smallest:g}: what the "
             "learned one is worse by there is error of learning alone. After the same training its relative error is "
-            f"{relative[0]:.3f} at sigma {smallest:g} and {relative[best]:.3f} at the best sigma.",
+            f"{relative[0]:.3f} at sigma {smallest:g} and {relative[best]:.3f} at the best sigma; before it they were "
+            f"{untrained[0]:.3f} and {untrained[best]:.3f}.",
             f"From one sigma to the next the squared error becomes {largest_ratio(estimation):.2f} of what it was, at "
             f"worst; relative to the score's mean square, {largest_ratio(relative):.2f}.",
         ],

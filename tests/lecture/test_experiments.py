@@ -28,6 +28,7 @@ NOT_CONFIRMED = {
         "far, angle to the clean score: sigma 0.05, one network for all",
     ],
     "one-network": ["as many samples: the same, to be worse at all"],
+    "conservative": ["error of the score, free-form over energy: not helping much"],
 }
 
 

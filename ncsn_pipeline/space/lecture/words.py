@@ -83,9 +83,9 @@ WORDS = {
     ),
     "continuum": Words(
         "More and more levels in ever smaller steps become a path without noise, along which even the probability "
-        "of a sample can be computed. With as many steps in all, more levels help up to a point only: look at where "
-        "the distance stops falling. That a learned score comes as near as it should with a thousand was not confirmed "
-        "by every seed.",
+        "of a sample can be computed. With one step at each, ten levels are too few, and beyond a hundred nothing is "
+        "gained: look at where the distance stops falling. That a learned score comes as near as it should with a "
+        "thousand was not confirmed by every seed.",
         "playground.levels=24&playground.steps=20",
     ),
     "one-network": Words(
@@ -95,13 +95,14 @@ WORDS = {
     ),
     "conservative": Words(
         "The arrows of a true score belong to a hill: once around a loop, ups and downs cancel. Those of a free "
-        "network do not cancel exactly; of an energy they do. Samples of the two are about as good.",
+        "network do not cancel exactly; of an energy they do. Samples of the two are about as good; that an energy "
+        "helps no more than that was not confirmed: its score has the smaller error.",
     ),
     "never-lost": Words(
         "At a small noise level the network is wrong where that level has no samples. An annealed chain is never "
-        "there: it comes from the level before, whose samples lie among those of this one. Compare the error along the "
-        "chain with the error where the chain started. That what it draws is within four times chance of the data was "
-        "not confirmed by every seed.",
+        "there: it comes from the level before. Compare the error along the chain with the error where it started. "
+        "And a score that is right only near the samples which each level is handed leads the particles where the "
+        "exact score does.",
         "playground.density=moons",
     ),
     "clean-score": Words(
