@@ -83,7 +83,7 @@ WORDS = {
     ),
     "continuum": Words(
         "More and more levels in ever smaller steps become a path without noise, along which even the probability "
-        "of a sample can be computed. With one step at each, ten levels are too few, and beyond a hundred nothing is "
+        "of a sample can be computed. With one step at each, ten levels are too few, and beyond a hundred little is "
         "gained: look at where the distance stops falling. That a learned score comes as near as it should with a "
         "thousand was not confirmed by every seed.",
         "playground.levels=24&playground.steps=20",
