@@ -185,6 +185,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
     arguments = parser.parse_args()
+    if min(arguments.rounds, arguments.repeats) < 1:
+        parser.error("rounds and repeats must be at least 1.")
     from torch import __version__ as torch_version
 
     before = os.getloadavg()[0]

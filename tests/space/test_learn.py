@@ -25,7 +25,7 @@ from ncsn_pipeline.space.learn.tab import report
 from ncsn_pipeline.space.runs.limits import SettingsError
 
 from .ranges import assert_choices, assert_range
-from .visitor import button, connected, fill, slowed_down, visit, wait_for_status
+from .visitor import button, connected, fill, slowed_down, wait_for_status
 
 
 def settings_of(**changed):
@@ -298,35 +298,6 @@ def test_stop_frees_the_worker_at_once(page):
     fill(page, "learn-steps", 50)
     button(page, "Train").click()
     wait_for_status(page, "Done: 50 steps", "learn-status")
-
-
-TELLS = """name => {
-  const { components, dependencies } = window.gradio_config;
-  const { id } = components.find(({ props }) => props.elem_id === name);
-  return dependencies.find(({ targets }) => targets.some(([of, event]) => of === id && event === "change")).id;
-}"""
-
-
-@pytest.mark.browser
-@pytest.mark.parametrize(
-    ("tab", "start", "status", "settings"),
-    [
-        ("learn", "Train", "learn-status", {"learn-steps": 1500}),
-        ("generate", "Generate", "status", {"num-levels": 200, "num-images": 64}),
-        ("repair", "Paint", "repair-status", {"repair-num-levels": 200, "repair-num-images": 10}),
-    ],
-)
-def test_the_page_tells_the_server_what_it_has_shown(page, address, tab, start, status, settings):
-    """Each line of a run waits for that of the last: a browser that is too slow for them would hear no Stop."""
-    visit(page, f"{address}?tab={tab}")
-    for element, value in settings.items():
-        fill(page, element, value)
-    told = []
-    tells = page.evaluate(TELLS, status)
-    page.on("request", lambda asked: told.append(1) if f'"fn_index":{tells},' in (asked.post_data or "") else None)
-    button(page, start).click()
-    wait_for_status(page, "Done", status)
-    assert len(told) > 2, told
 
 
 @pytest.mark.check

@@ -1,4 +1,4 @@
-"""What holds in every tab: back and forward, links, sliders of factors, uploads from a telephone."""
+"""What holds in every tab: back and forward, links, sliders of factors, uploads from a telephone, the pace of runs."""
 
 import io
 import itertools
@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from ncsn_pipeline.space.repair.canvas import fitted_picture
 
-from .visitor import button, fill
+from .visitor import button, fill, visit, wait_for_status
 
 pytestmark = pytest.mark.browser
 
@@ -180,3 +180,31 @@ def test_a_telephone_s_photograph_is_scaled_in_the_browser(page, tmp_path):
     found = np.asarray(Image.open(io.BytesIO(download.value.path().read_bytes())).convert("L")).astype(int)
     Image.fromarray(pixels).resize((1200, 900)).save(small := tmp_path / "small.png")
     assert np.abs(found - fitted_picture(small, (1, 8, 8))[..., 0]).max() <= 6
+
+
+TELLS = """name => {
+  const { components, dependencies } = window.gradio_config;
+  const { id } = components.find(({ props }) => props.elem_id === name);
+  return dependencies.find(({ targets }) => targets.some(([of, event]) => of === id && event === "change")).id;
+}"""
+
+
+@pytest.mark.parametrize(
+    ("place", "start", "status", "settings"),
+    [
+        ("learn", "Train", "learn-status", {"learn-steps": 1500}),
+        ("generate", "Generate", "status", {"num-levels": 200, "num-images": 64}),
+        ("repair", "Paint", "repair-status", {"repair-num-levels": 200, "repair-num-images": 10}),
+    ],
+)
+def test_the_page_tells_the_server_what_it_has_shown(page, address, place, start, status, settings):
+    """Each line of a run waits for that of the last: a browser that is too slow for them would hear no Stop."""
+    visit(page, f"{address}?tab={place}")
+    for element, value in settings.items():
+        fill(page, element, value)
+    told = []
+    tells = page.evaluate(TELLS, status)
+    page.on("request", lambda asked: told.append(1) if f'"fn_index":{tells},' in (asked.post_data or "") else None)
+    button(page, start).click()
+    wait_for_status(page, "Done", status)
+    assert len(told) > 2, told

@@ -65,8 +65,9 @@ WORDS = {
         "playground.density=gaussians",
     ),
     "one-sigma": Words(
-        "With little noise the score is wrong between the modes; with much noise it is right, but for another "
-        "density. In the Playground the scores are exact: there a large σ has the right shares and the wrong shape.",
+        "With little noise the score takes far longer to learn, and after the same training it is wrong; with much "
+        "noise it is right, but for another density. In the Playground the scores are exact: there a large σ has the "
+        "right shares and the wrong shape.",
         "playground.sigma=3",
     ),
     "many-sigmas": Words(
@@ -90,8 +91,8 @@ WORDS = {
     ),
     "one-network": Words(
         "Scores at neighbouring noise levels are alike, so one network that is told σ learns them together, with far "
-        "fewer weights. That it is a little worse than one network for each was not confirmed: after as many samples "
-        "its error is larger at some levels and smaller on average.",
+        "fewer weights: after half as many samples its error is a little larger. That it is worse after as many was "
+        "not confirmed: then it is larger at some levels, smaller at others, and about as large on average.",
     ),
     "conservative": Words(
         "The arrows of a true score belong to a hill: once around a loop, ups and downs cancel. Those of a free "
