@@ -162,6 +162,14 @@ def run(params: NeverLostParams) -> NeverLostResult:
                 null_name="exact score elsewhere alone",
             ),
             Check(
+                "exact score near a level's own samples alone: distance from data, in units of chance",
+                distances["own"] / chance,
+                "<=",
+                4.0,
+                null=distances["elsewhere"] / chance,
+                null_name="exact score elsewhere alone",
+            ),
+            Check(
                 "distance of the learned score's samples from data, in units of chance",
                 distances["learned"] / chance,
                 "<=",
@@ -171,14 +179,18 @@ def run(params: NeverLostParams) -> NeverLostResult:
             ),
         ],
         findings=[
+            ("Confirmed" if distances["own"] <= 4.0 * chance else "Not confirmed")
+            + " that a score right near each level's own samples alone is enough: "
+            f"{moved['own']:.1%} of the particles end elsewhere by it, and its samples are {distances['own']:.2f} from "
+            f"data, {distances['own'] / chance:.1f} times chance. A level is handed samples of the level before, "
+            f"{levels[0] / levels[1]:.2f} times as wide; right near those it is enough.",
             f"Along the chain the relative error is {max(along):.4f} at most; where the chain started the same network "
             f"has {off[worst]:.2f} at sigma {levels[worst]:.2g}, {off[worst] / along[worst]:.0f} times what the chain "
             "meets at that level. Wide levels are right everywhere on the square, so the chain is not lost there "
-            "either.",
+            "either. These are means over the particles and the steps of a level.",
             f"At sigma {params.sigma_min:g} the score that is right near the samples alone has no arrows on "
             f"{wrong_share:.0%} of the square where chains start; {moved['near']:.1%} of the particles end elsewhere "
-            "for that. Near the samples means those that a level is handed, of the level before: right near its own "
-            f"alone, {levels[0] / levels[1]:.2f} times closer, it is {moved['own']:.1%}.",
+            "for that.",
             f"The large mode gets {weights['exact']:.3f} of the samples by the exact score, {weights['near']:.3f} "
             f"where it is right near them alone, {weights['learned']:.3f} by the learned one and "
             f"{weights['elsewhere']:.3f} by the exact one elsewhere alone; 0.8 in truth. They are "

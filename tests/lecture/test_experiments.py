@@ -29,6 +29,7 @@ NOT_CONFIRMED = {
     ],
     "one-network": ["as many samples: the same, to be worse at all"],
     "conservative": ["error of the score, free-form over energy: not helping much"],
+    "never-lost": ["exact score near a level's own samples alone: distance from data, in units of chance"],
 }
 
 

@@ -103,7 +103,7 @@ WORDS = {
         "At a small noise level the network is wrong where that level has no samples. An annealed chain is never "
         "there: it comes from the level before. Compare the error along the chain with the error where it started. "
         "And a score that is right only near the samples which each level is handed leads the particles where the "
-        "exact score does.",
+        "exact score does; that right near the level's own, narrower samples is enough was not confirmed.",
         "playground.density=moons",
     ),
     "clean-score": Words(
