@@ -143,6 +143,7 @@ def evaluate_once(args: argparse.Namespace, pipe: Any, real: RealImages) -> None
     result = {
         "scheduler": type(pipe.scheduler).__name__,
         "nfe": sampled.nfe,
+        "steps_per_level": getattr(pipe.scheduler.config, "steps_per_level", None),
         "seconds_per_image": sampled.seconds_per_image,
         **quality.numbers(),
         "denoising_loss": losses,

@@ -309,6 +309,7 @@ def test_the_command_measures_what_its_flags_say(saved, tmp_path, capsys):
     output = tmp_path / "out"
     assert main(["--model", str(saved), "--output_dir", str(output), *flags.split()]) == 0
     result = json.loads((output / "evaluation.json").read_text(encoding="utf-8"))
+    assert (result["nfe"], result["steps_per_level"]) == (5, 2)
 
     pipe = NCSNPipeline.from_pretrained(saved)
     pipe.set_progress_bar_config(disable=True)
