@@ -193,6 +193,8 @@ def test_answers_that_nobody_reads_are_not_made(server, client):
         joined = client.post("gradio_api/queue/join", json={"data": data, "fn_index": index, "session_hash": "deaf"})
         assert joined.status_code == 200
         event = joined.json()["event_id"]
+    # One who does read waits behind them: nothing is read before the last of them had its turn.
+    assert call(client, "/preview_repair", data).kind == "complete"
     found = []
     with client.stream("GET", "gradio_api/queue/data", params={"session_hash": "deaf"}) as stream:
         for line in stream.iter_lines():
