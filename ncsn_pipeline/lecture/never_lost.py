@@ -15,6 +15,7 @@ so that what is counted is the particles that end elsewhere than with the exact 
 Source: Song & Ermon 2019, sections 3.2 and 4.3.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import mean
 
@@ -25,7 +26,7 @@ from torch import Tensor
 from ..densities import GaussianMixture, NoisyScoreFn, exact_score_function
 from ..diagnostics import mode_weights, plots, relative_fisher_divergence, sliced_wasserstein, squared_error
 from ..noise_levels import DiscreteSigmas, geometric_noise_levels
-from ..sampling import annealed_langevin_dynamics
+from ..sampling import LangevinState, annealed_langevin_dynamics, last_sample
 from .all_levels import learn_scores, new_network
 from .experiment import Check, Claim, Params, Result, flag
 from .toy import corner_mixture, uniform_square
@@ -119,16 +120,17 @@ def run(params: NeverLostParams) -> NeverLostResult:
     heights = lowest_own(density, levels, generator)
     handed = torch.cat([levels[:1], levels[:-1]]), torch.cat([heights[:1], heights[:-1]])
     scores = {
-        "learned": learned,
         "exact": exact,
         "near": without_arrows(exact, density, levels, *handed, inside=False),
         "own": without_arrows(exact, density, levels, levels, heights, inside=False),
         "elsewhere": without_arrows(exact, density, levels, *handed, inside=True),
     }
-    errors, ends, state = {}, {}, generator.get_state()
-    for name, score in scores.items():
-        errors[name], ends[name] = errors_along(score, density, start, levels, params, generator.set_state(state))
-    along = errors["learned"]
+    state = generator.get_state()
+    along, end = errors_along(learned, density, start, levels, params, generator)
+    ends = {"learned": end} | {
+        name: last_sample(annealed_chain(score, start, levels, params, generator.set_state(state)))
+        for name, score in scores.items()
+    }
     moved = {name: float(((x - ends["exact"]).norm(dim=1) > 0.1).float().mean()) for name, x in ends.items()}
     outside = density.noised(float(handed[0][-1])).log_prob(start) < handed[1][-1]
     wrong_share = float(outside.float().mean())
@@ -239,6 +241,21 @@ def without_arrows(
     return wrong_score
 
 
+def annealed_chain(
+    score_fn: NoisyScoreFn, start: Tensor, levels: Tensor, params: NeverLostParams, generator: torch.Generator
+) -> Iterator[LangevinState]:
+    """The states of the annealed chain that a score drives, without a denoising at the end."""
+    return annealed_langevin_dynamics(
+        score_fn,
+        start,
+        sigmas=levels,
+        steps_per_level=params.steps_per_level,
+        step_size=params.relative_step * float(levels[-1]) ** 2,
+        denoise=False,
+        generator=generator,
+    )
+
+
 def errors_along(
     score_fn: NoisyScoreFn,
     density: GaussianMixture,
@@ -261,16 +278,7 @@ def errors_along(
         E || s - s* ||² / E || s* ||² over all steps at each level, from the largest sigma; and the last samples.
     """
     sums, x = torch.zeros(2, len(levels), dtype=torch.float64), start
-    chain = annealed_langevin_dynamics(
-        score_fn,
-        start,
-        sigmas=levels,
-        steps_per_level=params.steps_per_level,
-        step_size=params.relative_step * float(levels[-1]) ** 2,
-        denoise=False,
-        generator=generator,
-    )
-    for state in chain:
+    for state in annealed_chain(score_fn, start, levels, params, generator):
         level = (state.step - 1) // params.steps_per_level
         exact = density.noised(float(levels[level])).score(x)
         sums[0, level] += squared_error(score_fn(x, levels[level]), exact).sum()

@@ -25,6 +25,7 @@ Source: Song & Ermon 2019, sections 3 and 4.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -126,35 +127,35 @@ def run(params: OneSigmaParams) -> OneSigmaResult:
     estimation, relative, untrained, updates, never_learned, samples = [], [], [], [], [], []
     before = as_score_function(new_network(density, hidden_features=params.hidden_features, generator=generator))
     noised_distance, learned_distance, exact_distance = [], [], []
+    learn = partial(
+        learn_score,
+        density,
+        batch_size=params.batch_size,
+        hidden_features=params.hidden_features,
+        learning_rate=params.learning_rate,
+        generator=generator,
+    )
+
+    def trained(sigma: float, num_steps: int) -> ScoreFn:
+        return at_level(learn(sigma, num_steps=num_steps)[0], sigma)
+
+    def relative_error(score_fn: ScoreFn, x: Tensor, truth: Tensor) -> float:
+        with torch.no_grad():
+            return relative_fisher_divergence(score_fn(x), truth)
+
+    def error_after(sigma: float, x: Tensor, truth: Tensor, num_steps: int) -> float:
+        return relative_error(trained(sigma, num_steps), x, truth)
+
     for sigma in params.sigmas:
         noised = density.noised(sigma)
         x = noised.sample(params.num_samples, generator=generator)
-
-        def trained(num_steps: int, sigma: float = sigma) -> ScoreFn:
-            network, _ = learn_score(
-                density,
-                sigma,
-                num_steps=num_steps,
-                batch_size=params.batch_size,
-                hidden_features=params.hidden_features,
-                learning_rate=params.learning_rate,
-                generator=generator,
-            )
-            return at_level(network, sigma)
-
-        def relative_error(score_fn: ScoreFn, x: Tensor = x, noised: GaussianMixture = noised) -> float:
-            with torch.no_grad():
-                return relative_fisher_divergence(score_fn(x), noised.score(x))
-
-        learned = trained(params.train_steps)
-        estimation.append(float(squared_error(learned(x), noised.score(x)).mean()))
-        relative.append(relative_error(learned))
-        untrained.append(relative_error(at_level(before, sigma)))
+        truth = noised.score(x)
+        learned = trained(sigma, params.train_steps)
+        estimation.append(float(squared_error(learned(x), truth).mean()))
+        relative.append(relative_error(learned, x, truth))
+        untrained.append(relative_error(at_level(before, sigma), x, truth))
         needed, enough = shortest_training(
-            lambda num_steps: relative_error(trained(num_steps)),
-            relative[-1],
-            params.train_steps,
-            params.max_train_steps,
+            partial(error_after, sigma, x, truth), relative[-1], params.train_steps, params.max_train_steps
         )
         updates.append(needed)
         never_learned += [] if enough else [sigma]
