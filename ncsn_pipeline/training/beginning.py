@@ -18,6 +18,7 @@ from torch import nn
 
 from .averaging import WeightAverage, check_sharding
 from .checkpoints import find_checkpoint, only_run_in
+from .compiling import speed_up
 from .distributed import broadcast_from_main
 from .process_group import Connection
 from .publishing import prepare_repository
@@ -53,6 +54,7 @@ class Beginning(Generic[Settings]):
     def prepare(self, network: nn.Module) -> tuple[nn.Module, torch.optim.Optimizer]:
         """A network as the processes share it, and its optimiser; both are part of every checkpoint from now on."""
         config = self.config
+        speed_up(network, config)
         optimizer = torch.optim.AdamW(
             network.parameters(), lr=config.learning_rate, betas=(config.adam_beta1, config.adam_beta2),
             eps=config.adam_epsilon, weight_decay=config.adam_weight_decay, fused=True,

@@ -8,9 +8,19 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from .run_config import RunConfig
+
 # The norm of a parameter's difference, over that of its gradient; half precision rounds each product.
 TOLERANCE = {"no": 0.01, "bf16": 0.2, "fp16": 0.1}
 SMALL = 1e-3  # parts of the largest gradient below which rounding is all there is
+
+
+def speed_up(network: nn.Module, config: RunConfig) -> None:
+    """Changes how a network is computed, in place, as far as the settings ask: the order in memory, compilation."""
+    if config.channels_last:
+        network.to(memory_format=torch.channels_last)
+    if config.torch_compile:
+        network.compile()
 
 
 def check_compiled(network: nn.Module, loss: Callable[[], Tensor], mixed_precision: str = "no") -> None:
@@ -24,8 +34,10 @@ def check_compiled(network: nn.Module, loss: Callable[[], Tensor], mixed_precisi
         mixed_precision: "no", "bf16" or "fp16".
 
     Raises:
-        ValueError: if they differ by more than rounding.
+        ValueError: if they differ by more than rounding, or if nothing can be compiled here.
     """
+    from torch._dynamo.exc import BackendCompilerFailed
+
     generator = torch.Generator().manual_seed(0)
     silent = [parameter for parameter in network.parameters() if not parameter.any()]
     with torch.no_grad():
@@ -33,7 +45,11 @@ def check_compiled(network: nn.Module, loss: Callable[[], Tensor], mixed_precisi
             parameter.copy_(0.05 * torch.randn(parameter.shape, generator=generator))
     with torch.compiler.set_stance("force_eager"):
         eager = _gradients(network, loss)
-    compiled = _gradients(network, loss)
+    try:
+        compiled = _gradients(network, loss)
+    except BackendCompilerFailed as error:
+        reason = str(error.inner_exception).splitlines()[0]
+        raise ValueError(f"torch.compile fails here: {reason}. Train without torch_compile.") from error
     with torch.no_grad():
         for parameter in silent:
             parameter.zero_()

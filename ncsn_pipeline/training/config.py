@@ -128,8 +128,6 @@ class TrainConfig(RunConfig):
     )
 
     # How it is computed, and what is measured
-    torch_compile: bool = option(False, "compile the network; its gradients are compared with the eager ones first")
-    channels_last: bool = option(False, "keep channels last in memory: faster for RefineNets, and on a GPU in bf16")
     dataloader_num_workers: int = option(
         0, "processes that read images ahead; for streaming, since else they are in memory", ge=0
     )

@@ -54,6 +54,8 @@ def distill(config: DistillConfig, arguments: Sequence[str] | None = None) -> No
             run.resume(start.checkpoint)
         start_trackers(accelerator, config, start.record)
         run.announce()
+        if config.torch_compile:
+            run.check_compiled()
         run.estimate(run.trial)
         with StopRequest(accelerator) as stop, run.progress_bar():
             for _ in run.steps(stop):

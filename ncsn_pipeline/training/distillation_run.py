@@ -13,6 +13,7 @@ from ..noise_levels import LogNormalSigmas, edm_weight, sigma_squared_weight
 from ..pipelines import NCSNPipeline
 from ..sampling import ConsistentAnnealedScheduler
 from .command_line import shown_path
+from .compiling import check_compiled, speed_up
 from .distill_config import DistillConfig
 from .draws import BatchDraws, Purpose
 from .matching import DistributionMatching, Learner
@@ -50,6 +51,7 @@ def matching_of(
 ) -> DistributionMatching:
     """Two learners that begin as a teacher, and what they learn from it."""
     network = teacher.unet.to(accelerator.device)
+    speed_up(network, config)
     size, sigma_data = network.config.sample_size, network.config.get("sigma_data")
 
     def score(x: Tensor, sigma: Tensor, **classes: Tensor) -> Tensor:
@@ -111,8 +113,7 @@ class DistillationRun(Run):
 
     def trial(self) -> None:
         """A step that changes no weight."""
-        size, matching = self.config.train_batch_size, self.matching
-        draws = BatchDraws(self.config.seed, 0, 0, size, size, Purpose.MEASURING)
+        matching, draws = self.matching, self._trial_draws()
         *of_fake, of_generator = self._of_updates(lambda *_: draws)
         for one in (one for turn in of_fake for one in turn):
             matching.fake_loss(one)[0].mean().backward()
@@ -120,6 +121,25 @@ class DistillationRun(Run):
             matching.generator_loss(one)[0].mean().backward()
         for learner in (matching.generator, matching.fake):
             learner.network.zero_grad(set_to_none=True)
+
+    def check_compiled(self) -> None:
+        """Compares both networks' gradients with their eager ones.
+
+        The generator's by the power of what it draws: at the beginning there is nothing for it to learn.
+
+        Raises:
+            ValueError: if they differ by more than rounding.
+        """
+        matching, draws = self.matching, self._trial_draws()
+        for learner, loss in (
+            (matching.fake, lambda: matching.fake_loss(draws)[0].mean()),
+            (matching.generator, lambda: matching.drawn(draws)[0].square().mean()),
+        ):
+            check_compiled(learner.network, loss, self.config.mixed_precision)
+
+    def _trial_draws(self) -> BatchDraws:
+        size = self.config.train_batch_size
+        return BatchDraws(self.config.seed, 0, 0, size, size, Purpose.MEASURING)
 
     def _of_updates(self, draws: Callable[[int, int, int], BatchDraws]) -> list[list[BatchDraws]]:
         turns, micro_batches = self.config.fake_steps + 1, range(self.config.gradient_accumulation_steps)

@@ -12,8 +12,6 @@ import copy
 from collections.abc import Sequence
 from functools import partial
 
-import torch
-
 from .batches import Batches, load_data
 from .beginning import begun
 from .compiling import check_compiled
@@ -49,10 +47,6 @@ def train(config: TrainConfig, arguments: Sequence[str] | None = None) -> None:
         # The network, the average of its weights, their optimiser.
         network = build_network(config, sample, trained, record.network)
         ema_network = copy.deepcopy(network).to(accelerator.device).eval().requires_grad_(False)
-        if config.channels_last:
-            network.to(memory_format=torch.channels_last)
-        if config.torch_compile:
-            network.compile()
         network, optimizer = start.prepare(network)
         ema = start.average(network)
 

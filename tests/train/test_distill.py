@@ -220,6 +220,29 @@ def test_two_processes_and_accumulation_give_the_losses_of_one_batch(tmp_path, t
             assert np.abs(logged(other, tag) / losses - 1).max() < 1e-5
 
 
+def test_channels_last_and_compiled_networks_give_the_same_losses(tmp_path, teacher, whole, monkeypatch):
+    """Of five steps; the compiler alone is left out: the graphs that it is given are run as they are."""
+    seen = []
+    compile_network = torch.nn.Module.compile
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda self: (seen.append(self), compile_network(self, backend="eager"))
+    )
+    torch._dynamo.reset()
+    quick = run(teacher, tmp_path / "quick", **TWO_LEVELS, channels_last=True, torch_compile=True)
+    torch._dynamo.reset()
+    assert len(seen) == 3
+    assert all(network.conv_out.weight.is_contiguous(memory_format=torch.channels_last) for network in seen)
+    for tag in ("train/loss", "generator/loss"):
+        assert np.abs(logged(quick, tag) / logged(whole, tag) - 1).max() < 1e-4
+
+
+@pytest.mark.check
+def test_a_compiled_distillation_has_the_eager_losses(tmp_path, teacher, whole):
+    compiled = run(teacher, tmp_path / "compiled", **TWO_LEVELS, channels_last=True, torch_compile=True)
+    for tag in ("train/loss", "generator/loss"):
+        assert np.abs(logged(compiled, tag) / logged(whole, tag) - 1).max() < 1e-4
+
+
 # Settings
 
 

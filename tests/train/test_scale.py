@@ -275,6 +275,16 @@ def test_a_compiler_that_loses_gradients_is_noticed(fresh_compiler):
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
+def test_a_machine_without_a_compiler_is_told_so(fresh_compiler):
+    def missing(graph, inputs):
+        raise RuntimeError("No working C++ compiler found")
+
+    network = ScoreUNet(8, 1, (8, 16), attention_levels=())
+    network.compile(backend=missing)
+    with pytest.raises(ValueError, match=r"torch.compile fails here: .*No working C\+\+ compiler found.* Train"):
+        check_compiled(network, lambda: network(torch.randn(2, 1, 8, 8), torch.ones(2)).sample.square().mean())
+
+
 @pytest.mark.check
 def test_compiled_run_has_the_eager_losses(tmp_path, fresh_compiler):
     eager, compiled = run(tmp_path / "eager"), run(tmp_path / "compiled", torch_compile=True)
