@@ -36,6 +36,14 @@ MATCHING = """@inproceedings{yin2024onestep,
   year      = {2024}
 }"""
 
+IDENTITY = """@inproceedings{zhou2024score,
+  title     = {Score identity Distillation: Exponentially Fast Distillation of Pretrained Diffusion Models for
+               One-Step Generation},
+  author    = {Mingyuan Zhou and Huangjie Zheng and Zhendong Wang and Mingzhang Yin and Hai Huang},
+  booktitle = {International Conference on Machine Learning},
+  year      = {2024}
+}"""
+
 
 def citations_for(facts: Facts) -> list[str]:
     """BibTeX entries: the method, its noise levels, the sampler, the weighting and the distillation, the data."""
@@ -46,4 +54,6 @@ def citations_for(facts: Facts) -> list[str]:
         entries.append(EDM)
     if facts.trained_sigmas:
         entries.append(MATCHING)
+    if facts.settings.get("identity_steps"):
+        entries.append(IDENTITY)
     return entries + list(facts.written.get("citations", []))

@@ -17,6 +17,12 @@ gradient at x is (Yin et al. 2024, eq. 7 and 8)
     g = (D_p(x_sigma) - D_q(x_sigma)) / w,        w = mean over dimensions | x - D_q(x_sigma) |.
 
 It is zero where p = q, whatever the weights of the noise levels.
+
+Score identity distillation (Zhou et al. 2024) lowers the Fisher divergence E |D_q - D_p|² / w instead, with a gradient
+that goes through both scores.  For s_p itself it equals the first term below, as D_p is the mean of x given x_sigma;
+for a fake score that lags behind s_p, the second takes off what that one adds:
+
+    E [ (D_q - D_p) · (D_q - x) - alpha |D_q - D_p|² ] / w.
 """
 
 import torch
@@ -24,6 +30,7 @@ from torch import Tensor
 
 from ncsn_pipeline.densities.density import NoisyScoreFn
 
+ALPHA = 1.2  # of Zhou et al. 2024
 LEAST_ERROR = 1e-6  # of the teacher, in data units, where a gradient is divided by it
 
 
@@ -67,10 +74,42 @@ def matching_gradient(teacher: NoisyScoreFn, fake: NoisyScoreFn, x: Tensor, sigm
     """
     with torch.no_grad():
         x = x.detach()
-        noised = x + _like(sigma, x) * noise
-        of_teacher, of_fake = (denoised(score_fn, noised, sigma) for score_fn in (teacher, fake))
-        error = (x - of_teacher).abs().flatten(1).mean(1).clamp(min=LEAST_ERROR)
-        return (of_fake - of_teacher) / _like(error, x)
+        of_teacher, of_fake = _both_denoised(teacher, fake, x, sigma, noise)
+        return (of_fake - of_teacher) / _like(_error(x, of_teacher), x)
+
+
+def identity_loss(
+    teacher: NoisyScoreFn, fake: NoisyScoreFn, x: Tensor, sigma: Tensor, noise: Tensor, alpha: float = ALPHA
+) -> tuple[Tensor, Tensor]:
+    """Score identity distillation's loss of the generator, whose gradient goes through both scores.
+
+    Args:
+        teacher: s_q, `(x (B, *D), sigma (B,)) -> score (B, *D)`, differentiable in x.
+        fake: s_p, likewise; its weights are to be held fixed.
+        x: samples of the generator, shape `(B, *D)`, in data units.
+        sigma: one noise level per sample, shape `(B,)`, > 0, in data units.
+        noise: the unit normal e, shape `(B, *D)`.
+        alpha: how much of the divergence as the fake score sees it is taken off; 0 for nothing.
+
+    Returns:
+        The loss per dimension, `(B,)`, in data units, and the mean size of (D_p - D_q) / w, `(B,)`, without unit.
+    """
+    of_teacher, of_fake = _both_denoised(teacher, fake, x, sigma, noise)
+    error, difference = _error(x.detach(), of_teacher.detach()), of_teacher - of_fake
+    loss = difference * (of_teacher - x) - alpha * difference.square()
+    return loss.flatten(1).mean(1) / error, difference.detach().abs().flatten(1).mean(1) / error
+
+
+def _both_denoised(
+    teacher: NoisyScoreFn, fake: NoisyScoreFn, x: Tensor, sigma: Tensor, noise: Tensor
+) -> tuple[Tensor, Tensor]:
+    noised = x + _like(sigma, x) * noise
+    return denoised(teacher, noised, sigma), denoised(fake, noised, sigma)
+
+
+def _error(x: Tensor, of_teacher: Tensor) -> Tensor:
+    """w, `(B,)`."""
+    return (x - of_teacher).abs().flatten(1).mean(1).clamp(min=LEAST_ERROR)
 
 
 def denoised(score_fn: NoisyScoreFn, x: Tensor, sigma: Tensor) -> Tensor:

@@ -4,8 +4,9 @@
 
 No data are needed.  Generator and fake score begin as the teacher.  Each step the fake score learns, `fake_steps`
 times, the score of what the generator draws, and the generator moves what it draws along the difference of the
-teacher's score and the fake one; see :mod:`.matching`.  The output directory is what a training's is, with both
-networks in the checkpoints and the generator's average in the pipeline folder.
+teacher's score and the fake one, in the last `identity_steps` with a gradient through both; see :mod:`.matching`.  The
+output directory is what a training's is, with both networks in the checkpoints and the generator's average in the
+pipeline folder.
 """
 
 import copy
@@ -59,7 +60,7 @@ def distill(config: DistillConfig, arguments: Sequence[str] | None = None) -> No
         run.estimate(run.trial)
         with StopRequest(accelerator) as stop, run.progress_bar():
             for _ in run.steps(stop):
-                of_fake, of_generator = matching.step(accelerator, run.step_draws())
+                of_fake, of_generator = matching.step(accelerator, run.step_draws(), run.by_identity)
                 for _, losses, sigma in of_fake:
                     run.bands.add(losses, sigma)
                 for _, sizes, sigma in of_generator:

@@ -107,6 +107,11 @@ class DistillationRun(Run):
         told = json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {}
         return {"teacher": shown_path(self.config.teacher), "dataset": told.get("dataset")}
 
+    @property
+    def by_identity(self) -> bool:
+        """Whether the present step is one of score identity distillation."""
+        return self.step >= self.config.max_train_steps - self.config.identity_steps
+
     def step_draws(self) -> list[list[BatchDraws]]:
         """The random numbers of each update of the present step, and of its micro-batches."""
         return self._of_updates(lambda micro, turn, turns: self.draws(micro, turn, turns))
@@ -118,7 +123,7 @@ class DistillationRun(Run):
         for one in (one for turn in of_fake for one in turn):
             matching.fake_loss(one)[0].mean().backward()
         for one in of_generator:
-            matching.generator_loss(one)[0].mean().backward()
+            matching.generator_loss(one, self.by_identity)[0].mean().backward()
         for learner in (matching.generator, matching.fake):
             learner.network.zero_grad(set_to_none=True)
 

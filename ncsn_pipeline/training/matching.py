@@ -5,17 +5,19 @@ The mathematics is :mod:`ncsn_pipeline.score_matching.distribution_matching`.  N
 number of processes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 
 from ..noise_levels import NoisyScoreFn, SigmaDistribution, multi_level_denoising_score_matching
 from ..noise_levels.loss import WeightFn
-from ..score_matching import generate, matching_gradient
+from ..score_matching import generate, identity_loss, matching_gradient
 from .draws import BatchDraws, Stream
 
 # Of a micro-batch: one number per sample for the update and for the log, `(B,)` each, and its noise levels, `(B,)`.
@@ -86,13 +88,14 @@ class DistributionMatching:
         self.device = next(generator.network.parameters()).device
 
     def step(
-        self, accelerator: Accelerator, draws: Sequence[Sequence[BatchDraws]]
+        self, accelerator: Accelerator, draws: Sequence[Sequence[BatchDraws]], identity: bool = False
     ) -> tuple[list[Losses], list[Losses]]:
         """All updates of one step.
 
         Args:
             accelerator: that prepared the networks.
             draws: the random numbers of each update's micro-batches; the last update is the generator's.
+            identity: whether that is one of score identity distillation, which differentiates the teacher.
 
         Returns:
             The losses of the fake score, and those of the generator.
@@ -102,7 +105,7 @@ class DistributionMatching:
         for turn in of_fake:
             fake_losses += self.fake.update(accelerator, [partial(self.fake_loss, one) for one in turn])
         return fake_losses, self.generator.update(
-            accelerator, [partial(self.generator_loss, one) for one in of_generator]
+            accelerator, [partial(self.generator_loss, one, identity) for one in of_generator]
         )
 
     def fake_loss(self, draws: BatchDraws) -> Losses:
@@ -116,15 +119,21 @@ class DistributionMatching:
         loss = loss / x[0].numel()
         return loss, loss.detach(), sigma
 
-    def generator_loss(self, draws: BatchDraws) -> Losses:
-        """The mean of g · x, whose derivative is g; what is shown of it is the mean size of g."""
+    def generator_loss(self, draws: BatchDraws, identity: bool = False) -> Losses:
+        """The mean of g · x, whose derivative is g, or the identity's loss; shown is the mean size of g."""
         x, labels = self.drawn(draws)
         sigma = draws.whole(self.draw_sigma, Stream.LEVELS)
         noise = draws.normal(self.shape, self.device)
         teacher: NoisyScoreFn = self.teacher
         if labels is not None:
             teacher = lambda x, sigma: self.teacher(x, sigma, class_labels=labels)  # noqa: E731
-        g = matching_gradient(teacher, _given(self.fake.network, labels), x, sigma.to(self.device), noise)
+        # Nothing is learned of it here: the processes have no gradients of it to exchange.
+        network = extract_model_from_parallel(self.fake.network)
+        with _held(network):
+            fake = _given(network, labels)
+            if identity:
+                return *identity_loss(teacher, fake, x, sigma.to(self.device), noise), sigma
+            g = matching_gradient(teacher, fake, x, sigma.to(self.device), noise)
         return (g * x).flatten(1).mean(1), g.abs().flatten(1).mean(1), sigma
 
     def drawn(self, draws: BatchDraws) -> tuple[Tensor, Tensor | None]:
@@ -146,6 +155,19 @@ class DistributionMatching:
             return drawn.masked_fill(torch.rand(n, generator=generator) < self.class_dropout, classes)
 
         return draws.whole(draw, Stream.LABELS).to(self.device)
+
+
+@contextmanager
+def _held(network: nn.Module) -> Iterator[None]:
+    """Lets no gradient into a network's weights, only through them."""
+    learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    for parameter in learned:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learned:
+            parameter.requires_grad_(True)
 
 
 def _given(network: nn.Module, labels: Tensor | None) -> NoisyScoreFn:

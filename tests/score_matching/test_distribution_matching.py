@@ -9,7 +9,7 @@ from torch.distributions import Normal, kl_divergence
 
 from ncsn_pipeline import ConsistentAnnealedScheduler
 from ncsn_pipeline.sampling.follow import follow
-from ncsn_pipeline.score_matching import generate, matching_gradient
+from ncsn_pipeline.score_matching import generate, identity_loss, matching_gradient
 
 C = 0.8  # deviation of the teacher's data, of mean 0
 
@@ -51,6 +51,43 @@ def test_each_sample_has_its_own_noise_level_and_its_own_weight():
     of_teacher, of_fake = (noised + level**2 * score(noised, sigma) for score in (teacher, fake))
     error = (x - of_teacher).abs().mean((1, 2), keepdim=True)
     assert torch.allclose(together, (of_fake - of_teacher) / error, rtol=1e-12)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.2])
+def test_the_loss_of_the_identity_is_the_fisher_divergence_less_alpha_times_it(alpha):
+    """Of the exact scores, whose difference at x is that of two lines; four standard errors of 200 samples."""
+    generator = torch.Generator().manual_seed(0)
+    mean, std, sigma = 0.5, 0.4, torch.full((200,), 0.7, dtype=torch.float64)
+    z, e = torch.randn(2, 200, 3000, generator=generator, dtype=torch.float64)
+    x = mean + std * z
+    loss, size = identity_loss(gaussian_score(0, C), gaussian_score(mean, std), x, sigma, e, alpha)
+    of_teacher = (x + 0.7 * e) * C**2 / (C**2 + 0.7**2)
+    error = (x - of_teacher).abs().mean(1)
+    slope = C**2 / (C**2 + 0.7**2) - std**2 / (std**2 + 0.7**2)
+    offset = mean * (C**2 / (C**2 + 0.7**2) - 1)  # at x = mean
+    divergence = slope**2 * (std**2 + 0.7**2) + offset**2
+    found = loss * error
+    assert abs(found.mean().item() - (1 - alpha) * divergence) < 4 * found.std().item() / math.sqrt(200)
+    assert found.std().item() / math.sqrt(200) < 0.01 * divergence
+    difference = offset + slope * (x + 0.7 * e - mean)
+    assert torch.allclose(size, difference.abs().mean(1) / error, rtol=1e-12)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 1.2])
+def test_a_gaussian_generator_that_follows_the_identity_comes_to_rest_there_too(alpha):
+    """The gradient goes through both scores, which are held; each sample's vanishes where they agree."""
+    generator = torch.Generator().manual_seed(1)
+    m, a = (torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in (1.0, 0.4))
+    optimizer = torch.optim.SGD([m, a], lr=0.1)
+    for _ in range(1000):
+        z, e = torch.randn(2, 256, 1, generator=generator, dtype=torch.float64)
+        sigma = torch.randn(256, generator=generator, dtype=torch.float64).exp()
+        optimizer.zero_grad()
+        fake = gaussian_score(m.item(), a.item())
+        identity_loss(gaussian_score(0, C), fake, m + a * z, sigma, e, alpha)[0].mean().backward()
+        optimizer.step()
+    assert m.item() == pytest.approx(0, abs=1e-4)
+    assert a.item() == pytest.approx(C, abs=1e-4)
 
 
 def test_a_gaussian_generator_comes_to_rest_at_the_teachers_density():

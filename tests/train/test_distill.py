@@ -44,7 +44,7 @@ SMALL = {
     "num_sample_images": 4,
     "report_to": "none",
 }
-TWO_LEVELS = {"levels": (2.0, 0.5), "report_to": "tensorboard"}
+TWO_LEVELS = {"levels": (2.0, 0.5), "identity_steps": 2, "report_to": "tensorboard"}
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
 
@@ -156,8 +156,9 @@ def test_what_the_folder_tells(whole):
     assert "distilled from the score network model, which was trained on somebody/shapes. It draws an image" in card
     assert "in 1 to 2 evaluations, at sigma = 2, 0.5. It is no score" in card
     assert "| matching | of distributions, without data; 2 updates of the fake score" in card
+    assert "for each of the generator, the last 2 by score identity distillation; sigma drawn" in card
     assert "; 30 % of the samples without a class |" in card and "% dropped" not in card
-    assert "yin2024onestep" in card and "AnnealedLangevinScheduler" not in card
+    assert "yin2024onestep" in card and "zhou2024score" in card and "AnnealedLangevinScheduler" not in card
     losses, sizes = logged(whole, "train/loss"), logged(whole, "generator/loss")
     assert losses.shape == sizes.shape == (5,)
     assert np.isfinite(losses).all() and (sizes > 0).all()
@@ -253,6 +254,7 @@ def test_a_compiled_distillation_has_the_eager_losses(tmp_path, teacher, whole):
         ({"levels": (0.5, 2.0)}, "levels must be noise levels above 0, strictly decreasing; got .0.5, 2.0."),
         ({"levels": ()}, "levels must be"),
         ({"sigma_min": 20.0}, "sigma_max must exceed sigma_min = 20.0; got 10.0"),
+        ({"identity_steps": -1}, "identity_steps is -1; it should be greater than or equal to 0"),
         ({"fake_steps": 0}, "fake_steps is 0; it should be greater than or equal to 1"),
         ({"teacher": "./nowhere"}, "There is no folder ./nowhere"),
         ({"levels": (13.0,)}, "trained on noise levels from 0.01 to 12, and levels, .* ask for 0.02 to 13"),
