@@ -218,7 +218,7 @@ def figure(result: FullSupportResult) -> Figure:
     plots.log_axis(curves, "x")
     plots.line(curves, sigmas, result.agree, "second", markers=True)
     plots.line(curves, sigmas, result.right, "learned", markers=True)
-    plots.null_line(curves, result.clean_agree, "networks agree, without noise")
+    plots.null_line(curves, result.clean_agree, "networks agree, without noise").set(va="top", position=(0, -2))
     curves.set(xlabel="noise level sigma", ylim=(0, 1.05))
     plots.direct_label(curves, sigmas[0], result.agree[0], "two networks agree", "second", (-2, 26), ha="left")
     plots.direct_label(curves, sigmas[0], result.right[0], "score is right", "learned", (-2, 42), ha="left")
