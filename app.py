@@ -1,22 +1,21 @@
 """The Space: `python app.py` opens the page.
 
-NCSN_MODEL names another model, a folder or a Hub id, and NCSN_MODELS more of them, with commas between, for visitors to
-choose among; GRADIO_SERVER_NAME and GRADIO_SERVER_PORT another address.
+It shows the shipped models.  NCSN_MODEL names another in their place, a folder or a Hub id, and NCSN_MODELS more of
+them, with commas between, for visitors to choose among; GRADIO_SERVER_NAME and GRADIO_SERVER_PORT another address.
 """
 
 import os
-from pathlib import Path
 
 # Gradio reads this when it is imported.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
+from ncsn_pipeline.shipped import MODELS, folder_or_shipped
 from ncsn_pipeline.space import build_page, launch_options
 
-MODEL = os.environ.get("NCSN_MODEL") or str(Path(__file__).resolve().parent / "pretrained" / "mnist")
-
+FIRST = [os.environ["NCSN_MODEL"]] if os.environ.get("NCSN_MODEL") else MODELS
 OTHERS = [name.strip() for name in os.environ.get("NCSN_MODELS", "").split(",") if name.strip()]
 
-demo = build_page(MODEL, *OTHERS)
+demo = build_page(*map(folder_or_shipped, (*FIRST, *OTHERS)))
 
 if __name__ == "__main__":
     demo.launch(**launch_options())

@@ -1,4 +1,4 @@
-"""The shipped model: small, safe, complete, the code of today, and digits that a classifier recognises."""
+"""The shipped models: small, safe, complete, the code of today, and digits that a classifier recognises."""
 
 import pytest
 import torch
@@ -7,18 +7,28 @@ from diffusers import DiffusionPipeline
 from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler, NCSNPipeline
 from ncsn_pipeline.evaluation.classifier import ImageClassifier
 from ncsn_pipeline.guidance import added
+from ncsn_pipeline.shipped import MODELS
 
 
-@pytest.fixture
-def folder(repo_root):
-    return repo_root / "pretrained" / "mnist"
+@pytest.fixture(params=MODELS)
+def folder(repo_root, request):
+    return repo_root / "pretrained" / request.param
 
 
-@pytest.fixture
-def pipe(folder):
+def quiet(folder):
     pipeline = NCSNPipeline.from_pretrained(folder)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+@pytest.fixture
+def pipe(repo_root):
+    return quiet(repo_root / "pretrained" / "mnist")
+
+
+@pytest.fixture
+def fast(repo_root):
+    return quiet(repo_root / "pretrained" / "mnist-fast")
 
 
 def test_folder_is_small_and_holds_no_pickle(folder):
@@ -48,13 +58,20 @@ def test_defaults(pipe):
     assert (pipe.unet.config.sigma_max, pipe.unet.config.sigma_min) == (12.0, 0.01)
 
 
-def test_loads_as_custom_code(folder, pipe, monkeypatch, tmp_path):
+def test_defaults_of_the_one_that_draws_in_one_evaluation(fast):
+    assert fast.scheduler.table == ConsistentAnnealedScheduler(sigmas=[1.5], eta=1.0).table
+    assert fast.unet.config.trained_sigmas == [1.5]
+    fast.scheduler = AnnealedLangevinScheduler()
+    with pytest.raises(ValueError, match="it draws in 1 evaluation"):
+        fast(1)
+
+
+def test_loads_as_custom_code(folder, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path))
     custom = DiffusionPipeline.from_pretrained(folder, trust_remote_code=True)
     custom.set_progress_bar_config(disable=True)
     one, two = (
-        p(2, generator=torch.Generator().manual_seed(3), num_inference_steps=10, output_type="pt").images
-        for p in (pipe, custom)
+        p(2, generator=torch.Generator().manual_seed(3), output_type="pt").images for p in (quiet(folder), custom)
     )
     assert torch.equal(one, two)
 
@@ -72,6 +89,19 @@ def test_samples_are_recognised_as_the_digits_asked_for(pipe, scheduler, repo_ro
         agreement = (classifier(images).argmax(1) == labels).float().mean().item()
     # Far above the tenth that chance gives; annealed Langevin is rough at so few evaluations.
     assert agreement > (0.9 if scheduler is ConsistentAnnealedScheduler else 0.5)
+
+
+def test_one_evaluation_draws_the_digits_asked_for_and_all_of_them_where_none_is(fast, repo_root):
+    classifier = ImageClassifier.from_pretrained(repo_root / "pretrained" / "mnist_classifier").eval()
+    labels = torch.arange(300) % 10
+    for asked in (labels, None):
+        images = fast(300, class_labels=asked, generator=torch.Generator().manual_seed(0), output_type="pt").images
+        with torch.no_grad():
+            read = classifier(images).argmax(1)
+        if asked is None:
+            assert torch.bincount(read, minlength=10).min() >= 9  # three in a hundred
+        else:
+            assert (read == asked).float().mean() > 0.9
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import in_one_line
-from ..shipped import folder_or_shipped
+from ..shipped import MODELS, folder_or_shipped
 
 PROGRAM = "ncsn app"
 
@@ -18,7 +18,7 @@ PROGRAM = "ncsn app"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serves the page until it is ended; returns 2 after one line on a model that cannot be opened."""
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Opens the page.")
-    parser.add_argument("--model", default="mnist", help="a folder, a name on the Hub, or a shipped model")
+    parser.add_argument("--model", default=None, help="a folder, or a name on the Hub (default: the shipped ones)")
     parser.add_argument("--others", nargs="*", default=[], help="more of them, for visitors to choose among")
     parser.add_argument("--host", default=None, help="address to serve at (default: this machine alone)")
     parser.add_argument("--port", type=int, default=None, help="port to serve at (default: the first free from 7860)")
@@ -27,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from ..space import build_page, launch_options
 
     try:
-        page = build_page(*map(folder_or_shipped, (options.model, *options.others)))
+        first = MODELS if options.model is None else (options.model,)
+        page = build_page(*map(folder_or_shipped, (*first, *options.others)))
     except (ValueError, OSError) as error:
         print(f"{PROGRAM}: error: {in_one_line(error)}", file=sys.stderr)
         return 2

@@ -11,6 +11,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ..shipped import MODELS
+
 INDEX = "model_index.json"
 CARD = "README.md"
 PICTURE = "samples.png"
@@ -21,7 +23,9 @@ FACT_FILES = ("card.json", "train_config.json", "training.json", *EVALUATIONS, *
 COMPONENT_SUFFIXES = (".json", ".py", ".safetensors", ".txt")
 
 SPACE_FILES = ("app.py", "requirements.txt", "README.md")
-SPACE_FOLDERS = ("ncsn_pipeline", "pretrained/mnist", "pretrained/mnist_classifier", "pretrained/avatars_classifier")
+SPACE_FOLDERS = (
+    "ncsn_pipeline", *(f"pretrained/{name}" for name in (*MODELS, "mnist_classifier", "avatars_classifier"))
+)  # fmt: skip
 SPACE_SUFFIXES = (".py", ".css", ".js", ".html", ".svg", ".json", ".yaml", ".safetensors", ".png", ".md", ".typed")
 
 # [words](path), ![words](path), src="path" and srcset="path"

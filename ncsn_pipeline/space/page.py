@@ -54,8 +54,10 @@ def build_page(*model_sources: str) -> gr.Blocks:
                 PlaygroundTab()
             with gr.Tab("Generate", id="generate"):
                 generate = GenerateTab(models)
-            with gr.Tab("Repair", id="repair"):
-                repair = RepairTab(models)
+            repair = []
+            if not models.default.few_levels:  # it needs a score
+                with gr.Tab("Repair", id="repair"):
+                    repair = [RepairTab(models)]
             with gr.Tab("Learn the score", id="learn"):
                 learn = LearnTab()
             with gr.Tab("Lecture", id="lecture"):
@@ -63,11 +65,8 @@ def build_page(*model_sources: str) -> gr.Blocks:
             with gr.Tab("About / API", id="about"):
                 about = AboutTab(models.default)
         share_tabs(page, tabs)
-        lecture.connect_page(page)
-        about.connect_page(page)
-        generate.connect_page(page)
-        repair.connect_page(page)
-        learn.connect_page(page)
+        for tab in (lecture, about, generate, *repair, learn):
+            tab.connect_page(page)
 
         def queue() -> dict[str, int]:
             return place_in(page)

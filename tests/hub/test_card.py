@@ -11,6 +11,7 @@ from ncsn_pipeline.hub.card import named_card
 from ncsn_pipeline.hub.card_tables import training_rows
 from ncsn_pipeline.hub.contents import pipeline_files, publishable
 from ncsn_pipeline.hub.facts import read_facts
+from ncsn_pipeline.shipped import MODELS
 
 TRAINING = {
     "command": "accelerate launch train/train.py --dataset_name digits --hub_token hf_abc",
@@ -232,17 +233,18 @@ def test_written_twice_is_the_same_and_leaves_nothing_beside(folder):
     assert sorted(path.name for path in folder.iterdir()) == sorted([*before, "README.md"])
 
 
-def test_the_shipped_card_is_what_the_command_writes(repo_root, tmp_path, monkeypatch):
-    shipped = repo_root / "pretrained" / "mnist"
-    copy = shutil.copytree(shipped, tmp_path / "pretrained" / "mnist")
+@pytest.mark.parametrize("name", MODELS)
+def test_the_shipped_card_is_what_the_command_writes(repo_root, tmp_path, monkeypatch, name):
+    shipped = repo_root / "pretrained" / name
+    copy = shutil.copytree(shipped, tmp_path / "pretrained" / name)
     monkeypatch.chdir(tmp_path)
     write_card(copy)
     regenerated, there = (
         (copy / "README.md").read_text(encoding="utf-8"),
         (shipped / "README.md").read_text(encoding="utf-8"),
     )
-    assert regenerated == there, "run `ncsn hub card pretrained/mnist`"
-    assert 'model = "pretrained/mnist"' in there
+    assert regenerated == there, f"run `ncsn hub card pretrained/{name}`"
+    assert f'model = "pretrained/{name}"' in there
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_modules_that_are_gone_go_there_too(installed, hub, repo_root, tmp_path)
     root.mkdir()
     for name in ("app.py", "requirements.txt", "README.md"):
         shutil.copy(repo_root / name, root)
-    for name in ("mnist", "mnist_classifier", "avatars_classifier"):
+    for name in ("mnist", "mnist-fast", "mnist_classifier", "avatars_classifier"):
         shutil.copytree(repo_root / "pretrained" / name, root / "pretrained" / name)
     (root / "ncsn_pipeline").mkdir()
     (root / "ncsn_pipeline" / "old.py").write_text('"""Old."""\n', encoding="utf-8")

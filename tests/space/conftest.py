@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from ncsn_pipeline import AnnealedLangevinScheduler, NCSNPipeline, ScoreUNet
+from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler, NCSNPipeline, ScoreUNet
 from ncsn_pipeline.space.playground.tab import SCRIPTS, read_scripts
 from tests.processes import started
 
@@ -48,6 +48,18 @@ def other_model_folder(model_folder):
     return folder
 
 
+@pytest.fixture(scope="session")
+def fast_model_folder(model_folder):
+    """One that draws in two evaluations."""
+    folder = model_folder.with_name("fast")
+    levels = [2.0, 0.7]
+    network = ScoreUNet(
+        8, 1, (8,), attention_levels=(), num_class_embeds=10, sigma_min=0.7, sigma_max=2.0, trained_sigmas=levels
+    )
+    NCSNPipeline(network, ConsistentAnnealedScheduler(sigmas=levels, eta=1.0)).save_pretrained(folder)
+    return folder
+
+
 @dataclass(frozen=True)
 class Server:
     """The running app."""
@@ -63,7 +75,7 @@ def address(server):
 
 
 @pytest.fixture(scope="session")
-def server(model_folder, other_model_folder, tmp_path_factory, repo_root):
+def server(model_folder, other_model_folder, fast_model_folder, tmp_path_factory, repo_root):
     """`python app.py`, from another folder."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -71,7 +83,7 @@ def server(model_folder, other_model_folder, tmp_path_factory, repo_root):
     home = tmp_path_factory.mktemp("server")
     settings = {
         "NCSN_MODEL": str(model_folder),
-        "NCSN_MODELS": str(other_model_folder),
+        "NCSN_MODELS": f"{other_model_folder}, {fast_model_folder}",
         "GRADIO_SERVER_NAME": "127.0.0.1",
         "GRADIO_SERVER_PORT": str(port),
         "GRADIO_TEMP_DIR": str(home / "cache"),

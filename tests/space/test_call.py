@@ -78,7 +78,7 @@ def test_the_ladder_that_is_shown_is_the_one_that_is_walked(folder, name, ladder
     chosen = settings(sampler=name, ladder=ladder)
     run, _ = last_frame(NCSNPipeline.from_pretrained(folder), chosen)
     walked = list(dict.fromkeys(run.recording.sigmas))
-    np.testing.assert_allclose(walked, ladder_of(chosen), rtol=1e-4)
+    np.testing.assert_allclose(walked, ladder_of(chosen, MODEL), rtol=1e-4)
 
 
 @torch.no_grad()
@@ -103,6 +103,6 @@ def test_a_step_follows_the_score_as_far_as_it_is_said_to(folder, name):
     sigma, after, score, denoised = steps[0]
     moved = after - (denoised - sigma**2 * score)
     alpha = float((moved * score).sum() / score.square().sum())
-    noise = ladder_of(chosen)[1].item() if name == "consistent" else 1e-4
+    noise = ladder_of(chosen, MODEL)[1].item() if name == "consistent" else 1e-4
     error = 4 * noise / float(score.norm())
     assert abs(alpha - table_of(chosen, MODEL)[0].a) < error + 1e-3

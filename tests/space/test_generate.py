@@ -218,6 +218,35 @@ def test_another_model_brings_its_own_controls(page):
     expect(page.locator("#class-label")).to_be_hidden()
 
 
+def test_a_model_of_few_evaluations_draws_with_every_change(page):
+    """It has no schedule to set; back at the first model, nothing is drawn before it is asked for."""
+    before = picture(page, "denoised")
+    choose(page, "model", "fast")
+    wait_for_status(page, "Done: 2 evaluations")
+    for element in ("num-levels", "sampler", "guidance-scale", "plots", "statistics", "preset-note"):
+        expect(page.locator(f"#{element}")).to_be_hidden()
+    expect(page.locator("#notes")).to_contain_text("Drawn in 2 evaluations, at σ = 2, 0.7, and anew with every change.")
+    drawn = [before, picture(page, "denoised")]
+    for seed in (5, 6):
+        fill(page, "seed", seed)
+        page.wait_for_function(
+            "before => !before.includes(document.querySelector('#trajectory .denoised').toDataURL())", arg=drawn
+        )
+        drawn.append(picture(page, "denoised"))
+    expect(button(page, "PNG")).to_be_enabled()
+    expect(page.locator("#trajectory .stale")).to_be_hidden()
+    wait_for_query(page, "generate.model", "fast")
+    visit(page, page.url)
+    expect(page.locator("#notes")).to_contain_text("Drawn in 2 evaluations")
+    expect(page.locator("#num-levels")).to_be_hidden()
+    choose(page, "model", "small")
+    expect(page.locator("#num-levels")).to_be_visible()
+    expect(page.locator("#plots svg").first).to_be_visible()
+    fill(page, "num-images", 7)
+    expect(page.locator("#cost")).to_contain_text("50 network evaluations of 7 images")
+    expect(page.locator("#status")).to_contain_text("Ready")
+
+
 def test_what_costs_too_much_is_refused_before_it_runs(page):
     choose(page, "sampler", "Annealed Langevin")
     fill(page, "steps-per-level", 100)

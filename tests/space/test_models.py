@@ -3,12 +3,20 @@
 import threading
 from dataclasses import replace
 
+import gradio as gr
+import numpy as np
 import pytest
+from PIL import Image
 
+from ncsn_pipeline.space import build_page
+from ncsn_pipeline.space.generate.controls import CONTROLS
+from ncsn_pipeline.space.generate.handlers import INPUTS, GenerateHandlers
 from ncsn_pipeline.space.runs import models as module
+from ncsn_pipeline.space.runs.controls import defaults
 from ncsn_pipeline.space.runs.limits import SettingsError
 from ncsn_pipeline.space.runs.model import Pace
 from ncsn_pipeline.space.runs.models import SpaceModels
+from ncsn_pipeline.space.widgets.grid import image_grid
 
 
 @pytest.fixture
@@ -28,6 +36,36 @@ def test_a_model_is_loaded_when_it_is_asked_for_and_kept(models):
     assert colour.num_classes is None
     assert colour.pipeline.unet.config.in_channels == 3
     assert models.get("colour") is colour
+
+
+def test_one_that_draws_in_few_evaluations_is_sampled_in_its_own_way_alone(fast_model_folder, monkeypatch):
+    """Whatever the controls of its schedule are set to, which are hidden; the program draws the same."""
+    handlers = GenerateHandlers(SpaceModels([str(fast_model_folder)]))
+    model = handlers.models.default
+    assert model.few_levels == (2.0, 0.7)
+    given = defaults(CONTROLS, model) | {"model": "fast", "num_images": 10, "seed": 3}
+
+    def run(**changed):
+        values = [(given | changed)[name] for name in INPUTS]
+        return list(handlers.generate_numbers(*values, gr.Request()))[-1]
+
+    told = run()
+    assert told["sigmas"] == pytest.approx([2.0, 0.7]) and told["evaluations"] == 2
+    for changed in ({"sampler": "heun", "num_levels": 1}, {"sigma_max": 0.2, "sigma_min": 0.9, "guidance_scale": 2}):
+        assert run(**changed)["python"] == told["python"]
+    monkeypatch.chdir(fast_model_folder.parent)
+    names = {}
+    exec(told["python"], names)
+    expected = np.stack([np.asarray(image)[..., None] / 255 for image in names["images"]])
+    drawn = np.asarray(Image.open(told["images"]["path"]))
+    np.testing.assert_array_equal(drawn, np.asarray(image_grid(expected, columns=5)))
+
+
+def test_a_page_of_such_a_model_has_no_repair(fast_model_folder, model_folder):
+    tabs = lambda folder: [  # noqa: E731
+        block.label for block in build_page(str(folder)).blocks.values() if isinstance(block, gr.Tab)
+    ]
+    assert set(tabs(model_folder)) - set(tabs(fast_model_folder)) == {"Repair"}
 
 
 @pytest.mark.parametrize("name", ["google/ncsnpp", "", None, True, 3, ["small"], "../small"])

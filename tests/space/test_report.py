@@ -41,7 +41,7 @@ def test_a_step_that_is_too_small_is_warned_about(model):
 
 def test_technique_4_at_one_step_per_level_is_warned_about_with_the_better_step(model):
     chosen = settings(steps_per_level=1)
-    best, least = step_size_for_end_variance(ladder_of(chosen), 1)
+    best, least = step_size_for_end_variance(ladder_of(chosen, MODEL), 1)
     fault = next(fault for fault in report.warnings_about(chosen, model) if "too small" in fault)
     assert f"Use {best:.2g}, which gives {least:.3g}" in fault
 
@@ -56,7 +56,7 @@ def test_other_samplers_have_no_step_size_to_warn_about(model, sampler):
 @pytest.mark.parametrize("steps", [1, 5])
 def test_the_note_tells_the_variance_at_the_end_and_the_least(model, steps):
     chosen = settings(steps_per_level=steps)
-    sigmas = ladder_of(chosen)
+    sigmas = ladder_of(chosen, MODEL)
     epsilon = step_size_of(chosen, sigmas)
     assert epsilon == step_size_for_variance(sigmas, steps)[0]
     best, least = step_size_for_end_variance(sigmas, steps)

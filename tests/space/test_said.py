@@ -129,7 +129,7 @@ def test_frames_come_after_a_tenth_of_the_time_so_far():
 def test_the_step_sizes_are_those_of_their_formulas():
     """Langevin dynamics: epsilon sigma_i² / sigma_L², epsilon a fraction of 2 sigma_L²."""
     chosen = settings(sampler="annealed_langevin", step_mode="fraction", step_fraction=0.3, num_levels=6)
-    sigmas = ladder_of(chosen).double()
+    sigmas = ladder_of(chosen, MODEL).double()
     assert step_size_of(chosen, sigmas) == pytest.approx(0.3 * 2 * 0.01**2)
     table = table_of(chosen, MODEL)
     assert len(table) == chosen.evaluations == 6 * 5 + 1

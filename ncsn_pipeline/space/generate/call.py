@@ -44,7 +44,7 @@ def table_of(settings: GenerateSettings, model: Facts) -> list[Row]:
         ValueError: for settings that the scheduler refuses, but not for a Langevin step size that diverges.
     """
     if SAMPLERS[settings.sampler].is_solver:
-        sigmas = noise_levels(settings).value.double()
+        sigmas = noise_levels(settings, model).value.double()
         following = torch.cat([sigmas[1:], sigmas.new_zeros(1)])
         rows = zip(sigmas.tolist(), (sigmas * (sigmas - following)).tolist(), following.tolist(), strict=True)
         return [Row(sigma, a, 0.0, to) for sigma, a, to in rows]
@@ -66,8 +66,11 @@ def asked_of(settings: GenerateSettings, model: Facts) -> list[int] | None:
     return labels if isinstance(labels, list) else None
 
 
-def title_of(settings: GenerateSettings) -> str:
+def title_of(settings: GenerateSettings, model: Facts) -> str:
     """The run in a few words, beside others."""
+    if levels := model.few_levels:
+        times = f"{len(levels)} evaluations" if len(levels) > 1 else "1 evaluation"
+        return f"{times}, σ {', '.join(f'{sigma:g}' for sigma in levels)}"
     levels = f"{settings.num_levels} levels" if settings.num_levels > 1 else "1 level"
     ends = (
         f"σ {settings.sigma_max:g} → {settings.sigma_min:g}" if settings.num_levels > 1 else f"σ {settings.sigma_max:g}"
@@ -76,10 +79,10 @@ def title_of(settings: GenerateSettings) -> str:
     return f"{SAMPLERS[settings.sampler].label}, {levels}{times}, {settings.ladder}, {ends}"
 
 
-def ladder_of(settings: GenerateSettings) -> Tensor:
+def ladder_of(settings: GenerateSettings, model: Facts) -> Tensor:
     """The noise levels, shape `(L,)`, decreasing.
 
     Raises:
         ValueError: for levels too close to be told apart.
     """
-    return noise_levels(settings).value
+    return noise_levels(settings, model).value

@@ -1,8 +1,10 @@
 """The controls of the Generate tab, a row each."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ncsn_pipeline import (
@@ -32,12 +34,14 @@ def class_options(model: Facts) -> list[tuple[str, str]]:
     return [("Drawn at random", "drawn"), *in_turn, *labels, ("None (no class given)", "none")]
 
 
-def noise_levels(settings: Values) -> Written:
-    """The noise levels, shape `(L,)`, decreasing.
+def noise_levels(settings: Values, model: Facts) -> Written:
+    """The noise levels, shape `(L,)`, decreasing; of a model that draws in few evaluations, its own.
 
     Raises:
         ValueError: for levels too close to be told apart.
     """
+    if model.few_levels:
+        return Written(literal(list(model.few_levels)).source, torch.tensor(model.few_levels, dtype=torch.float64))
     return made_by(SPACINGS[settings.ladder], settings.sigma_max, settings.sigma_min, settings.num_levels)
 
 
@@ -61,7 +65,12 @@ def _has_classes(values: Values, model: Facts) -> bool:
 
 
 def _asks_for_a_class(values: Values, model: Facts) -> bool:
-    return bool(model.class_names) and values.class_label != "none"
+    return bool(model.class_names) and values.class_label != "none" and not model.few_levels
+
+
+def _of_a_score(row: Control) -> Control:
+    """The row, without a meaning for a model that draws in few evaluations: it is sampled in one way."""
+    return replace(row, applies=lambda values, model: not model.few_levels and row.applies(values, model))
 
 
 # How a row enters the call.
@@ -87,7 +96,7 @@ def _spacing(settings: Values, model: Facts) -> Iterator[Argument]:
     """One argument of four rows; a solver of diffusers lays the levels out itself, between their ends."""
     sampler = SAMPLERS[settings.sampler]
     if not sampler.is_solver:
-        yield Argument("sigmas", noise_levels(settings), of="scheduler")
+        yield Argument("sigmas", noise_levels(settings, model), of="scheduler")
         return
     yield Argument("num_inference_steps", literal(settings.num_levels))
     ends = {"sigma_max": settings.sigma_max, "sigma_min": settings.sigma_min}
@@ -102,12 +111,14 @@ def _steps_per_level(settings: Values, model: Facts) -> Iterator[Argument]:
 
 def _step_size(settings: Values, model: Facts) -> Iterator[Argument]:
     if settings.step_fraction is not None:
-        step_size = step_size_of(settings, noise_levels(settings).value)
+        step_size = step_size_of(settings, noise_levels(settings, model).value)
         yield Argument("step_size", literal(step_size), of="scheduler")
 
 
 def _eta(settings: Values, model: Facts) -> Iterator[Argument]:
-    if settings.sampler == "consistent" and settings.noise_back != "ancestral":
+    if model.few_levels:
+        yield Argument("eta", literal(1.0), of="scheduler")
+    elif settings.sampler == "consistent" and settings.noise_back != "ancestral":
         eta = settings.eta if settings.noise_back == "eta" else settings.noise_back
         yield Argument("eta", literal(eta), of="scheduler")
 
@@ -130,6 +141,7 @@ CONTROLS = [
         Choice(SAMPLER_OPTIONS, meant=canonical_name),
         "consistent",
         place="schedule",
+        otherwise="consistent",
     ),
     Control(
         "ladder",
@@ -138,6 +150,7 @@ CONTROLS = [
         "geometric",
         called="Spacing",
         place="schedule",
+        otherwise="geometric",
         enters=_spacing,
     ),
     Control(
@@ -147,6 +160,7 @@ CONTROLS = [
         lambda model: _within(model.trained_range[1], SIGMA_MAX),
         called="σ max",
         place="schedule",
+        otherwise=lambda model: model.few_levels[0],
     ),
     Control(
         "sigma_min",
@@ -155,6 +169,7 @@ CONTROLS = [
         lambda model: _within(model.trained_range[0], SIGMA_MIN),
         called="σ min",
         place="schedule",
+        otherwise=lambda model: model.few_levels[-1],
     ),
     Control(
         "num_levels",
@@ -162,6 +177,7 @@ CONTROLS = [
         Number(*LEVELS, whole=True, logarithmic=True),
         50,
         place="schedule",
+        otherwise=lambda model: len(model.few_levels),
         lowers="levels",
     ),
     Control(
@@ -286,3 +302,4 @@ CONTROLS = [
         enters=lambda settings, model: [Argument("generator", seeded(settings.seed))],
     ),
 ]
+CONTROLS = [_of_a_score(row) if row.place == "schedule" else row for row in CONTROLS]

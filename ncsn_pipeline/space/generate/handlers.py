@@ -84,7 +84,7 @@ class GenerateHandlers(SessionRuns):
         try:
             chosen, settings = self.check(*values)
             return (
-                report.ladder_plots(settings, chosen),
+                gr.skip() if chosen.few_levels else report.ladder_plots(settings, chosen),
                 report.notes(settings, chosen),
                 messages.cost(settings, chosen),
                 python_snippet(settings, chosen, chosen.address),
@@ -100,7 +100,7 @@ class GenerateHandlers(SessionRuns):
         """
         chosen, settings = self.check(*values)
         return messages.cost_numbers(settings, chosen) | {
-            "sigmas": ladder_of(settings).tolist(),
+            "sigmas": ladder_of(settings, chosen).tolist(),
             "table": [list(row) for row in table_of(settings, chosen)],
             "warnings": report.warnings_about(settings, chosen),
             "python": python_snippet(settings, chosen, chosen.address),
@@ -137,7 +137,8 @@ class GenerateHandlers(SessionRuns):
         if (done := progress.done) is None:
             words = f"Evaluation {progress.frame.evaluation} of {progress.frame.evaluations}"
             return self.outputs(live_value(*progress.pictures, words), status, progress.code)
-        statistics = report.run_plots(progress.run.recording, progress.model)
+        few = progress.model.few_levels
+        statistics = gr.skip() if few else report.run_plots(progress.run.recording, progress.model)
         files = (done["images"], done["animation"], done.get("program"))
         return (done["trajectory"], status, progress.code, statistics, *files)
 
@@ -189,7 +190,9 @@ class GenerateHandlers(SessionRuns):
             Path(left["program"]).write_text(code, encoding="utf-8")
         if model.reader is not None:
             left["read"] = words_about(read(model.reader, last.samples), asked_of(settings, model), model.class_names)
-        about = {"title": title_of(settings), "seconds": run.seconds} | {k: left[k] for k in ("read",) if k in left}
+        about = {"title": title_of(settings, model), "seconds": run.seconds} | {
+            k: left[k] for k in ("read",) if k in left
+        }
         left["trajectory"] = trajectory_value(run.recording, columns, grid.parent, last.evaluations) | about
         return left
 

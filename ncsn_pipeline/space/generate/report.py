@@ -18,7 +18,7 @@ from .settings import GenerateSettings
 
 def ladder_plots(settings: GenerateSettings, model: SpaceModel) -> str:
     """The noise levels and the columns of the sampler's table, beside each other where there is room."""
-    sigmas, table = ladder_of(settings), table_of(settings, model)
+    sigmas, table = ladder_of(settings, model), table_of(settings, model)
     levels = inline_svg(
         noise_level_figure(sigmas.tolist(), model.trained_range),
         f"Noise levels: {len(sigmas)} from {float(sigmas[0]):.3g} to {float(sigmas[-1]):.3g}",
@@ -62,7 +62,9 @@ def run_plots(recording: Recording, model: SpaceModel) -> str:
 
 def warnings_about(settings: GenerateSettings, model: SpaceModel) -> list[str]:
     """What is wrong with the settings, a sentence a fault."""
-    sigmas = ladder_of(settings)
+    if model.few_levels:
+        return []
+    sigmas = ladder_of(settings, model)
     low, high = model.trained_range
     if settings.sampler == "annealed_langevin":
         step_size = step_size_of(settings, sigmas)
@@ -96,17 +98,24 @@ def warnings_about(settings: GenerateSettings, model: SpaceModel) -> list[str]:
 def notes(settings: GenerateSettings, model: SpaceModel) -> str:
     """The warnings, or what is good about the settings."""
     faults = warnings_about(settings, model)
-    said = plain(step_size_note(settings)) if settings.sampler == "annealed_langevin" else ""
+    said = plain(step_size_note(settings, model)) if settings.sampler == "annealed_langevin" else ""
     if not faults:
         praise = "The first level's noise covers the data, and the last is the least that the network knows."
+        if model.few_levels:
+            times = f"{len(model.few_levels)} evaluations" if len(model.few_levels) > 1 else "one evaluation"
+            praise = (
+                f"Drawn in {times}, at σ = {', '.join(f'{sigma:g}' for sigma in model.few_levels)}, and anew with "
+                "every change. The network was made of another for this alone: elsewhere it is no score, so there are "
+                "no steps to set."
+            )
         return f'<div class="notes good"><p>✓ {praise}</p>{f"<p>{said}</p>" if said else ""}</div>'
     items = "".join(f"<li>{html.escape(plain(fault))}</li>" for fault in faults)
     return f'<div class="notes warn"><ul>{items}</ul>{f"<p>{said}</p>" if said else ""}</div>'
 
 
-def step_size_note(settings: GenerateSettings) -> str:
+def step_size_note(settings: GenerateSettings, model: SpaceModel) -> str:
     """The step size of annealed Langevin dynamics, and the noise variance with which it ends."""
-    sigmas = ladder_of(settings)
+    sigmas = ladder_of(settings, model)
     epsilon, steps, variance = step_size_of(settings, sigmas), settings.steps_per_level, float(sigmas[-1]) ** 2
     said = f"ε = {epsilon:.3g}, which is {epsilon / (2 * variance):.3g} of the limit 2σ² of the last level."
     if not epsilon < 2 * variance:

@@ -40,8 +40,9 @@ def check_generate(given: Mapping[str, Any], model: Facts) -> GenerateSettings:
         SettingsError: for the first that is not valid, or a run that costs more than the budget.
     """
     values = checked(CONTROLS, given, model)
-    _check_levels(values)
     settings = settled(CONTROLS, values, model)
+    if not model.few_levels:
+        _check_levels(values)
     if values.num_levels == 1 and not SAMPLERS[values.sampler].is_solver:
         settings["sigma_min"] = values.sigma_max
     settings = GenerateSettings(**settings)

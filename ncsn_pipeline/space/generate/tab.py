@@ -13,7 +13,7 @@ from ..runs.model import SpaceModel
 from ..runs.models import SpaceModels
 from ..runs.sessions import WORKER, offer
 from ..server.sharing import SharedView
-from ..widgets.controls import controls_in, layout, of_the_model
+from ..widgets.controls import controls_in, layout
 from ..widgets.presets import preset_note
 from ..widgets.programs import code_view
 from ..widgets.seeds import connect_new_seed
@@ -22,7 +22,7 @@ from .handlers import INPUTS, GenerateHandlers
 from .presets import presets
 from .trajectory import trajectory_player
 
-# Pictures of other settings than those that are set are greyed.
+# Pictures of other settings than those that are set are greyed; where a model draws at once, new ones are drawn.
 REMEMBER = """(...values) => {
   window.generated = JSON.stringify(values);
   document.querySelector("#trajectory .player").classList.remove("old");
@@ -33,12 +33,14 @@ GREY_OUT_OTHERS = """(...values) => {
   const old = window.generated !== undefined && window.generated !== JSON.stringify(values);
   document.querySelector("#trajectory .player").classList.toggle("old", old);
   document.querySelector("#trajectory .stale").hidden = !old;
+  if (old) document.querySelector("#draw-at-once:not(:disabled)")?.click();
   return [];
 }"""
 PRESS_GENERATE = """() => {
   document.querySelector("#generate:not(:disabled)")?.click();
   return [];
 }"""
+DRAW_AT_ONCE = PRESS_GENERATE.replace("#generate", "#draw-at-once")
 
 
 class GenerateTab:
@@ -59,11 +61,13 @@ class GenerateTab:
         default = defaults(CONTROLS, self.model) | {"model": self.model.name}
         plots, notes, cost, code = self.handlers.describe(*(default[name] for name in INPUTS))
         self.presets = presets(default)
-        with gr.Row(elem_classes="presets"):
-            self.preset_buttons = [gr.Button(preset.name, size="sm", min_width=110) for preset in self.presets]
-        self.preset_note = gr.HTML(
-            preset_note("Presets", "Each sets the controls below and draws at once."), elem_id="preset-note"
-        )
+        is_score = not self.model.few_levels
+        with gr.Column(visible=is_score) as preset_part:
+            with gr.Row(elem_classes="presets"):
+                self.preset_buttons = [gr.Button(preset.name, size="sm", min_width=110) for preset in self.presets]
+            self.preset_note = gr.HTML(
+                preset_note("Presets", "Each sets the controls below and draws at once."), elem_id="preset-note"
+            )
         with gr.Row(elem_classes="section"):
             with gr.Column(scale=4, min_width=300):
                 gr.HTML('<h2 class="heading">What to draw</h2>')
@@ -71,6 +75,7 @@ class GenerateTab:
                     controls = {"model": self._model_control()} | controls_in("image", CONTROLS, self.model)
                 with gr.Row():
                     self.generate_button = gr.Button("Generate", variant="primary", elem_id="generate", min_width=110)
+                    self.at_once_button = gr.Button(visible="hidden", interactive=not is_score, elem_id="draw-at-once")
                     self.stop_button = gr.Button(
                         "Stop", variant="stop", interactive=False, elem_id="stop", min_width=80
                     )
@@ -91,14 +96,17 @@ class GenerateTab:
                         )
                     ]
         with gr.Row(elem_classes="section"):
-            with gr.Column(scale=4, min_width=300):
+            with gr.Column(scale=4, min_width=300, visible=is_score) as sampler_part:
                 gr.HTML('<h2 class="heading">How to draw it</h2>')
                 with gr.Group():
                     controls |= controls_in("schedule", CONTROLS, self.model)
             with gr.Column(scale=7, min_width=300):
-                self.plots = gr.HTML(plots, label="Noise schedule", elem_id="plots")
+                self.plots = gr.HTML(
+                    plots if is_score else "", label="Noise schedule", visible=is_score, elem_id="plots"
+                )
                 self.notes = gr.HTML(notes, label="Notes", elem_id="notes")
-                self.statistics = gr.HTML(label="Statistics", elem_id="statistics")
+                self.statistics = gr.HTML(label="Statistics", visible=is_score, elem_id="statistics")
+        self.of_a_score = [preset_part, sampler_part, self.plots, self.statistics]
         with gr.Accordion("The same images in Python", open=False):
             self.code = code_view(code, "Python", "code", buttons=["copy"])
         self.controls = controls
@@ -106,7 +114,7 @@ class GenerateTab:
         self.view = SharedView("generate", shared, self._check_shared, self.status, self.handlers, CONTROLS)
         self.inputs = [controls[name] for name in INPUTS]
         self.parameters = {"model": (str, self.model.name)} | parameters(CONTROLS, self.model)
-        self.shown = [controls[row.name] for row in CONTROLS]
+        self.shown = [*self.of_a_score, self.at_once_button, *(controls[row.name] for row in CONTROLS)]
         self.of_the_model = [controls[row.name] for row in CONTROLS if row.is_of_the_model]
         self.previewed = [self.plots, self.notes, self.cost, self.code]
 
@@ -137,7 +145,8 @@ class GenerateTab:
             **QUIET,
         )
         chosen.then(self.handlers.describe, self.inputs, previewed, api_visibility="private", **PREVIEW)
-        chosen.then(self.layout, self.inputs, self.shown, **PRIVATE | CHECKED_BY_US)
+        laid_out = chosen.then(self.layout, self.inputs, self.shown, **PRIVATE | CHECKED_BY_US)
+        laid_out.then(None, None, None, js=DRAW_AT_ONCE, **PRIVATE)
         controls["class_label"].input(
             self.whole_rows,
             [controls["model"], controls["class_label"], controls["num_images"]],
@@ -160,7 +169,14 @@ class GenerateTab:
             )
             applied.then(None, None, None, js=PRESS_GENERATE, **PRIVATE)
         outputs = [self.trajectory, self.status, self.code, self.statistics]
-        self.generate_button.click(None, self.inputs, None, js=REMEMBER, **PRIVATE)
+        gr.on(
+            [self.generate_button.click, self.at_once_button.click],
+            None,
+            self.inputs,
+            None,
+            js=REMEMBER,
+            **PRIVATE,
+        )
         run = self.handlers.connect_run(
             self.generate_button,
             with_signature(self.handlers.generate, self.parameters, request=gr.Request),
@@ -169,6 +185,17 @@ class GenerateTab:
             self.status,
             [self.generate_button, self.stop_button],
             api_visibility="private",
+        )
+        # The whole run takes less time than waiting, saying so, and giving the buttons back.
+        at_once = self.at_once_button.click(
+            with_signature(self.handlers.generate, self.parameters, request=gr.Request),
+            self.inputs,
+            [*outputs, *self.downloads],
+            trigger_mode="always_last",
+            concurrency_id=WORKER,
+            concurrency_limit=1,
+            api_visibility="private",
+            **CHECKED_BY_US,
         )
         gr.api(
             with_signature(self.handlers.generate_numbers, self.parameters, request=gr.Request),
@@ -179,6 +206,7 @@ class GenerateTab:
             concurrency_id=WORKER,
             concurrency_limit=1,
         )
+        offer(at_once, self.downloads)
         offer(run, self.downloads)
         run.success(self.handlers.cost, self.inputs, self.cost, **PRIVATE | CHECKED_BY_US)
         self.handlers.connect_stop(
@@ -189,21 +217,21 @@ class GenerateTab:
         """What happens when the page opens and when it is left."""
         restored = self.view.connect(page)
         restored.then(self.layout, self.inputs, self.shown, **PRIVATE | CHECKED_BY_US)
-        if len(self.models.names) > 1:
-            restored.then(self.options, self.controls["model"], self.of_the_model, **PRIVATE).then(
-                self.handlers.describe, self.inputs, self.previewed, api_visibility="private", **PREVIEW
-            )
-        restored.then(self.handlers.cost, self.inputs, self.cost, **PRIVATE | CHECKED_BY_US)
+        restored.then(self.describe_restored, self.inputs, self.previewed, **PRIVATE | CHECKED_BY_US)
         page.unload(self.handlers.leave)
 
     def layout(self, model: str, *values: Any) -> list[dict[str, Any]]:
-        """Shows the controls that have a meaning beside the others."""
-        given = dict(zip(INPUTS[1:], values, strict=True))
-        return layout(CONTROLS, given, self._known(model))
+        """Shows what has a meaning beside the other values, and for the model."""
+        given, chosen = dict(zip(INPUTS[1:], values, strict=True)), self._known(model)
+        draws_at_once = bool(chosen.few_levels)
+        shown = [gr.update(visible=not draws_at_once) for _ in self.of_a_score]
+        return [*shown, gr.update(interactive=draws_at_once), *layout(CONTROLS, given, chosen)]
 
-    def options(self, model: str) -> list[dict[str, Any]]:
-        """What can be asked of a model that the page's address names."""
-        return of_the_model(CONTROLS, self._known(model), keep=True)
+    def describe_restored(self, *values: Any) -> list[Any]:
+        """What the preview says of the settings in the page's address: of the model that it began with, the cost."""
+        if values[0] == self.model.name:
+            return [gr.skip(), gr.skip(), self.handlers.cost(*values), gr.skip()]
+        return list(self.handlers.describe(*values))
 
     def _known(self, model: Any) -> SpaceModel:
         return self.models.get(model) if model in self.models.names else self.model

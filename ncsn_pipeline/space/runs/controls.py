@@ -22,6 +22,7 @@ class Facts(Protocol):
     class_names: Sequence[str]
     trained_range: tuple[float, float]
     sample_shape: tuple[int, int, int]
+    few_levels: Sequence[float]  # of one that draws in few evaluations, where it is evaluated; empty for a score
 
 
 class ModelFacts(NamedTuple):
@@ -30,6 +31,7 @@ class ModelFacts(NamedTuple):
     class_names: Sequence[str] = ()
     trained_range: tuple[float, float] = (0.01, 12.0)
     sample_shape: tuple[int, int, int] = (1, 28, 28)
+    few_levels: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class Control:
         info: below the label; or what gives it for the values of all rows.
         place: the part of the tab that it stands in.
         applies: whether it has a meaning beside the other values; where not, it is hidden.
-        otherwise: the setting where it does not apply.
+        otherwise: the setting where it does not apply; or what gives it for a model.
         lowers: what there is fewer of where it is lowered, if that lowers the cost of a run.
         enters: its arguments of the call, from the settings.
     """
@@ -131,6 +133,10 @@ class Control:
     def default_for(self, model: Facts) -> Any:
         """What the page starts with."""
         return self.default(model) if callable(self.default) else self.default
+
+    def otherwise_for(self, model: Facts) -> Any:
+        """The setting where it does not apply."""
+        return self.otherwise(model) if callable(self.otherwise) else self.otherwise
 
     @property
     def is_of_the_model(self) -> bool:
@@ -160,7 +166,9 @@ def checked(rows: Sequence[Control], given: Mapping[str, Any], model: Facts) -> 
 
 def settled(rows: Sequence[Control], values: Values, model: Facts) -> dict[str, Any]:
     """The settings: what does not apply beside the others is put aside."""
-    return {row.name: getattr(values, row.name) if row.applies(values, model) else row.otherwise for row in rows}
+    return {
+        row.name: getattr(values, row.name) if row.applies(values, model) else row.otherwise_for(model) for row in rows
+    }
 
 
 def parameters(rows: Sequence[Control], model: Facts) -> dict[str, tuple[type, Any]]:

@@ -106,6 +106,11 @@ class SpaceModel:
         return tuple(next(part[name] for part in parts if name in part) for name in ("sigma_min", "sigma_max"))
 
     @property
+    def few_levels(self) -> tuple[float, ...]:
+        """Where a network that draws in few evaluations is evaluated, in data units; empty for a score."""
+        return tuple(getattr(self.pipeline.unet.config, "trained_sigmas", None) or ())
+
+    @property
     def data_deviation(self) -> float | None:
         """Standard deviation of the data that the network was trained on, in data units, where it says."""
         return getattr(self.pipeline.unet.config, "sigma_data", None)
@@ -167,11 +172,13 @@ def names_of(sources: Sequence[str]) -> dict[str, str]:
 
 def _seconds(pipeline: NCSNPipeline, *counts: int) -> list[float]:
     """Of one evaluation of so many images in a call of the pipeline: the best of a few calls, after one to warm up."""
+    few = getattr(pipeline.unet.config, "trained_sigmas", None)
+    evaluations = len(few) if few else TIMED_EVALUATIONS
 
     def timed(images: int) -> float:
         start = time.perf_counter()
-        pipeline(batch_size=images, num_inference_steps=TIMED_EVALUATIONS, output_type="pt")
-        return (time.perf_counter() - start) / TIMED_EVALUATIONS
+        pipeline(batch_size=images, num_inference_steps=evaluations, output_type="pt")
+        return (time.perf_counter() - start) / evaluations
 
     begin, rounds = time.perf_counter(), []
     while len(rounds) < 2 or (len(rounds) < TIMED_ROUNDS and time.perf_counter() - begin < TIMED_SECONDS):

@@ -55,22 +55,20 @@ def layout(rows: Sequence[Control], given: Mapping[str, Any], model: Facts) -> l
     except SettingsError:
         return [gr.skip() for _ in rows]
     return [
-        gr.update(visible=row.applies(values, model), **({"info": row.info(values)} if callable(row.info) else {}))
+        gr.update(
+            visible=row.applies(values, model),
+            **_choices(row, model),
+            **({"info": row.info(values)} if callable(row.info) else {}),
+        )
         for row in rows
     ]
 
 
-def of_the_model(rows: Sequence[Control], model: Facts, *, keep: bool = False) -> list[dict[str, Any]]:
-    """What another model makes of the rows that depend on it: its choices, its defaults.
+def of_the_model(rows: Sequence[Control], model: Facts) -> list[dict[str, Any]]:
+    """What another model makes of the rows that depend on it: its choices, its defaults."""
+    return [gr.update(value=row.default_for(model), **_choices(row, model)) for row in rows if row.is_of_the_model]
 
-    Args:
-        rows: of the tab.
-        model: the other.
-        keep: whether the values stay as they are.
-    """
-    updates = []
-    for row in rows:
-        if row.is_of_the_model:
-            choices = {"choices": list(row.kind.of(model))} if isinstance(row.kind, Choice) else {}
-            updates.append(gr.update(**choices, **({} if keep else {"value": row.default_for(model)})))
-    return updates
+
+def _choices(row: Control, model: Facts) -> dict[str, Any]:
+    is_of_the_model = isinstance(row.kind, Choice) and callable(row.kind.options)
+    return {"choices": list(row.kind.of(model))} if is_of_the_model else {}
