@@ -33,7 +33,7 @@ ARROWS = {
     "data": "cache",
     "diagnostics": "densities score_matching noise_levels networks sampling",
     "convert": "noise_levels networks sampling pipelines",
-    "hub": "samplers noise_levels networks sampling pipelines",
+    "hub": "shipped samplers noise_levels networks sampling pipelines",
     "root": "densities score_matching noise_levels guidance networks sampling pipelines data diagnostics convert hub",
     "lecture": "root densities score_matching noise_levels networks sampling pipelines data diagnostics",
     "shipped": "",
@@ -50,8 +50,8 @@ ARROWS = {
     "commands": "root shipped data_flags errors samplers sampling pipelines noise_levels data convert hub "
     "lecture training evaluation space",
     "interop": "pipelines",
-    "space": "root samplers evaluation densities score_matching noise_levels guidance networks sampling pipelines data "
-    "diagnostics lecture",
+    "space": "root shipped samplers evaluation densities score_matching noise_levels guidance networks sampling "
+    "pipelines data diagnostics lecture",
     "train": "training commands evaluation data",
 }
 ARROWS = {name: set(row.split()) for name, row in ARROWS.items()}

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import in_one_line
-from ..shipped import MODELS, folder_or_shipped
 
 PROGRAM = "ncsn app"
 
@@ -24,11 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=None, help="port to serve at (default: the first free from 7860)")
     options = parser.parse_args(arguments)
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # Gradio reads it when it is imported
-    from ..space import build_page, launch_options
+    from ..space import build_page, launch_options, models_to_show
 
     try:
-        first = MODELS if options.model is None else (options.model,)
-        page = build_page(*map(folder_or_shipped, (*first, *options.others)))
+        page = build_page(*models_to_show(options.model, options.others))
     except (ValueError, OSError) as error:
         print(f"{PROGRAM}: error: {in_one_line(error)}", file=sys.stderr)
         return 2

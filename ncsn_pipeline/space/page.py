@@ -1,11 +1,13 @@
 """The page: its tabs, its theme, and how it is launched."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.themes.utils import fonts
 
+from ..shipped import MODELS, folder_or_shipped
 from .about import AboutTab
 from .generate import GenerateTab
 from .learn import LearnTab
@@ -31,6 +33,16 @@ INTRODUCTION = f"""
 POSTER_DIGIT = 2
 KEPT_SECONDS = 2 * 60 * 60  # a run leaves some four megabytes of pictures
 MOST_SESSIONS = 100  # up to a megabyte each, and a caller without a page never closes his
+
+
+def models_to_show(first: str | None, others: Sequence[str]) -> list[str]:
+    """Where the models of a page lie.
+
+    Args:
+        first: the one that the page begins with; `None` or nothing for the shipped ones.
+        others: more of them.
+    """
+    return [folder_or_shipped(name) for name in (*([first] if first else MODELS), *others)]
 
 
 def build_page(*model_sources: str) -> gr.Blocks:
