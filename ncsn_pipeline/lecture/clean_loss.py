@@ -55,7 +55,7 @@ class CleanLossParams(Params):
 
 
 Params = CleanLossParams
-QUICK = {"num_runs": 3, "train_steps": 600, "batch_size": 64, "hidden_features": 64, "learning_rate": 5e-3}
+QUICK = {"num_runs": 3, "train_steps": 600, "batch_size": 64, "hidden_features": 64, "learning_rate": 4e-3}
 
 
 @dataclass(kw_only=True)
