@@ -17,7 +17,9 @@ PROGRAM = "ncsn app"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serves the page until it is ended; returns 2 after one line on a model that cannot be opened."""
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Opens the page.")
-    parser.add_argument("--model", default=None, help="a folder, or a name on the Hub (default: the shipped ones)")
+    parser.add_argument(
+        "--model", default=None, help="a folder, a Hub id, or a shipped model (default: all shipped ones)"
+    )
     parser.add_argument("--others", nargs="*", default=[], help="more of them, for visitors to choose among")
     parser.add_argument("--host", default=None, help="address to serve at (default: this machine alone)")
     parser.add_argument("--port", type=int, default=None, help="port to serve at (default: the first free from 7860)")
