@@ -16,6 +16,15 @@ def shipped_folder(name: str) -> Path | None:
     return next((place / name for place in PLACES if named and (place / name).is_dir()), None)
 
 
+def examples(model: str | Path = "mnist") -> list[Path]:
+    """The pictures in the folder `examples` of a model, test images of its data, in the order of their names.
+
+    Args:
+        model: a folder, or the name of a shipped model.
+    """
+    return sorted((Path(folder_or_shipped(str(model))) / "examples").glob("*.png"))
+
+
 def folder_or_shipped(name: str) -> str:
     """`name`, `~` written out, or the folder of the shipped model of that name where no folder here has it."""
     name = os.path.expanduser(name)

@@ -2,7 +2,8 @@
 
 A card says only what is known.  What a person writes goes into `card.json` and stays when the card is written again:
 
-    title, summary, samples      the heading, the first paragraph, the line under the picture
+    title, summary, samples      the heading, the first paragraph, the line under the picture of samples
+    repairs                      the line under the picture of repaired images
     license, license_text        the Hub's name of the weights' licence, and what there is to say about it
     datasets, data_name, tags    names on the Hub, and how the data set is called in a sentence
     quality, sweep, limits       paragraphs under the tables, and under "Limits"
@@ -19,7 +20,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from .card_tables import quality_table, sweep_table, training_rows
 from .citations import citations_for
-from .contents import CARD, PICTURE
+from .contents import CARD, REPAIRS, SAMPLES
 from .facts import Facts, Result, read_facts
 
 TASK = "unconditional-image-generation"
@@ -63,9 +64,10 @@ def render_card(facts: Facts) -> str:
     sections = [
         f"# {_title(facts)}",
         _summary(facts),
-        _picture(facts),
+        _picture(facts, SAMPLES),
         _usage(facts),
         _quality(facts),
+        (picture := _picture(facts, REPAIRS)) and f"## From a part\n\n{picture}",
         _training(facts),
         "## Limits\n\n" + " ".join(_texts(facts.written.get("limits", _LIMITS))),
         _licence(facts),
@@ -169,11 +171,12 @@ def _distilled(facts: Facts) -> str:
     )
 
 
-def _picture(facts: Facts) -> str:
-    if not facts.has_picture:
+def _picture(facts: Facts, name: str) -> str:
+    if not (facts.folder / name).is_file():
         return ""
-    caption = facts.written.get("samples")
-    return f"![samples]({PICTURE})" + (f"\n\n*{caption}*" if caption else "")
+    title = Path(name).stem
+    caption = facts.written.get(title)
+    return f"![{title}]({name})" + (f"\n\n*{caption}*" if caption else "")
 
 
 def _usage(facts: Facts) -> str:

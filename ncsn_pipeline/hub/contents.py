@@ -1,7 +1,7 @@
 """What goes to the Hub: an allow-list, so that nothing lying in the folder by chance goes with it.
 
 Of a pipeline folder these are `model_index.json`, the file of the pipeline's code, the folder of each component with
-its configuration, code and safetensors weights, the card, its picture and its JSON files; of this project, what the
+its configuration, code and safetensors weights, the card, its pictures and its JSON files; of this project, what the
 Space runs on, and the pictures and pages that its README links to.  Checkpoints, logs, half-written files and
 everything else that is hidden stay here.
 """
@@ -15,7 +15,9 @@ from ..shipped import MODELS
 
 INDEX = "model_index.json"
 CARD = "README.md"
-PICTURE = "samples.png"
+SAMPLES = "samples.png"
+REPAIRS = "repairs.png"  # of marked, grey, coarse pictures
+PICTURES = (SAMPLES, REPAIRS)
 # `ncsn evaluate` writes into a folder `evaluation` beside the weights; older ones lie there themselves.
 EVALUATIONS = ("evaluation.json", "evaluation/evaluation.json")
 SWEEPS = ("sweep.json", "evaluation/sweep.json")
@@ -57,7 +59,7 @@ def pipeline_files(folder: str | Path) -> dict[str, Path]:
     for name, (library, class_name) in _components(index).items():
         if library is not None:
             files |= _component_files(folder, name, library, class_name)
-    for name in (CARD, PICTURE, *FACT_FILES):
+    for name in (CARD, *PICTURES, *FACT_FILES):
         if (folder / name).is_file():
             files[name] = folder / name
     missing = [name for name, path in files.items() if not path.is_file()]

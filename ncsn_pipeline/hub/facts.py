@@ -21,7 +21,7 @@ from typing import Any, Self
 from safetensors import safe_open
 
 from ..samplers import SAMPLERS
-from .contents import EVALUATIONS, PICTURE, SWEEPS, pipeline_files, publishable
+from .contents import EVALUATIONS, SWEEPS, pipeline_files, publishable
 
 
 @dataclass(frozen=True)
@@ -115,11 +115,6 @@ class Facts:
     results: list[Result]
     sweep: list[Result]
     written: dict[str, Any]
-
-    @property
-    def has_picture(self) -> bool:
-        """Whether there is a grid of samples."""
-        return (self.folder / PICTURE).is_file()
 
     @property
     def data_name(self) -> str | None:

@@ -12,7 +12,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from .card import named_card, write_card
-from .contents import CARD, FACT_FILES, PICTURE, component_folders, pipeline_files, published_bytes, space_files
+from .contents import CARD, FACT_FILES, PICTURES, component_folders, pipeline_files, published_bytes, space_files
 from .retry import repeat
 
 PROGRAM = "ncsn hub"
@@ -56,7 +56,7 @@ def push_folder(
     """
     check_repo_id(repo_id)
     contents = _pipeline_contents(Path(folder).expanduser(), repo_id)
-    owned = (*(f"{name}/" for name in component_folders(folder)), "pipeline_", PICTURE, *FACT_FILES)
+    owned = (*(f"{name}/" for name in component_folders(folder)), "pipeline_", *PICTURES, *FACT_FILES)
     return _push(
         contents,
         owned,

@@ -7,14 +7,13 @@ from typing import Any
 import gradio as gr
 from gradio.themes.utils import fonts
 
-from ..shipped import MODELS, folder_or_shipped
+from ..shipped import MODELS, examples, folder_or_shipped
 from .about import AboutTab
 from .generate import GenerateTab
 from .learn import LearnTab
 from .lecture import LectureTab
 from .playground import PlaygroundTab
 from .repair import RepairTab
-from .repair.canvas import examples
 from .runs.models import SpaceModels
 from .runs.sessions import place_in
 from .server.guard import MOST_BYTES, BoundedUploads, GuardedBlocks, refuse_large_pictures
@@ -24,13 +23,13 @@ from .server.sharing import share_tabs
 TITLE = "Noise-conditional score networks"
 HEADING = "Images from noise, by following the score"
 SENTENCE = """A network estimates <i>s(x, σ)</i>, the gradient of the log density of images with added noise of standard
-deviation σ. Start from pure noise, follow <i>s</i> at a large σ, then at smaller and smaller ones: digits appear."""
+deviation σ. Start from pure noise, follow <i>s</i> at a large σ, then at smaller and smaller ones: images appear."""
 INTRODUCTION = f"""
 <header class="introduction"><div class="copy-link"><button type="button">Copy link</button>
 <span role="status"></span><input hidden readonly aria-label="Link to this view"></div>
 <h1>{HEADING}</h1><p>{SENTENCE}</p></header>
 """
-POSTER_DIGIT = 2
+POSTER_PICTURE = 2
 KEPT_SECONDS = 2 * 60 * 60  # a run leaves some four megabytes of pictures
 MOST_SESSIONS = 100  # up to a megabyte each, and a caller without a page never closes his
 
@@ -96,7 +95,7 @@ def build_page(*model_sources: str) -> gr.Blocks:
 
 def launch_options() -> dict[str, Any]:
     """Keyword arguments of `launch`; address and port come from Gradio's own environment variables."""
-    html = poster(HEADING, SENTENCE, examples()[POSTER_DIGIT])
+    html = poster(HEADING, SENTENCE, examples(MODELS[0])[POSTER_PICTURE])
     return {
         "theme": _theme(),
         "css_paths": [Path(__file__).with_name("page.css"), Path(__file__).parent / "lecture" / "tab.css"],

@@ -44,7 +44,7 @@ def test_every_endpoint_keeps_its_name_and_answers_without_html(address, repo_ro
     client = connected(address)
     assert {name.removeprefix("/") for name in endpoints(address)} == NAMES
     canvas = client.predict(index=2, api_name="/example_canvas")
-    picture = handle_file(next((repo_root / "ncsn_pipeline/space/repair/examples").glob("*.png")))
+    picture = handle_file(next((repo_root / "pretrained/mnist/examples").glob("*.png")))
     given = SHORT | {"repair": {"canvas": canvas, "num_levels": 2}, "fit_picture": {"picture": picture}}
     for name in sorted(NAMES):
         answer = client.predict(**given.get(name, {}), api_name=f"/{name}")

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from ncsn_pipeline.shipped import folder_or_shipped
-from ncsn_pipeline.space.repair.canvas import examples, fitted_picture
+from ncsn_pipeline.shipped import examples, folder_or_shipped
+from ncsn_pipeline.space.repair.canvas import fitted_picture
 from ncsn_pipeline.space.repair.levelling import as_in_mnist
 from ncsn_pipeline.space.runs.reading import read, reader_for
 

@@ -13,8 +13,9 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from ncsn_pipeline.guidance.measurements import average_pooling, gaussian_blur, grey, random_projections
+from ncsn_pipeline.shipped import examples
 from ncsn_pipeline.space.repair.call import as_picture, repair_arguments
-from ncsn_pipeline.space.repair.canvas import canvas_value, examples, fitted_picture, right_half
+from ncsn_pipeline.space.repair.canvas import canvas_value, fitted_picture, right_half
 from ncsn_pipeline.space.repair.controls import CONTROLS
 from ncsn_pipeline.space.repair.handlers import INPUTS, RepairHandlers
 from ncsn_pipeline.space.repair.measuring import MEASUREMENTS

@@ -14,7 +14,8 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 from playwright.sync_api import expect
 
-from ncsn_pipeline.space.repair.canvas import canvas_value, examples, fitted_picture, right_half
+from ncsn_pipeline.shipped import examples
+from ncsn_pipeline.space.repair.canvas import canvas_value, fitted_picture, right_half
 from ncsn_pipeline.space.repair.controls import CONTROLS
 from ncsn_pipeline.space.repair.handlers import RepairHandlers
 from ncsn_pipeline.space.repair.settings import check_canvas, check_repair

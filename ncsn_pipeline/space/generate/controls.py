@@ -52,6 +52,12 @@ def step_size_of(settings: Values, sigmas: Tensor) -> float:
     return float(f"{settings.step_fraction * 2 * settings.sigma_min**2:.6g}")
 
 
+def _two_of_each(model: Facts) -> int:
+    """Two images of each class, where there are few of them."""
+    classes = len(model.class_names)
+    return 2 * classes if 0 < classes <= IMAGES[1] // 4 else 16
+
+
 # When a row has a meaning.
 
 
@@ -288,7 +294,7 @@ CONTROLS = [
         "num_images",
         "Number of images",
         Number(*IMAGES, whole=True),
-        lambda model: 20 if model.class_names else 16,
+        _two_of_each,
         place="image",
         enters=lambda settings, model: [Argument("batch_size", literal(settings.num_images))],
     ),

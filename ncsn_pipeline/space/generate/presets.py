@@ -17,8 +17,8 @@ def presets(default: dict[str, str | float]) -> list[Preset]:
         ),
         Preset(
             "Fast: 20",
-            "The same sampler with Karras spacing, which spends its levels where strokes form. Beyond some 25 "
-            "evaluations this network gains little.",
+            "The same sampler with Karras spacing, which spends its levels where images take shape. Beyond some "
+            "25 evaluations the shipped networks gain little.",
             good | {"ladder": "karras", "num_levels": 20},
         ),
         Preset(
@@ -33,21 +33,21 @@ def presets(default: dict[str, str | float]) -> list[Preset]:
         Preset(
             "One noise level",
             "Langevin dynamics at a single σ = 0.5, from pure noise. The chain has not arrived: at this level the "
-            "digits lie far apart and a step is short, so 100 steps go a small part of the way from noise to them. "
-            "What the one denoising step at the end makes of it are broken strokes.",
+            "images lie far apart and a step is short, so 100 steps go a small part of the way from noise to them. "
+            "What the one denoising step at the end makes of it is in pieces.",
             langevin | {"sigma_max": 0.5, "num_levels": 1, "steps_per_level": 100},
         ),
         Preset(
             "Step too large",
             "At nine tenths of the limit ε = 2σ² every step overshoots, and the chain settles with three times the "
-            "noise that its level names. The network never learned to look there: strokes break. From the limit on "
+            "noise that its level names. The network never learned to look there: images break. From the limit on "
             "the chain diverges.",
             langevin | {"step_mode": "fraction", "step_fraction": 0.9},
         ),
         Preset(
             "σ max too small",
-            "The noise levels start at σ = 0.3, as if the noise already held a faint digit. It holds none, so the "
-            "network makes strokes out of pure noise.",
+            "The noise levels start at σ = 0.3, as if the noise already held a faint image. It holds none, so the "
+            "network makes something out of pure noise that no image is.",
             good | {"sigma_max": 0.3},
         ),
     ]

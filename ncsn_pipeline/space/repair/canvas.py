@@ -19,7 +19,6 @@ from .levelling import as_in_mnist
 
 HERE = Path(__file__)
 PICTURES = ("PNG", "JPEG", "GIF", "WEBP")  # Pillow reads many more, some by starting programs
-EXAMPLES = HERE.with_name("examples")
 
 
 def pixel_canvas(value: str) -> gr.HTML:
@@ -46,11 +45,6 @@ def right_half(shape: tuple[int, int, int]) -> np.ndarray:
     mask = np.zeros(shape[1:], dtype=bool)
     mask[:, shape[2] // 2 :] = True
     return mask
-
-
-def examples() -> list[Path]:
-    """The shipped test images: one of each digit of MNIST's test set, see the folder's README."""
-    return sorted(EXAMPLES.glob("*.png"))
 
 
 def fitted_picture(path: Any, shape: tuple[int, int, int], digits: bool = False) -> np.ndarray:

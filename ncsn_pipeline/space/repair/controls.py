@@ -18,8 +18,8 @@ def _steps_info(values: Values) -> str:
     if values.sampler == "annealed_langevin":
         return "Of Langevin dynamics, at every noise level."
     return (
-        "How often each level's step is taken, its noise put back in between. Taken once, new strokes meet kept ones "
-        "only by chance."
+        "How often each level's step is taken, its noise put back in between. Taken once, what is new meets what was "
+        "kept only by chance."
     )
 
 

@@ -19,7 +19,7 @@ from ..runs.sessions import SessionRuns
 from ..widgets.grid import image_grid
 from ..widgets.pictures import FrameFiles, file_data, new_folder
 from .call import IMAGE_FILE, MASK_FILE, as_picture, repair_arguments, repair_pipeline, repair_snippet
-from .canvas import canvas_value, examples, fitted_picture, right_half
+from .canvas import canvas_value, fitted_picture, right_half
 from .controls import CONTROLS
 from .measuring import MEASUREMENTS
 from .settings import RepairSettings, check_canvas, check_repair
@@ -224,7 +224,7 @@ class RepairHandlers(SessionRuns):
 
     def example(self, index: int) -> str:
         """The canvas with one of the shipped images, its right half marked."""
-        return canvas_value(fitted_picture(examples()[index], self.shape), right_half(self.shape))
+        return canvas_value(fitted_picture(self.model.examples[index], self.shape), right_half(self.shape))
 
     def example_canvas(self, index: int) -> str:
         """The same for a caller without a page.
@@ -232,7 +232,7 @@ class RepairHandlers(SessionRuns):
         Raises:
             SettingsError: for a number that no image has.
         """
-        return self.example(check_whole("Index", index, 0, len(examples()) - 1))
+        return self.example(check_whole("Index", index, 0, len(self.model.examples) - 1))
 
     def upload(self, picture: str) -> str:
         """The canvas with a picture of the visitor's own, fitted to the model's size, its right half marked.
@@ -242,7 +242,7 @@ class RepairHandlers(SessionRuns):
         Raises:
             SettingsError: for what is no picture.
         """
-        fitted = fitted_picture(picture, self.shape, digits=self.model.reader is not None)
+        fitted = fitted_picture(picture, self.shape, digits=self.model.reads_digits)
         return canvas_value(fitted, right_half(self.shape))
 
     def upload_as_it_is(self, picture: str) -> str:

@@ -16,7 +16,7 @@ from ..widgets.controls import controls_in, layout
 from ..widgets.presets import preset_note
 from ..widgets.programs import code_view
 from ..widgets.seeds import connect_new_seed
-from .canvas import examples, pixel_canvas
+from .canvas import pixel_canvas
 from .controls import CONTROLS
 from .handlers import INPUTS, RepairHandlers
 from .measuring import MEASUREMENTS
@@ -68,7 +68,7 @@ class RepairTab:
                         gr.Button(
                             path.stem.rpartition("_")[2], icon=str(path), size="sm", elem_id=f"repair-{path.stem}"
                         )
-                        for path in examples()
+                        for path in self.model.examples
                     ]
                     self.upload_button = gr.UploadButton(
                         "Upload a picture",
@@ -173,7 +173,7 @@ class RepairTab:
             concurrency_id="plots",
             **QUIET,
         )
-        if self.model.reader is not None:
+        if self.model.reads_digits:
             uploaded.success(lambda: gr.update(visible=True), None, self.as_it_is_button, **PRIVATE)
         self.as_it_is_button.click(
             self.handlers.upload_as_it_is, self.upload_button, self.canvas, api_visibility="private", **QUIET
@@ -181,8 +181,8 @@ class RepairTab:
         gr.api(
             self.handlers.example_canvas,
             api_name="example_canvas",
-            api_description="One of the shipped images, the digits 0 to 9, as the value of `repair`'s canvas, its "
-            "right half marked.",
+            api_description="One of the shipped images, by its number, as the value of `repair`'s canvas, its right "
+            "half marked.",
             queue=False,
         )
         run = self.handlers.connect_run(

@@ -11,7 +11,8 @@ from pathlib import Path
 from ncsn_pipeline import NCSNPipeline
 
 from ...evaluation.features import ClassifierFeatures
-from .reading import reader_for
+from ...shipped import examples
+from .reading import reader_for, reads_digits
 
 FIRST_FACTOR = 2.0  # seen on two cores: 1.3 to 2.1
 KNOWN_SECONDS = 1.0  # a run that takes as long counts as much as all before: short ones are spent on other things
@@ -49,6 +50,7 @@ class SpaceModel:
         seconds_per_image: measured seconds that each image adds to it.
         pace: of the runs so far.
         reader: a classifier of the data that the model was trained on, if there is one.
+        examples: pictures to repair: those of the model's folder, or handwritten digits.
     """
 
     pipeline: NCSNPipeline
@@ -58,6 +60,7 @@ class SpaceModel:
     seconds_per_image: float
     pace: Pace = field(default_factory=Pace)
     reader: ClassifierFeatures | None = None
+    examples: Sequence[Path] = ()
 
     @classmethod
     def load(cls, source: str, name: str | None = None) -> "SpaceModel":
@@ -86,7 +89,8 @@ class SpaceModel:
         name = name_of(source) if name is None else name
         reader = reader_for(source, pipeline.unet.config.in_channels) if is_folder else None
         address = f"./{name}" if is_folder else name
-        return cls(pipeline, name, address, max(one - slope, 0.0), slope, reader=reader)
+        pictures = (examples(folder) if is_folder else []) or examples()
+        return cls(pipeline, name, address, max(one - slope, 0.0), slope, reader=reader, examples=pictures)
 
     @property
     def num_classes(self) -> int | None:
@@ -114,6 +118,11 @@ class SpaceModel:
     def data_deviation(self) -> float | None:
         """Standard deviation of the data that the network was trained on, in data units, where it says."""
         return getattr(self.pipeline.unet.config, "sigma_data", None)
+
+    @property
+    def reads_digits(self) -> bool:
+        """Whether it draws handwritten digits, and a classifier reads them."""
+        return reads_digits(self.reader)
 
     @property
     def sample_shape(self) -> tuple[int, int, int]:

@@ -9,6 +9,7 @@ import torch
 from ...evaluation.choosing import choose_features, training_data, training_facts
 from ...evaluation.features import ClassifierFeatures, extract_features
 
+MNIST = "ylecun/mnist"
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
@@ -21,6 +22,11 @@ def reader_for(folder: str, channels: int) -> ClassifierFeatures | None:
     """
     trained_on = training_data(training_facts(folder))
     return choose_features(None, None, trained_on, trained_on, channels)[0] if trained_on else None
+
+
+def reads_digits(reader: ClassifierFeatures | None) -> bool:
+    """Whether what it reads are handwritten digits."""
+    return reader is not None and reader.classifier.config.dataset == MNIST
 
 
 def read(reader: ClassifierFeatures, pictures: np.ndarray) -> list[int]:
@@ -37,6 +43,8 @@ def read(reader: ClassifierFeatures, pictures: np.ndarray) -> list[int]:
 def words_about(found: Sequence[int], asked: Sequence[int] | None, names: Sequence[str]) -> str:
     """How many read as asked ("18 of 20 read as asked"), or where nothing was asked, what they are ("5 twos, 1 six").
 
+    Several of a class that is no number are called by its name alone ("5 landscape, 1 moods").
+
     Args:
         found: the class that each picture looks like.
         asked: the class that was asked of each, if any was.
@@ -49,6 +57,8 @@ def words_about(found: Sequence[int], asked: Sequence[int] | None, names: Sequen
 
 
 def _called(name: str, count: int) -> str:
-    """A class in words, several of it where there are: "two", "sixes"."""
-    word = DIGITS[int(name)] if name.isdecimal() and int(name) < len(DIGITS) else name
-    return word if count == 1 else f"{word}es" if word.endswith(("x", "s")) else f"{word}s"
+    """A class in words, several of it where there are: "two", "sixes", "landscape"."""
+    if not name.isdecimal() or int(name) >= len(DIGITS):
+        return name
+    word = DIGITS[int(name)]
+    return word if count == 1 else f"{word}es" if word.endswith("x") else f"{word}s"

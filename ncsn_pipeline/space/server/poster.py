@@ -1,4 +1,4 @@
-"""Something to see while the page is on its way: its title, its sentence, and a digit coming out of noise.
+"""Something to see while the page is on its way: its title, its sentence, and a picture coming out of noise.
 
 Gradio's page begins with some 700 kB of settings, and shows nothing before its scripts have run, which takes a slow
 line ten seconds.  So the poster stands before those settings, and the HTML is sent compressed.  It stays until the
@@ -30,25 +30,25 @@ body:not([data-composed]) .gradio-container { visibility: hidden; animation: com
 </style>"""
 
 
-def poster(title: str, sentence: str, digit: Path) -> bytes:
+def poster(title: str, sentence: str, picture: Path) -> bytes:
     """The poster, as HTML that needs no other file.
 
     Args:
         title: of the page.
         sentence: below it.
-        digit: a grey picture.
+        picture: any small one.
     """
-    with Image.open(digit) as opened:
-        clean = np.asarray(opened.convert("L")) / 255
+    with Image.open(picture) as opened:
+        clean = np.asarray(opened) / 255
     noise = np.random.default_rng(0).standard_normal((len(SIGMAS), *clean.shape))
     noisy = np.concatenate([clean + sigma * z for sigma, z in zip(SIGMAS, noise, strict=True)], axis=1)
     buffer = io.BytesIO()
-    # Sixteen greys: a tenth of a second on a slow line.
+    # Sixteen colours: a tenth of a second on a slow line.
     Image.fromarray((255 * np.clip(noisy, 0, 1)).astype(np.uint8)).quantize(16).save(buffer, "PNG", optimize=True)
-    picture = base64.b64encode(buffer.getvalue()).decode()
+    encoded = base64.b64encode(buffer.getvalue()).decode()
     return (
         f'{STYLE}<div id="poster"><b>{title}</b><div>{sentence}</div>'
-        f'<img src="data:image/png;base64,{picture}" alt="A digit coming out of noise">'
+        f'<img src="data:image/png;base64,{encoded}" alt="A picture coming out of noise">'
         "<p>The page is loading …</p></div>"
     ).encode()
 
