@@ -5,8 +5,8 @@
 MODEL is a folder or a shipped model's name; DATA a name on the Hub or a folder that holds Parquet files.  The first
 pictures of the test part, of each class in turn, one a row: the picture; its left half, and three ways to complete it;
 without its colours, and three ways to colour it in; the means of 4 x 4 pixels, and three pictures that have them.
-They are completed in 25 levels of 4 steps, as the page does it; coloured in and sharpened from measurements with noise of
-standard deviation 0.05 in 25 levels, by the default of `NCSNPosteriorPipeline`.  Nothing is selected: seed 0.
+They are completed in 25 levels of 4 steps, as the page does it; coloured in and sharpened from measurements with noise
+of standard deviation 0.05 in 25 levels, by the default of `NCSNPosteriorPipeline`.  Nothing is selected: seed 0.
 """
 
 import argparse
