@@ -179,12 +179,12 @@ def _matching(facts: Facts) -> str:
     if not facts.trained_sigmas or "fake_steps" not in settings:
         return ""
     drawn = f"log-normal({settings['sigma_log_mean']}, {settings['sigma_log_std']})"
-    with_classes, last = facts.network[1].get("num_class_embeds"), settings.get("identity_steps")
+    last = settings.get("identity_steps")
     refined = f", the last {last:,} by score identity distillation" if last else ""
+    updates = f"{settings['fake_steps']} update{'s' if settings['fake_steps'] > 1 else ''}"
     return (
-        f"of distributions, without data; {settings['fake_steps']} updates of the fake score for each of the "
-        f"generator{refined}; sigma drawn {drawn}, within [{settings['sigma_min']:g}, {settings['sigma_max']:g}]"
-        + (f"; {100 * settings['class_dropout']:g} % of the samples without a class" if with_classes else "")
+        f"of distributions, without data; {updates} of the fake score for each of the generator{refined}; sigma drawn "
+        f"{drawn}, within [{settings['sigma_min']:g}, {settings['sigma_max']:g}]"
     )
 
 

@@ -13,7 +13,7 @@ other way, from a score to a network that draws samples at once.
 """
 
 from ncsn_pipeline.score_matching.denoising import denoise, denoising_score_matching
-from ncsn_pipeline.score_matching.distribution_matching import generate, identity_loss, matching_gradient
+from ncsn_pipeline.score_matching.distribution_matching import generate, identity_loss, matching_gradient, within
 from ncsn_pipeline.score_matching.explicit import explicit_score_matching
 from ncsn_pipeline.score_matching.finite_difference import finite_difference_score_matching
 from ncsn_pipeline.score_matching.implicit import implicit_score_matching
@@ -31,4 +31,5 @@ __all__ = [
     "generate",
     "identity_loss",
     "matching_gradient",
+    "within",
 ]

@@ -23,7 +23,13 @@ that goes through both scores.  For s_p itself it equals the first term below, a
 for a fake score that lags behind s_p, the second takes off what that one adds:
 
     E [ (D_q - D_p) · (D_q - x) - alpha |D_q - D_p|² ] / w.
+
+Pictures end at black and white, and what a pipeline draws beyond is cut off there.  So are the samples x in training
+(:func:`within`): else half of the noise that a network leaves on a black ground is cut off later, and the ground is
+brighter than what was matched.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,6 +63,32 @@ def generate(score_fn: NoisyScoreFn, noise: Tensor, sigmas: Tensor, chosen: Tens
             drawn = denoised(score_fn, x, sigmas[k - 1].expand(count))
             x = torch.where(_like(chosen >= k, x), drawn + sigmas[k] * noise[:, k], x)
     return denoised(score_fn, x, sigmas[chosen])
+
+
+def within(x: Tensor, low: float, high: float) -> Tensor:
+    """Samples cut off at the ends of a range, with a gradient that may still draw them in from beyond.
+
+    Args:
+        x: samples, any shape, in data units.
+        low: the least value.
+        high: the largest.
+    """
+    return _Within.apply(x, low, high)
+
+
+class _Within(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.ends = low, high
+        return x.clamp(low, high)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (x,), (low, high) = ctx.saved_tensors, ctx.ends
+        # A descent goes against the gradient: below, a positive one leads farther out.
+        outwards = ((x < low) & (gradient > 0)) | ((x > high) & (gradient < 0))
+        return gradient.masked_fill(outwards, 0.0), None, None
 
 
 def matching_gradient(teacher: NoisyScoreFn, fake: NoisyScoreFn, x: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
     accelerate launch train/distill.py --teacher mnist --output_dir runs/mnist-fast
 
-No data are needed.  Generator and fake score begin as the teacher.  Each step the fake score learns, `fake_steps`
+No data are needed.  Generator and fake score begin as the teacher, or the generator as one that was made before
+(`init_from`).  Each step the fake score learns, `fake_steps`
 times, the score of what the generator draws, and the generator moves what it draws along the difference of the
 teacher's score and the fake one, in the last `identity_steps` with a gradient through both; see :mod:`.matching`.  The
 output directory is what a training's is, with both networks in the checkpoints and the generator's average in the
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 
 from .beginning import begun
 from .distill_config import DistillConfig
-from .distillation_run import DistillationRun, load_teacher, matching_of
+from .distillation_run import DistillationRun, load_generator, load_teacher, matching_of
 from .interruption import StopRequest
 from .matching import Learner
 from .program import run_program
@@ -37,10 +38,12 @@ def distill(config: DistillConfig, arguments: Sequence[str] | None = None) -> No
         PushError: for a token that the Hub refuses, before training; at the end if the model is saved and not pushed.
     """
     with begun(config) as start:
-        # The teacher, and two networks that begin as it.
+        # The teacher, and the two networks that learn.
         config, accelerator = start.config, start.accelerator
         teacher = load_teacher(config)
-        copies = (copy.deepcopy(teacher.unet).train().requires_grad_(True) for _ in range(2))
+        copies = (
+            one.train().requires_grad_(True) for one in (load_generator(config, teacher), copy.deepcopy(teacher.unet))
+        )
         generator, fake = (Learner(*start.prepare(network), config.max_grad_norm) for network in copies)
         ema_network = copy.deepcopy(teacher.unet).to(accelerator.device)
         ema = start.average(generator.network)

@@ -21,15 +21,15 @@ class DistillConfig(RunConfig):
     command: ClassVar[tuple[str, ...]] = ("ncsn", "distill")
     about: ClassVar[str] = "Makes of a score network one that draws in one evaluation; needs no data."
     recipes: ClassVar[Path] = RECIPES / "distill"
-    paths: ClassVar[tuple[str, ...]] = (*RunConfig.paths, "teacher")
+    paths: ClassVar[tuple[str, ...]] = (*RunConfig.paths, "teacher", "init_from")
 
     # What is distilled, and into what
     teacher: str | None = option(None, "the score network: a pipeline folder, a shipped model or one of the Hub")
     levels: tuple[float, ...] = option(
         (1.5,), "noise levels that are evaluated, one or several, decreasing; the first five deviations of the data"
     )
-    class_dropout: float = option(
-        0.1, "part of the samples drawn, and matched, without a class, where there are classes", ge=0, le=1
+    init_from: str | None = option(
+        None, "a pipeline folder that was distilled from such a teacher, whose network the generator begins as"
     )
 
     # Matching
@@ -71,4 +71,4 @@ class DistillConfig(RunConfig):
     @property
     def unchanging(self) -> tuple[str, ...]:
         """The settings that stay for the whole of a run."""
-        return ("teacher", "levels", "seed")
+        return ("teacher", "levels", "init_from", "seed")

@@ -1,5 +1,6 @@
 """A run that distils a score network: what is known of its teacher, and what is saved and told of it."""
 
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..noise_levels import LogNormalSigmas, edm_weight, sigma_squared_weight
 from ..pipelines import NCSNPipeline
@@ -20,6 +21,8 @@ from .matching import DistributionMatching, Learner
 from .network import described, num_classes
 from .run import Run
 from .tracking import BandLosses, even_bands
+
+OF_A_GENERATOR = {"trained_sigmas", "sigma_min", "sigma_max"}
 
 
 def load_teacher(config: DistillConfig) -> NCSNPipeline:
@@ -46,6 +49,29 @@ def load_teacher(config: DistillConfig) -> NCSNPipeline:
     return pipeline
 
 
+def load_generator(config: DistillConfig, teacher: NCSNPipeline) -> nn.Module:
+    """The network that the generator begins as, a copy of the teacher's or that of `init_from`.
+
+    Raises:
+        OSError: where there is none of that name.
+        ValueError: for a network that was not made from such a teacher.
+    """
+    if config.init_from is None:
+        return copy.deepcopy(teacher.unet)
+    network = NCSNPipeline.from_pretrained(config.init_from).unet
+    made, of_teacher = (
+        {name: value for name, value in described(one).items() if name not in OF_A_GENERATOR}
+        for one in (network, teacher.unet)
+    )
+    if made != of_teacher:
+        differ = sorted(name for name in made.keys() | of_teacher.keys() if made.get(name) != of_teacher.get(name))
+        raise ValueError(
+            f"The network of {config.init_from} was not made from one like {config.teacher}: they differ in "
+            f"{', '.join(differ)}. Give another init_from, or begin as the teacher."
+        )
+    return network
+
+
 def matching_of(
     config: DistillConfig, teacher: NCSNPipeline, generator: Learner, fake: Learner, accelerator: Accelerator
 ) -> DistributionMatching:
@@ -62,7 +88,7 @@ def matching_of(
         score, generator, fake, shape=(network.config.in_channels, size, size), levels=config.levels,
         draw_sigma=LogNormalSigmas(config.sigma_log_mean, config.sigma_log_std, config.sigma_min, config.sigma_max),
         weight=edm_weight(sigma_data) if sigma_data else sigma_squared_weight,
-        num_classes=num_classes(network), class_dropout=config.class_dropout,
+        num_classes=num_classes(network), ends=(teacher.config.data_min, teacher.config.data_max),
     )  # fmt: skip
 
 
@@ -84,6 +110,8 @@ class DistillationRun(Run):
         self.generator_bands = BandLosses(*self.noise_bands(), self.accelerator.device, "generator")
         self.other_bands = (self.generator_bands,)
         levels = list(self.config.levels)
+        if "denoiser_error" in self.ema_network.config:
+            self.ema_network.register_to_config(denoiser_error=None)  # the teacher's
         self.ema_network.register_to_config(trained_sigmas=levels, sigma_min=levels[-1], sigma_max=levels[0])
 
     def noise_bands(self) -> tuple[Tensor, Tensor]:
@@ -105,7 +133,8 @@ class DistillationRun(Run):
         """The teacher, and the data that it was trained on, where its folder tells."""
         facts = Path(str(self.teacher.config.get("_name_or_path")), "training.json")
         told = json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {}
-        return {"teacher": shown_path(self.config.teacher), "dataset": told.get("dataset")}
+        start = shown_path(self.config.init_from) if self.config.init_from else None
+        return {"teacher": shown_path(self.config.teacher), "init_from": start, "dataset": told.get("dataset")}
 
     @property
     def by_identity(self) -> bool:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..noise_levels import NoisyScoreFn, SigmaDistribution, multi_level_denoising_score_matching
 from ..noise_levels.loss import WeightFn
-from ..score_matching import generate, identity_loss, matching_gradient
+from ..score_matching import generate, identity_loss, matching_gradient, within
 from .draws import BatchDraws, Stream
 
 # Of a micro-batch: one number per sample for the update and for the log, `(B,)` each, and its noise levels, `(B,)`.
@@ -64,8 +64,8 @@ class DistributionMatching:
         levels: the generator's, strictly decreasing, in data units.
         draw_sigma: the noise levels at which scores are compared, and learned.
         weight: lambda(sigma) of the fake score's loss.
-        num_classes: of all three networks, the index of the null class too; `None` where they take no labels.
-        class_dropout: part of the samples that are drawn and matched with the null class.
+        num_classes: of all three networks; `None` where they take no labels.
+        ends: of the data's range, at which samples are cut off, in data units; `None` where it has none.
     """
 
     def __init__(
@@ -79,12 +79,12 @@ class DistributionMatching:
         draw_sigma: SigmaDistribution,
         weight: WeightFn,
         num_classes: int | None = None,
-        class_dropout: float = 0.1,
+        ends: tuple[float, float] | None = None,
     ) -> None:
         self.teacher, self.generator, self.fake = teacher, generator, fake
         self.shape, self.levels = tuple(shape), torch.tensor(levels, dtype=torch.float32)
         self.draw_sigma, self.weight = draw_sigma, weight
-        self.num_classes, self.class_dropout = num_classes, class_dropout
+        self.num_classes, self.ends = num_classes, ends
         self.device = next(generator.network.parameters()).device
 
     def step(
@@ -143,17 +143,13 @@ class DistributionMatching:
         chosen = draws.whole(lambda n, generator: torch.randint(count, (n,), generator=generator), Stream.PLACES)
         labels = self._classes(draws)
         score = _given(self.generator.network, labels)
-        return generate(score, noise, self.levels.to(self.device), chosen.to(self.device)), labels
+        x = generate(score, noise, self.levels.to(self.device), chosen.to(self.device))
+        return x if self.ends is None else within(x, *self.ends), labels
 
     def _classes(self, draws: BatchDraws) -> Tensor | None:
-        classes = self.num_classes
-        if classes is None:
+        if (classes := self.num_classes) is None:
             return None
-
-        def draw(n: int, generator: torch.Generator) -> Tensor:
-            drawn = torch.randint(classes, (n,), generator=generator)
-            return drawn.masked_fill(torch.rand(n, generator=generator) < self.class_dropout, classes)
-
+        draw = lambda n, generator: torch.randint(classes, (n,), generator=generator)  # noqa: E731
         return draws.whole(draw, Stream.LABELS).to(self.device)
 
 

@@ -37,7 +37,6 @@ SMALL = {
     "max_train_steps": 5,
     "lr_decay_steps": 2,
     "ema_decay": 0.9,
-    "class_dropout": 0.3,
     "logging_steps": 1,
     "validation_steps": 1000,
     "checkpointing_steps": 2,
@@ -157,7 +156,7 @@ def test_what_the_folder_tells(whole):
     assert "in 1 to 2 evaluations, at sigma = 2, 0.5. It is no score" in card
     assert "| matching | of distributions, without data; 2 updates of the fake score" in card
     assert "for each of the generator, the last 2 by score identity distillation; sigma drawn" in card
-    assert "; 30 % of the samples without a class |" in card and "% dropped" not in card
+    assert " |" in card and "without a class" not in card and "% dropped" not in card
     assert "yin2024onestep" in card and "zhou2024score" in card and "AnnealedLangevinScheduler" not in card
     losses, sizes = logged(whole, "train/loss"), logged(whole, "generator/loss")
     assert losses.shape == sizes.shape == (5,)
