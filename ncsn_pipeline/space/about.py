@@ -53,10 +53,11 @@ LIMITS = f"""
 ## Limits
 
 The model draws what it was trained on and nothing else; some of what it draws is malformed. One run computes at a
-time, others wait in a queue. A run of *Generate* may cost {BUDGET:,} network evaluations times images, with at most
-{IMAGES[1]} images, and ends after {DEADLINE_SECONDS:.0f} s; an experiment of the *Lecture* after
-{EXPERIMENT_SECONDS:.0f} s. Pictures and files of a run are deleted after about two hours; what was set and painted is
-forgotten with the session that it belongs to, at the latest when a hundred newer ones have begun.
+time, others wait in a queue. A run of *Generate* or *Repair* may cost {BUDGET:,} network evaluations times images, with
+guidance half as many, and ends after {DEADLINE_SECONDS:.0f} s; *Generate* draws at most {IMAGES[1]} images. An
+experiment of the *Lecture* ends after {EXPERIMENT_SECONDS:.0f} s. Pictures and files of a run are deleted after about
+two hours; what was set and painted is forgotten with the session that it belongs to, at the latest when a hundred newer
+ones have begun.
 
 ## Sharing a view
 
@@ -120,14 +121,17 @@ for check in mixing["checks"]:
 """
 
 
-def diffusers_snippet(model: str, space: str | None = None) -> str:
+def diffusers_snippet(model: str, has_classes: bool, space: str | None = None) -> str:
     """The same model on the reader's own machine, with `diffusers` alone: its code comes with it.
 
     Args:
         model: a Hub id, or a folder, with `./` before it.
+        has_classes: whether one can be asked for.
         space: the id of the Space that holds the folder; by default it is on the reader's machine.
     """
     download, place = "", json.dumps(model)
+    classes = 'class_labels="random", ' if has_classes else ""
+    arguments = f"batch_size=4, {classes}generator=torch.Generator().manual_seed(1)"
     if space and model.startswith("./"):
         download = "from huggingface_hub import snapshot_download\n"
         place = f'snapshot_download({json.dumps(space)}, repo_type="space") + {json.dumps(model.removeprefix("."))}'
@@ -136,9 +140,7 @@ from diffusers import DiffusionPipeline
 {download}
 folder = {place}
 pipe = DiffusionPipeline.from_pretrained(folder, trust_remote_code=True)
-images = pipe(
-    batch_size=4, num_inference_steps=50, generator=torch.Generator().manual_seed(1)
-).images
+images = pipe({arguments}).images
 images[0].save("sample.png")
 """
 
@@ -165,9 +167,13 @@ class AboutTab:
                 "about-client",
                 show_line_numbers=False,
             )
-            gr.Markdown("The model runs anywhere, in the folder that holds it or by its id on the Hub:")
+            gr.Markdown(
+                "The model runs anywhere, in the folder that holds it or by its id on the Hub. "
+                "`trust_remote_code=True` runs the code in that folder; of a repository on the Hub, read it first and "
+                "pin its commit by `revision`:"
+            )
             self.diffusers = code_view(
-                diffusers_snippet(model.address, self.space),
+                diffusers_snippet(model.address, bool(model.class_names), self.space),
                 "On your own machine, with diffusers",
                 "about-diffusers",
                 show_line_numbers=False,

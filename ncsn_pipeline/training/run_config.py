@@ -55,7 +55,7 @@ class RunConfig:
         "no", "precision of the network; noise and loss stay float32"
     )
     torch_compile: bool = option(False, "compile what is trained; its gradients are compared with the eager ones first")
-    channels_last: bool = option(False, "keep channels last in memory: faster for RefineNets, and on a GPU in bf16")
+    channels_last: bool = option(False, "keep channels last in memory: faster for RefineNets and for wide U-Nets")
     seed: int = option(0, "seed of the weights, the order of the images, and all noise", ge=0)
 
     # What is written, and when

@@ -48,10 +48,11 @@ def test_the_client_snippet_names_this_address_and_runs(page, address, capsys):
 
 def test_the_diffusers_snippet_runs(page, model_folder, monkeypatch, tmp_path):
     snippet = text_of(page, "about-diffusers")
-    assert snippet == diffusers_snippet(f"./{model_folder.name}").strip()
+    assert snippet == diffusers_snippet(f"./{model_folder.name}", has_classes=True).strip()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     (tmp_path / model_folder.name).symlink_to(model_folder)
     monkeypatch.chdir(tmp_path)
+    assert 'class_labels="random", ' in snippet and "class_labels" not in diffusers_snippet("user/model", False)
     names = {}
     exec(snippet, names)
     assert len(names["images"]) == 4

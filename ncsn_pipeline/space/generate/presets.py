@@ -24,8 +24,9 @@ def presets(default: dict[str, str | float]) -> list[Preset]:
         Preset(
             "As in the NCSN paper",
             "Annealed Langevin dynamics: 10 levels from 1 to 0.01, 100 steps each, ε = 2·10⁻⁵ as in its released code, "
-            "which like this page steps by α s + √(2α) z. "
-            "σ max = 1 is below the data's extent, and neighbouring levels barely overlap; the next paper mends both.",
+            "which like this page steps by α s + √(2α) z. Here it starts from noise of σ max, and a denoising step "
+            "ends it. σ max = 1 is below the data's extent, and neighbouring levels barely overlap; the next paper "
+            "mends both.",
             langevin
             | {"sigma_max": 1, "sigma_min": 0.01, "num_levels": 10, "steps_per_level": 100}
             | {"step_mode": "fraction", "step_fraction": 0.1},

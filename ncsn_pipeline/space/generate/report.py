@@ -79,7 +79,7 @@ def warnings_about(settings: GenerateSettings, model: SpaceModel) -> list[str]:
     if float(sigmas[0]) > 1.01 * high or float(sigmas[-1]) < 0.99 * low:
         faults.append(
             f"The network was trained on σ from {low:g} to {high:g}: scores outside this range are extrapolated. "
-            "Keep σ max and σ min within."
+            "Keep σ max and σ min within it."
         )
     elif float(sigmas[-1]) > 10 * low:
         remedy = "Lower σ min." if len(sigmas) > 1 else "Use more levels."

@@ -200,7 +200,8 @@ class RepairTab:
             api_description="Paints what is marked anew, edits from a sketch, or measures the picture and finds what "
             "it may have been. While it runs: status, evaluation, evaluations, sigma, seconds; at last the files too "
             "(results, image, mask) and the same call as Python; given a measurement, mean, std and fidelity. "
-            'The canvas is JSON, {"image": rows, "mask": rows}, in the pixels of the model: bytes, 1 where to paint.',
+            'The canvas is JSON, {"image": rows, "mask": rows}, in the pixels of the model: the image 0 to 255, '
+            "the mask 1 where to paint and 0 elsewhere.",
             concurrency_id=WORKER,
             concurrency_limit=1,
         )
