@@ -9,7 +9,7 @@ from torch.distributions import Normal, kl_divergence
 
 from ncsn_pipeline import ConsistentAnnealedScheduler
 from ncsn_pipeline.sampling.follow import follow
-from ncsn_pipeline.score_matching import generate, identity_loss, matching_gradient
+from ncsn_pipeline.score_matching import generate, identity_loss, matching_gradient, within
 
 C = 0.8  # deviation of the teacher's data, of mean 0
 
@@ -17,6 +17,15 @@ C = 0.8  # deviation of the teacher's data, of mean 0
 def gaussian_score(mean, std):
     """The score of N(mean, std²), noised."""
     return lambda x, sigma: (mean - x) / (std**2 + sigma.reshape(-1, *[1] * (x.dim() - 1)) ** 2)
+
+
+def test_samples_beyond_the_ends_are_cut_off_and_may_only_come_back():
+    """Loss, gradient: below and above, towards the range and away from it, and inside."""
+    x = torch.tensor([-1.0, -1.0, 3.0, 3.0, 0.5, 0.5, 0.0, 2.0], requires_grad=True)
+    cut = within(x, 0.0, 2.0)
+    assert cut.tolist() == [0, 0, 2, 2, 0.5, 0.5, 0, 2]
+    (cut * torch.tensor([-1.0, 1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0])).sum().backward()
+    assert x.grad.tolist() == [-1, 0, 1, 0, 1, -1, 1, -1]  # a descent goes the other way
 
 
 @pytest.mark.parametrize("sigma", [0.1, 0.7, 3.0])

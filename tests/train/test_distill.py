@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from diffusers import EDMEulerScheduler
 from safetensors.torch import load_file
@@ -29,6 +30,9 @@ from ncsn_pipeline.training import distill as distilling
 from ncsn_pipeline.training.checkpoints import checkpoints
 from ncsn_pipeline.training.config import TrainConfig
 from ncsn_pipeline.training.distill_config import DistillConfig
+from ncsn_pipeline.training.distillation_run import load_generator, load_teacher, matching_of
+from ncsn_pipeline.training.draws import BatchDraws, Purpose
+from ncsn_pipeline.training.matching import Learner
 from ncsn_pipeline.training.network import load_trained
 from ncsn_pipeline.training.program import run_program
 
@@ -98,7 +102,7 @@ def test_the_folder_draws_in_as_many_evaluations_as_there_are_levels(whole):
     assert pipeline.scheduler.config.eta == 1.0
     assert list(pipeline.unet.config.trained_sigmas) == [2.0, 0.5]
     assert (pipeline.config.data_min, pipeline.config.data_max) == (-0.5, 1.5)
-    labels = torch.tensor([0, 1, 2, 3])
+    labels = torch.tensor([0, 1, 2, 0])
     generator = torch.Generator().manual_seed(5)
     noise = torch.stack([torch.randn(4, 1, 8, 8, generator=generator) for _ in range(2)], dim=1)
     calls = []
@@ -106,14 +110,45 @@ def test_the_folder_draws_in_as_many_evaluations_as_there_are_levels(whole):
     for count in (2, 1):
         generator.manual_seed(5)
         drawn = pipeline(
-            4, generator=generator, class_labels=None, output_type="latent",
+            4, generator=generator, class_labels=labels, output_type="latent",
             num_inference_steps=None if count == 2 else 1,
         ).images  # fmt: skip
-        score = as_score_function(pipeline.unet, torch.full_like(labels, 3))
+        score = as_score_function(pipeline.unet, labels)
         with torch.no_grad():
             expected = generate(score, noise[:, :count], torch.tensor([2.0, 0.5][:count]))
         assert torch.allclose(drawn, expected, atol=1e-5)
     assert len(calls) == 2 + 2 + 1 + 1
+    drawn = [
+        pipeline(8, torch.Generator().manual_seed(5), class_labels=asked, output_type="pt").images
+        for asked in (None, "none", "random")
+    ]
+    assert torch.equal(drawn[0], drawn[1]) and torch.equal(drawn[0], drawn[2])
+
+
+def test_what_is_matched_is_cut_off_at_the_teachers_range_as_what_is_shown(teacher, tmp_path):
+    AcceleratorState._reset_state(reset_partial_state=True)
+    config, accelerator = settings(teacher, tmp_path), Accelerator(cpu=True)
+    model = load_teacher(config)
+    learner = Learner(load_generator(config, model), None)
+    matching = matching_of(config, model, learner, learner, accelerator)
+    assert matching.ends == (-0.5, 1.5)
+    drawn, _ = matching.drawn(BatchDraws(0, 0, 0, 64, 64, Purpose.MEASURING))
+    assert drawn.min() == -0.5 and drawn.max() <= 1.5
+    matching.ends = None
+    beyond, _ = matching.drawn(BatchDraws(0, 0, 0, 64, 64, Purpose.MEASURING))
+    assert torch.equal(beyond.clamp(-0.5, 1.5), drawn) and not torch.equal(beyond, drawn)
+
+
+def test_a_generator_that_was_made_before_is_made_better(teacher, whole, tmp_path):
+    made = run(teacher, tmp_path / "run", **TWO_LEVELS, init_from=str(whole), max_train_steps=1, learning_rate=1e-12)
+    one, other = load_file(made / WEIGHTS), load_file(whole / WEIGHTS)
+    assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in other)
+    assert json.loads((made / "training.json").read_text(encoding="utf-8"))["init_from"] == "run"
+    NCSNPipeline(ScoreUNet(8, 1, (8, 8), num_class_embeds=2), ConsistentAnnealedScheduler()).save_pretrained(
+        tmp_path / "other"
+    )
+    with pytest.raises(ValueError, match="other was not made from one like .*: they differ in block_out_channels"):
+        run(teacher, tmp_path / "refused", init_from=str(tmp_path / "other"))
 
 
 def test_samplers_that_need_a_score_are_refused_in_words(whole, tmp_path):
