@@ -207,10 +207,12 @@ Where `ncsn_pipeline` is installed, its own code is used and none of the folder'
 def _installed_usage(facts: Facts, drawn: str) -> str:
     """The lines that sample by the installed package: of a score, by another sampler too."""
     if facts.trained_sigmas:
+        count = len(facts.trained_sigmas)
+        evaluations = f"{count} network evaluation{'s' if count > 1 else ''}"
         return f"""from ncsn_pipeline import NCSNPipeline
 
 pipe = NCSNPipeline.from_pretrained(model, revision="main")
-images = pipe(batch_size=64{drawn}).images  # {len(facts.trained_sigmas)} network evaluation(s)"""
+images = pipe(batch_size=64{drawn}).images  # {evaluations}"""
     return f"""from ncsn_pipeline import AnnealedLangevinScheduler, NCSNPipeline
 
 pipe = NCSNPipeline.from_pretrained(model, revision="main")

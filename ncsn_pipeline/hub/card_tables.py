@@ -192,6 +192,8 @@ def _noise_schedule(config: dict[str, Any]) -> str:
     sigmas = config.get("sigmas")
     levels = len(sigmas) if sigmas else config.get("num_train_timesteps")
     low, high = (sigmas[-1], sigmas[0]) if sigmas else (config.get("sigma_min"), config.get("sigma_max"))
+    if levels == 1 and high:
+        return f"1 level, {high:g}, of the sampler"
     return f"{levels} levels from {high:g} to {low:g}, of the sampler" if levels and low and high else ""
 
 

@@ -248,7 +248,7 @@ class NCSNPipeline(DiffusionPipeline):
             latents: the start as unit normal noise, shape `(batch_size, C, H, W)`; scaled by sigma_1.
             class_labels: one class for all images or one for each, by number or by its name in the network's
                 `id2label`, or `"random"` to draw them uniformly with `generator`.
-                `None` and `"none"` are the null class.
+                `None` and `"none"` are the null class, and `"random"` for a network that draws in few evaluations.
             guidance_scale: w of classifier-free guidance, s_null + w (s_class - s_null), finite and >= 0; 1 and `None`
                 use the class's score alone.  Both scores come from one evaluation of twice the batch.
             given: further conditions: a transform of the score, as those of `ncsn_pipeline.guidance`, or a list applied
@@ -489,7 +489,11 @@ class NCSNPipeline(DiffusionPipeline):
         """
         classes = self._num_classes
         if class_labels is None or (isinstance(class_labels, str) and class_labels == "none"):
-            return None if classes is None else torch.full((count,), self._null_class("class_labels=None"))
+            if classes is None:
+                return None
+            if getattr(self.unet.config, "trained_sigmas", None) is None:
+                return torch.full((count,), self._null_class("class_labels=None"))
+            class_labels = "random"  # a generator of every class needs no null class to draw of all of them
         if classes is None:
             raise ValueError("class_labels were given, but this model has no classes. Leave them out.")
         if isinstance(class_labels, str) and class_labels == "random":
