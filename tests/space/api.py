@@ -35,7 +35,10 @@ def endpoints(address):
 def with_examples(client):
     """The endpoints, with inputs that are taken where those they declare are refused: so every field is reached."""
     found = endpoints(client.base_url)
-    canvas = json.loads(call(client, "/example_canvas", [0]).text.rpartition("data: ")[2])[0]
+    _, model = found["/example_canvas"]["parameters"]
+    canvas = json.loads(call(client, "/example_canvas", [0, model["parameter_default"]]).text.rpartition("data: ")[2])[
+        0
+    ]
     examples = {"index": 0, "experiment": "mixing", "canvas": canvas}
     for endpoint in found.values():
         for parameter in endpoint["parameters"]:

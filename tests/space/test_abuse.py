@@ -129,7 +129,7 @@ def test_pictures_too_large_are_refused(server, client):
         (b"", "no picture that can be read"),
     ):
         path = upload(client, picture).json()[0]
-        answer = call(client, "/fit_picture", [{"path": path, "meta": {"_type": "gradio.FileData"}}])
+        answer = call(client, "/fit_picture", [{"path": path, "meta": {"_type": "gradio.FileData"}}, "small"])
         assert answer.kind == "error" and reason in answer.text, answer
         assert not RAW.search(answer.text)
     assert memory(server) < 1.5 * before
@@ -265,7 +265,7 @@ def test_files_are_not_fetched_from_elsewhere(client):
     with HTTPServer(("127.0.0.1", 0), Elsewhere) as elsewhere:
         threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{elsewhere.server_port}/large.png"
-        answer = call(client, "/fit_picture", [{"path": url, "meta": {"_type": "gradio.FileData"}}])
+        answer = call(client, "/fit_picture", [{"path": url, "meta": {"_type": "gradio.FileData"}}, "small"])
         elsewhere.shutdown()
     assert answer.kind == "error" and "not fetched from other places" in answer.text
     assert asked == []

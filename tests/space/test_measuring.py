@@ -23,7 +23,7 @@ from ncsn_pipeline.space.repair.settings import check_repair
 from ncsn_pipeline.space.repair.spread import deviation_map, fidelity_words, measurement_picture
 from ncsn_pipeline.space.runs.controls import ModelFacts, defaults
 from ncsn_pipeline.space.runs.limits import SettingsError
-from ncsn_pipeline.space.runs.model import SpaceModel
+from ncsn_pipeline.space.runs.models import SpaceModels
 from ncsn_pipeline.space.widgets.grid import image_grid
 
 from .visitor import button, connected, fill, wait_for_status
@@ -144,9 +144,9 @@ def assert_same(told, names, results):
 
 
 def test_a_colour_model_colours_in(other_model_folder, tmp_path, monkeypatch):
-    handlers = RepairHandlers(SpaceModel.load(str(other_model_folder)))
+    handlers = RepairHandlers(SpaceModels([str(other_model_folder)]))
     image = np.random.default_rng(1).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    values = [(DEFAULTS | SMALL | {"task": "colour"})[name] for name in INPUTS]
+    values = [(DEFAULTS | SMALL | {"model": "colour", "task": "colour"})[name] for name in INPUTS]
     canvas = canvas_value(image, right_half((3, 8, 8)))
     told = list(handlers.repair_numbers(canvas, *values, SimpleNamespace(session_hash=None)))[-1]
     assert told["status"] == "done" and told["evaluation"] == told["evaluations"] == 10
@@ -159,11 +159,12 @@ def test_a_colour_model_colours_in(other_model_folder, tmp_path, monkeypatch):
 
 def test_a_stopped_run_says_nothing_of_its_results_together(model_folder):
     """It ends after its first level, where the samples are still noise."""
-    handlers = RepairHandlers(SpaceModel.load(str(model_folder)))
-    settings = handlers.check(*[(DEFAULTS | SMALL | {"task": "deblur"})[name] for name in INPUTS])
+    handlers = RepairHandlers(SpaceModels([str(model_folder)]))
+    values = DEFAULTS | SMALL | {"model": handlers.models.default.name, "task": "deblur"}
+    model, settings = handlers.check(*[values[name] for name in INPUTS])
     stop = threading.Event()
     stop.set()
-    moments = list(handlers._run(settings, digit(3), np.zeros((8, 8), bool), stop))
+    moments = list(handlers._run(model, settings, digit(3), np.zeros((8, 8), bool), stop))
     assert moments[-1].frame.evaluation == 4 and moments[-1].frame.evaluations == 10
     assert moments[-1].spread is None and "fidelity" not in handlers._told(moments[-1])
 

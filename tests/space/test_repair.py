@@ -17,9 +17,8 @@ from playwright.sync_api import expect
 from ncsn_pipeline.shipped import examples
 from ncsn_pipeline.space.repair.canvas import canvas_value, fitted_picture, right_half
 from ncsn_pipeline.space.repair.controls import CONTROLS
-from ncsn_pipeline.space.repair.handlers import RepairHandlers
+from ncsn_pipeline.space.repair.handlers import FIRST, RepairHandlers
 from ncsn_pipeline.space.repair.settings import check_canvas, check_repair
-from ncsn_pipeline.space.repair.tab import FIRST
 from ncsn_pipeline.space.runs.calls import scheduler_of
 from ncsn_pipeline.space.runs.controls import ModelFacts, arguments_of, defaults
 from ncsn_pipeline.space.runs.limits import BUDGET, SettingsError
@@ -315,6 +314,43 @@ def test_nothing_drawn_is_refused_and_forgotten_with_the_task(page):
     wait_for_status(page, "Nothing is drawn", "repair-status")
     page.get_by_label("Repair what is marked").check()
     wait_for_status(page, "Ready", "repair-status")
+
+
+@pytest.mark.browser
+def test_another_model_has_its_pixels_its_tasks_and_its_address(page, address):
+    """Of a colour model without classes, and back; one that draws in few evaluations is not offered."""
+    page.get_by_text("The same results in Python").click()
+    page.locator("#repair-model input").click()
+    offered = page.get_by_role("option").all_inner_texts()
+    assert [name.split()[-1] for name in offered] == ["small", "colour"]
+    page.get_by_role("option", name="colour").click()
+    expect(page.get_by_label("Colour in")).to_be_visible()
+    expect(page.locator("#repair-class-label")).to_be_hidden()
+    expect(page.locator("#repair-code")).to_contain_text('from_pretrained("./colour")')
+    page.get_by_label("Colour in").check()
+    fill(page, "repair-num-levels", 4)
+    button(page, "Paint").click()
+    wait_for_status(page, "Done: 10 evaluations", "repair-status")
+    assert downloaded(page, "repair-download-image").shape == (8, 8, 3)
+    page.wait_for_url("**repair.model=colour**")
+    page.goto(page.url)
+    expect(page.get_by_label("Colour in")).to_be_checked()
+    page.get_by_text("The same results in Python").click()
+    expect(page.locator("#repair-code")).to_contain_text('from_pretrained("./colour")')
+    page.locator("#repair-model input").click()
+    page.get_by_role("option", name="small").click()
+    expect(page.get_by_label("Colour in")).to_have_count(0)
+    expect(page.locator("#repair-class-label")).to_be_visible()
+    button(page, "Paint").click()
+    wait_for_status(page, "Done: ", "repair-status")
+    assert downloaded(page, "repair-download-image").shape == (8, 8)
+
+
+@pytest.mark.browser
+def test_a_model_that_is_no_score_is_refused_by_the_endpoint(address):
+    canvas = canvas_value(fitted_picture(examples()[0], SHAPE), right_half(SHAPE))
+    with pytest.raises(AppError, match="fast draws in few evaluations, and this needs a score. Choose another model."):
+        connected(address).predict(**({"canvas": canvas} | DEFAULTS), model="fast", api_name="/repair")
 
 
 @pytest.mark.browser

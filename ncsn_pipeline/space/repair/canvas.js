@@ -82,7 +82,13 @@ function send() {
 
 function load() {
   if (!props.value) return;
+  const size = () => `${image.length} ${image[0]?.length} ${image[0]?.[0]?.length}`;
+  const before = size();
   ({ image, mask } = JSON.parse(props.value));
+  if (size() !== before) { // another model's pixels
+    cursor = null;
+    for (const kept of Object.keys(stash)) delete stash[kept];
+  }
   root.classList.toggle("grey", isGrey());
   draw();
 }

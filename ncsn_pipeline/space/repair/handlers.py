@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -11,11 +11,13 @@ from PIL import Image
 
 from ..runs import messages
 from ..runs.controls import defaults
-from ..runs.limits import DEADLINE_SECONDS, check_whole
+from ..runs.limits import DEADLINE_SECONDS, SettingsError, check_whole
 from ..runs.model import SpaceModel
+from ..runs.models import SpaceModels
 from ..runs.reading import read, words_about
 from ..runs.run import Frame, SamplingRun
 from ..runs.sessions import SessionRuns
+from ..widgets.controls import of_the_model
 from ..widgets.grid import image_grid
 from ..widgets.pictures import FrameFiles, file_data, new_folder
 from .call import IMAGE_FILE, MASK_FILE, as_picture, repair_arguments, repair_pipeline, repair_snippet
@@ -26,8 +28,9 @@ from .settings import RepairSettings, check_canvas, check_repair
 from .spread import Spread, measurement_picture, spread_numbers, spread_panel
 
 # The order in which the endpoints take their inputs, after the canvas.
-INPUTS = tuple(row.name for row in CONTROLS)
+INPUTS = ("model", *(row.name for row in CONTROLS))
 COLUMNS = 4
+FIRST = 2  # of the examples, on the page's canvas
 MARK = (99, 102, 241)
 
 Update = dict[str, Any]
@@ -38,6 +41,7 @@ class Progress:
     """A moment of a run.
 
     Args:
+        model: what it repairs with.
         run: the run.
         given: a file of the picture that it was given.
         code: the program that gives the same.
@@ -48,6 +52,7 @@ class Progress:
         spread: what they say together, of a measurement, once all are there.
     """
 
+    model: SpaceModel
     run: SamplingRun
     given: str
     code: str
@@ -62,33 +67,54 @@ class RepairHandlers(SessionRuns):
     """The functions behind the tab's events; one object serves all visitors.
 
     Args:
-        model: what to repair with.
+        models: what to repair with; a score each.
     """
 
     # Of a run: given, results, status, code, what is read in the results, what they say together, and the files:
     # results, image, mask.
     num_outputs, status_at = 9, 2
 
-    def __init__(self, model: SpaceModel) -> None:
+    def __init__(self, models: SpaceModels) -> None:
         super().__init__()
-        self.model = model
-        self.shape = model.sample_shape
+        self.models = models
 
-    def check(self, *values: Any) -> RepairSettings:
-        """The checked settings; `values` in the order of `INPUTS`.
+    def score_of(self, name: Any) -> SpaceModel:
+        """The model of that name.
+
+        Raises:
+            SettingsError: for one that is not on the list, cannot be loaded, or is no score.
+        """
+        model = self.models.get(name)
+        if model.few_levels:
+            raise SettingsError(f"{model.name} draws in few evaluations, and this needs a score. Choose another model.")
+        return model
+
+    def check(self, *values: Any) -> tuple[SpaceModel, RepairSettings]:
+        """The model and the checked settings; `values` in the order of `INPUTS`.
 
         Raises:
             SettingsError: for inputs that are not valid.
         """
-        return check_repair(dict(zip(INPUTS, values, strict=True)), self.model)
+        named = dict(zip(INPUTS, values, strict=True))
+        model = self.score_of(named.pop("model"))
+        return model, check_repair(named, model)
+
+    def choose_model(self, name: str) -> list[Any]:
+        """Of another model: the canvas with one of its pictures, then what it makes of the controls.
+
+        Raises:
+            SettingsError: as :meth:`score_of`.
+        """
+        model = self.score_of(name)
+        return [self._example(model, FIRST), *of_the_model(CONTROLS, model)]
 
     def describe(self, *values: Any) -> tuple[str, str | Update]:
         """What a run with these settings costs, and its Python; where they are refused, why."""
         try:
-            settings = self.check(*values)
+            model, settings = self.check(*values)
         except ValueError as error:
             return messages.refusal(str(error)), gr.skip()
-        return messages.cost(settings, self.model), self._snippet(settings)
+        return messages.cost(settings, model), repair_snippet(settings, model, model.address)
 
     def preview_numbers(self, *values: Any) -> dict[str, Any]:
         """The same as numbers.
@@ -96,15 +122,16 @@ class RepairHandlers(SessionRuns):
         Raises:
             SettingsError: for settings that are refused.
         """
-        settings = self.check(*values)
-        return messages.cost_numbers(settings, self.model) | {"python": self._snippet(settings)}
+        model, settings = self.check(*values)
+        return messages.cost_numbers(settings, model) | {"python": repair_snippet(settings, model, model.address)}
 
     def cost(self, *values: Any) -> str:
         """What a run costs, as it is known by now; `values` as of `describe`."""
         try:
-            return messages.cost(self.check(*values), self.model)
+            model, settings = self.check(*values)
         except ValueError as error:
             return messages.refusal(str(error))
+        return messages.cost(settings, model)
 
     def repair(self, canvas: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         """Yields the results as they form.
@@ -127,7 +154,8 @@ class RepairHandlers(SessionRuns):
         )
 
     def _read_and_run(self, canvas: str, values: Sequence[Any], stop: threading.Event) -> Iterator[Progress]:
-        return self._run(self.check(*values), *check_canvas(canvas, self.shape), stop)
+        model, settings = self.check(*values)
+        return self._run(model, settings, *check_canvas(canvas, model.sample_shape), stop)
 
     def _shown(self, progress: Progress) -> tuple[Any, ...]:
         """What the page shows of a moment of a run."""
@@ -153,7 +181,7 @@ class RepairHandlers(SessionRuns):
         return told | read | spread | files | {"python": progress.code}
 
     def _run(
-        self, settings: RepairSettings, image: np.ndarray, mask: np.ndarray, stop: threading.Event
+        self, model: SpaceModel, settings: RepairSettings, image: np.ndarray, mask: np.ndarray, stop: threading.Event
     ) -> Iterator[Progress]:
         if settings.task != "inpaint":
             if np.ptp(image) == 0:
@@ -163,15 +191,17 @@ class RepairHandlers(SessionRuns):
             raise ValueError("Nothing is marked. Mark what is to be painted anew, then press Paint.")
         folder = new_folder()
         given = folder / "given.png"  # written once: written again while a browser reads it, it would arrive broken
-        run, files, code = self._sampling(settings, image, mask, stop), FrameFiles(folder), self._snippet(settings)
+        run, files = self._sampling(model, settings, image, mask, stop), FrameFiles(folder)
+        code = repair_snippet(settings, model, model.address)
         y = run.arguments.get("y")
         (self._given(settings, image, mask) if y is None else measurement_picture(y)).save(given)
-        yield Progress(run, str(given), code)
+        begun = Progress(model, run, str(given), code)
+        yield begun
         for frame in run.frames():
             results = self._results(frame, image, mask)
             if not frame.final:
-                yield Progress(run, str(given), code, frame, files.save(results))
-        self.model.learn_pace(frame.evaluation, settings.images_per_evaluation, run.seconds)
+                yield replace(begun, frame=frame, results=files.save(results))
+        model.learn_pace(frame.evaluation, settings.images_per_evaluation, run.seconds)
         saved = {folder / f"results-seed-{settings.seed}.png": results, folder / IMAGE_FILE: as_picture(image)}
         if settings.task == "inpaint":
             saved[folder / MASK_FILE] = as_picture(mask[..., None] * np.uint8(255))
@@ -179,29 +209,33 @@ class RepairHandlers(SessionRuns):
             picture.save(path)
         left = dict(zip(("results", "image", "mask"), [*map(str, saved), None], strict=False))
         spread = None if y is None or messages.kind_of(frame) != "done" else Spread.of(run.result, y)
-        yield Progress(run, str(given), code, frame, left["results"], left, self._read(frame, image, mask), spread)
+        found = self._read(model, frame, image, mask)
+        yield replace(begun, frame=frame, results=left["results"], files=left, read=found, spread=spread)
 
-    def _read(self, frame: Frame, image: np.ndarray, mask: np.ndarray) -> str:
+    @staticmethod
+    def _read(model: SpaceModel, frame: Frame, image: np.ndarray, mask: np.ndarray) -> str:
         """What the classifier reads in the results, if there is one."""
-        if self.model.reader is None:
+        if model.reader is None:
             return ""
-        found = read(self.model.reader, np.where(mask[..., None], frame.samples, image / 255))
-        return words_about(found, None, self.model.class_names)
+        found = read(model.reader, np.where(mask[..., None], frame.samples, image / 255))
+        return words_about(found, None, model.class_names)
 
-    def start(self, index: int) -> tuple[Frame, Image.Image, Image.Image]:
-        """The first evaluation of the default run on one of the shipped images: frame, image as given, results."""
-        image, mask = check_canvas(self.example(index), self.shape)
-        settings = check_repair(defaults(CONTROLS, self.model), self.model)
+    def start(self) -> tuple[Frame, Image.Image, Image.Image]:
+        """The first evaluation of the page's first run: frame, image as given, results."""
+        model = self.models.default
+        image, mask = check_canvas(self._example(model, FIRST), model.sample_shape)
+        settings = check_repair(defaults(CONTROLS, model), model)
         stop = threading.Event()
         stop.set()
-        (frame,) = self._sampling(settings, image, mask, stop).frames()
+        (frame,) = self._sampling(model, settings, image, mask, stop).frames()
         return frame, self._given(settings, image, mask), self._results(frame, image, mask)
 
+    @staticmethod
     def _sampling(
-        self, settings: RepairSettings, image: np.ndarray, mask: np.ndarray, stop: threading.Event
+        model: SpaceModel, settings: RepairSettings, image: np.ndarray, mask: np.ndarray, stop: threading.Event
     ) -> SamplingRun:
-        pipeline = repair_pipeline(settings, self.model.pipeline, self.model)
-        arguments = repair_arguments(settings, self.model, image, mask)
+        pipeline = repair_pipeline(settings, model.pipeline, model)
+        arguments = repair_arguments(settings, model, image, mask)
         evaluations = settings.evaluations if settings.task in MEASUREMENTS else None
         return SamplingRun(pipeline, arguments, stop, DEADLINE_SECONDS, evaluations)
 
@@ -219,36 +253,33 @@ class RepairHandlers(SessionRuns):
             colours = np.where(mask[..., None], 0.3 * colours + 0.7 * np.array(MARK) / 255, colours)
         return image_grid(colours[None])
 
-    def _snippet(self, settings: RepairSettings) -> str:
-        return repair_snippet(settings, self.model, self.model.address)
+    @staticmethod
+    def _example(model: SpaceModel, index: int) -> str:
+        """The canvas with one of the model's pictures, its right half marked."""
+        return canvas_value(fitted_picture(model.examples[index], model.sample_shape), right_half(model.sample_shape))
 
-    def example(self, index: int) -> str:
-        """The canvas with one of the shipped images, its right half marked."""
-        return canvas_value(fitted_picture(self.model.examples[index], self.shape), right_half(self.shape))
-
-    def example_canvas(self, index: int) -> str:
-        """The same for a caller without a page.
+    def example(self, index: int, model: str) -> str:
+        """The same, of a model by its name.
 
         Raises:
-            SettingsError: for a number that no image has.
+            SettingsError: for a number that no picture has, and as :meth:`score_of`.
         """
-        return self.example(check_whole("Index", index, 0, len(self.model.examples) - 1))
+        chosen = self.score_of(model)
+        return self._example(chosen, check_whole("Index", index, 0, len(chosen.examples) - 1))
 
-    def upload(self, picture: str) -> str:
+    def upload(self, picture: str, model: str) -> str:
         """The canvas with a picture of the visitor's own, fitted to the model's size, its right half marked.
 
         A model of handwritten digits gets the digit of a photograph, of the size and at the place that it knows.
 
         Raises:
-            SettingsError: for what is no picture.
+            SettingsError: for what is no picture, and as :meth:`score_of`.
         """
-        fitted = fitted_picture(picture, self.shape, digits=self.model.reads_digits)
-        return canvas_value(fitted, right_half(self.shape))
+        chosen = self.score_of(model)
+        fitted = fitted_picture(picture, chosen.sample_shape, digits=chosen.reads_digits)
+        return canvas_value(fitted, right_half(chosen.sample_shape))
 
-    def upload_as_it_is(self, picture: str) -> str:
-        """The same, the whole picture as it is.
-
-        Raises:
-            SettingsError: for what is no picture.
-        """
-        return canvas_value(fitted_picture(picture, self.shape), right_half(self.shape))
+    def upload_as_it_is(self, picture: str, model: str) -> str:
+        """The same, the whole picture as it is."""
+        shape = self.score_of(model).sample_shape
+        return canvas_value(fitted_picture(picture, shape), right_half(shape))

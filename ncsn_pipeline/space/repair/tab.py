@@ -1,6 +1,7 @@
 """The Repair tab: marked parts of an image painted anew, several ways at once, and images made from a sketch."""
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -9,6 +10,7 @@ from PIL import Image
 from ..runs import messages
 from ..runs.controls import Choice, defaults, parameters, with_signature
 from ..runs.events import CHECKED_BY_US, PREVIEW, PRIVATE, QUIET
+from ..runs.model import SpaceModel
 from ..runs.models import SpaceModels
 from ..runs.sessions import WORKER, offer
 from ..server.sharing import SharedView
@@ -18,10 +20,9 @@ from ..widgets.programs import code_view
 from ..widgets.seeds import connect_new_seed
 from .canvas import pixel_canvas
 from .controls import CONTROLS
-from .handlers import INPUTS, RepairHandlers
+from .handlers import FIRST, INPUTS, RepairHandlers
 from .measuring import MEASUREMENTS
 
-FIRST = 2
 PREFIX = "repair-"
 READY = "Ready."
 NOTES = {
@@ -48,28 +49,24 @@ class RepairTab:
     """Builds the tab inside the current `gr.Blocks` and connects its events.
 
     Args:
-        models: what to repair with: the default one.
+        models: what to repair with; the default one is a score.
     """
 
     def __init__(self, models: SpaceModels) -> None:
+        self.models = models
         self.model = models.default
-        self.handlers = RepairHandlers(self.model)
+        self.handlers = RepairHandlers(models)
         self._build()
         self._connect()
 
     def _build(self) -> None:
-        controls = controls_in("task", CONTROLS, self.model, PREFIX)
+        controls = {"model": self._model_control()} | controls_in("task", CONTROLS, self.model, PREFIX)
         self.note = gr.HTML(preset_note(*NOTES["inpaint"]), elem_id="repair-note")
         with gr.Row(elem_classes="section"):
             with gr.Column(scale=5, min_width=300):
-                self.canvas = pixel_canvas(self.handlers.example(FIRST))
+                self.canvas = pixel_canvas(self.handlers.example(FIRST, self.model.name))
+                self.example_buttons = {pictures: self._examples(pictures) for pictures in self._sets_of_examples()}
                 with gr.Row(elem_classes="repair-examples"):
-                    self.example_buttons = [
-                        gr.Button(
-                            path.stem.rpartition("_")[2], icon=str(path), size="sm", elem_id=f"repair-{path.stem}"
-                        )
-                        for path in self.model.examples
-                    ]
                     self.upload_button = gr.UploadButton(
                         "Upload a picture",
                         file_types=["image"],
@@ -91,9 +88,9 @@ class RepairTab:
                         "Stop", variant="stop", interactive=False, elem_id="repair-stop", min_width=80
                     )
                     self.seed_button = gr.Button("New seed", elem_id="repair-new-seed", min_width=80)
-                cost, code = self.handlers.describe(*defaults(CONTROLS, self.model).values())
+                cost, code = self.handlers.describe(self.model.name, *defaults(CONTROLS, self.model).values())
                 self.cost = gr.HTML(cost, label="Cost", elem_id="repair-cost")
-                start, given, results = self.handlers.start(FIRST)
+                start, given, results = self.handlers.start()
                 words = f"Ready. Below: the first guess of what is missing, at σ = {start.sigma:.3g}."
                 self.status = gr.HTML(
                     messages.status(words, of=start.evaluations), label="Status", elem_id="repair-status"
@@ -125,9 +122,11 @@ class RepairTab:
             self.code = code_view(code, "Python", "repair-code", buttons=["copy"])
         self.controls = controls
         self.inputs = [controls[name] for name in INPUTS]
+        rows = [row for row, _ in self.example_buttons.values()]
+        self.shown = [self.note, *rows, *(controls[row.name] for row in CONTROLS)]
         self.view = SharedView(
             "repair",
-            dict(zip(INPUTS, self.inputs, strict=True)),
+            {name: controls[name] for name in INPUTS if name != "model" or len(self.models.names) > 1},
             self._check_shared,
             self.status,
             self.handlers,
@@ -137,14 +136,30 @@ class RepairTab:
     def _connect(self) -> None:
         controls = self.controls
         gr.on(
-            [control.change for control in self.inputs],
+            # Not the model's: its classes come first, and Gradio refuses a class that is not among them.
+            [controls[name].change for name in INPUTS if name != "model"],
             self.handlers.describe,
             self.inputs,
             [self.cost, self.code],
             api_visibility="private",
             **PREVIEW,
         )
-        named = parameters(CONTROLS, self.model)
+        chosen = controls["model"].input(
+            self.handlers.choose_model,
+            controls["model"],
+            [self.canvas, *(controls[row.name] for row in CONTROLS if row.is_of_the_model)],
+            api_visibility="private",
+            **QUIET,
+        )
+        chosen.then(self.handlers.describe, self.inputs, [self.cost, self.code], api_visibility="private", **PREVIEW)
+        chosen.then(self.layout, self.inputs, self.shown, **PRIVATE | CHECKED_BY_US)
+        chosen.success(
+            lambda: [messages.status(READY), gr.update(visible=False)],
+            None,
+            [self.status, self.as_it_is_button],
+            **PRIVATE,
+        )
+        named = {"model": (str, self.model.name)} | parameters(CONTROLS, self.model)
         gr.api(
             with_signature(self.handlers.preview_numbers, named),
             api_name="preview_repair",
@@ -157,15 +172,16 @@ class RepairTab:
             [controls[row.name].change for row in CONTROLS if isinstance(row.kind, Choice)],
             self.layout,
             self.inputs,
-            [self.note, *self.inputs],
+            self.shown,
             **PRIVATE | CHECKED_BY_US,
         )
         connect_new_seed(self.seed_button, controls["seed"])
-        for index, button in enumerate(self.example_buttons):
-            button.click(partial(self.handlers.example, index), None, self.canvas, **PRIVATE)
+        for _, buttons in self.example_buttons.values():
+            for index, button in enumerate(buttons):
+                button.click(partial(self.handlers.example, index), controls["model"], self.canvas, **PRIVATE)
         uploaded = self.upload_button.upload(
             self.handlers.upload,
-            self.upload_button,
+            [self.upload_button, controls["model"]],
             self.canvas,
             api_name="fit_picture",
             api_description="A picture of any size as the value of `repair`'s canvas, its right half marked; of a "
@@ -173,16 +189,19 @@ class RepairTab:
             concurrency_id="plots",
             **QUIET,
         )
-        if self.model.reads_digits:
-            uploaded.success(lambda: gr.update(visible=True), None, self.as_it_is_button, **PRIVATE)
+        uploaded.success(self._offers_all_of_it, controls["model"], self.as_it_is_button, **PRIVATE)
         self.as_it_is_button.click(
-            self.handlers.upload_as_it_is, self.upload_button, self.canvas, api_visibility="private", **QUIET
+            self.handlers.upload_as_it_is,
+            [self.upload_button, controls["model"]],
+            self.canvas,
+            api_visibility="private",
+            **QUIET,
         ).success(lambda: gr.update(visible=False), None, self.as_it_is_button, **PRIVATE)
         gr.api(
-            self.handlers.example_canvas,
+            with_signature(self.handlers.example, {"index": (int, 0), "model": (str, self.model.name)}),
             api_name="example_canvas",
-            api_description="One of the shipped images, by its number, as the value of `repair`'s canvas, its right "
-            "half marked.",
+            api_description="One of a model's example pictures, by its number, as the value of `repair`'s canvas, its "
+            "right half marked.",
             queue=False,
         )
         run = self.handlers.connect_run(
@@ -217,17 +236,58 @@ class RepairTab:
     def connect_page(self, page: gr.Blocks) -> None:
         """What happens when the page opens and when it is left."""
         restored = self.view.connect(page)
-        restored.then(self.handlers.cost, self.inputs, self.cost, **PRIVATE | CHECKED_BY_US)
+        restored.then(self.layout, self.inputs, self.shown, **PRIVATE | CHECKED_BY_US)
+        restored.then(self.restored, self.inputs, [self.canvas, self.cost, self.code], **PRIVATE | CHECKED_BY_US)
         page.unload(self.handlers.leave)
 
     def layout(self, *values: Any) -> list[Any]:
-        """The note of the task, and the controls that have a meaning beside the others."""
+        """The note of the task, the model's pictures, and the controls that have a meaning beside the others."""
         given = dict(zip(INPUTS, values, strict=True))
-        note = NOTES.get(given["task"], NOTES["inpaint"])
-        return [preset_note(*note), *layout(CONTROLS, given, self.model)]
+        note, model = NOTES.get(given["task"], NOTES["inpaint"]), self._known(given.pop("model"))
+        rows = [gr.update(visible=pictures == tuple(model.examples)) for pictures in self.example_buttons]
+        return [preset_note(*note), *rows, *layout(CONTROLS, given, model)]
+
+    def restored(self, *values: Any) -> list[Any]:
+        """What the settings in the page's address change: of the model that it began with, the cost alone."""
+        model = self._known(values[0])
+        if model is self.model:
+            return [gr.skip(), self.handlers.cost(*values), gr.skip()]
+        return [self.handlers.example(FIRST, model.name), *self.handlers.describe(*values)]
+
+    def _known(self, name: Any) -> SpaceModel:
+        return self.models.get(name) if name in self.models.names else self.model
+
+    def _offers_all_of_it(self, name: str) -> dict[str, Any]:
+        """Of a picture of which the digit was taken, the whole is offered too."""
+        return gr.update(visible=self._known(name).reads_digits)
 
     def _check_shared(self, **values: Any) -> None:
+        values = {"model": self.model.name} | values
         self.handlers.check(*(values[name] for name in INPUTS))
+
+    def _sets_of_examples(self) -> dict[tuple[Path, ...], None]:
+        """The pictures of all models, those of each once, the default one's first."""
+        return dict.fromkeys(tuple(self.models.examples(name)) for name in self.models.names)
+
+    def _examples(self, pictures: tuple[Path, ...]) -> tuple[gr.Row, list[gr.Button]]:
+        visible = pictures == tuple(self.model.examples)
+        with gr.Row(elem_classes="repair-examples", visible=visible) as row:
+            buttons = [
+                gr.Button(path.stem.rpartition("_")[2], icon=str(path), size="sm", elem_id=f"repair-{path.stem}")
+                for path in pictures
+            ]
+        return row, buttons
+
+    def _model_control(self) -> gr.Dropdown:
+        names = [name for name in self.models.names if not self.models.draws_at_once(name)]
+        return gr.Dropdown(
+            names,
+            value=self.model.name,
+            label="Model",
+            filterable=False,
+            visible=len(names) > 1,
+            elem_id=f"{PREFIX}model",
+        )
 
     @staticmethod
     def _picture(words: str, start: Image.Image, elem_id: str, scale: int) -> gr.Image:

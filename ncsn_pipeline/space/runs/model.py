@@ -60,7 +60,7 @@ class SpaceModel:
     seconds_per_image: float
     pace: Pace = field(default_factory=Pace)
     reader: ClassifierFeatures | None = None
-    examples: Sequence[Path] = ()
+    examples: Sequence[Path] = field(default_factory=examples)
 
     @classmethod
     def load(cls, source: str, name: str | None = None) -> "SpaceModel":

@@ -1,13 +1,16 @@
 """The models that a visitor may choose among: a list that the owner wrote, each loaded once, a few kept."""
 
+import json
 import logging
 import math
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from ...shipped import examples
 from .limits import SettingsError, check_choice
 from .model import SpaceModel, names_of
 
@@ -52,6 +55,15 @@ class SpaceModels:
             return self.default
         # One that takes long to load keeps nobody from the others.
         return self._known(name) or self._load(name)
+
+    def examples(self, name: str) -> list[Path]:
+        """Pictures to repair by the model of that name, which need not be loaded for that: its own, or digits."""
+        return examples(self.sources[name]) or examples()
+
+    def draws_at_once(self, name: str) -> bool:
+        """Whether the folder of the model of that name says that it draws in few evaluations and is no score."""
+        config = Path(self.sources[name]).expanduser() / "unet" / "config.json"
+        return config.is_file() and bool(json.loads(config.read_text(encoding="utf-8")).get("trained_sigmas"))
 
     def _known(self, name: str) -> SpaceModel | None:
         with self._lock:
