@@ -3,11 +3,13 @@
 import pytest
 import torch
 from diffusers import DiffusionPipeline
+from PIL import Image
 
 from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler, NCSNPipeline
 from ncsn_pipeline.evaluation.classifier import ImageClassifier
 from ncsn_pipeline.guidance import added
-from ncsn_pipeline.shipped import MODELS
+from ncsn_pipeline.pipelines.given_images import images_as_tensor
+from ncsn_pipeline.shipped import MODELS, examples
 
 
 @pytest.fixture(params=MODELS)
@@ -24,6 +26,11 @@ def quiet(folder):
 @pytest.fixture
 def pipe(repo_root):
     return quiet(repo_root / "pretrained" / "mnist")
+
+
+@pytest.fixture
+def avatars(repo_root):
+    return quiet(repo_root / "pretrained" / "avatars")
 
 
 @pytest.fixture
@@ -102,6 +109,23 @@ def test_one_evaluation_draws_the_digits_asked_for_and_all_of_them_where_none_is
             assert torch.bincount(read, minlength=10).min() >= 9  # three in a hundred
         else:
             assert (read == asked).float().mean() > 0.9
+
+
+@pytest.mark.slow
+def test_avatars_are_read_as_the_styles_asked_for_and_their_examples_too(avatars, repo_root):
+    classifier = ImageClassifier.from_pretrained(repo_root / "pretrained" / "avatars_classifier").eval()
+    names = [avatars.unet.config.id2label[str(number)] for number in range(12)]
+    labels = torch.arange(24) % 12
+    images = avatars(
+        24, class_labels=labels, num_inference_steps=20, generator=torch.Generator().manual_seed(0), output_type="pt"
+    ).images
+    with torch.no_grad():
+        assert (classifier(images).argmax(1) == labels).float().mean() > 0.9
+    pictures = {path.stem: Image.open(path) for path in examples("avatars")}
+    assert set(pictures) == set(names)
+    tensor = torch.stack([images_as_tensor(name, pictures[name], (3, 32, 32))[0] for name in names])
+    with torch.no_grad():
+        assert classifier(tensor).argmax(1).tolist() == list(range(12))
 
 
 @pytest.mark.slow

@@ -65,11 +65,12 @@ def sweep_table(rows: Sequence[Result]) -> str:
 def training_rows(facts: Facts) -> dict[str, str]:
     """What is known of the training run, as name -> text."""
     settings, training = facts.settings, facts.training
+    names = facts.network[1].get("id2label") or {}
     rows = {
         "teacher": str(training.get("teacher") or ""),
         "the teacher's data" if training.get("teacher") else "data": _data(facts),
         "began from": f"the weights of {training['init_from']}" if training.get("init_from") else "",
-        "classes": ", ".join((facts.network[1].get("id2label") or {}).values()),
+        "classes": ", ".join(name for _, name in sorted(names.items(), key=lambda item: int(item[0]))),
         "noise levels": _noise_levels(facts),
         "matching": _matching(facts),
         "noise schedule": _noise_schedule(facts.scheduler[1]),

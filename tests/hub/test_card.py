@@ -143,6 +143,13 @@ def test_the_settings_of_a_training_run(folder):
     assert rows["noise levels"] == "sigma drawn log-normal(-1.5, 1.3), within [0.01, 5]; weight sigma²"
 
 
+def test_classes_are_told_in_their_order(folder):
+    """A configuration's keys are sorted as words: "10" stands before "2"."""
+    network = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))
+    put(folder / "unet", config=network | {"id2label": {"0": "a", "10": "k", "2": "c"}})
+    assert training_rows(read_facts(folder))["classes"] == "a, c, k"
+
+
 def test_a_schedule_that_is_given_is_told_by_its_ends(folder):
     put(folder / "scheduler", scheduler_config={"sigmas": [7.0, 1.0, 0.5], "sigma_min": 0.01, "sigma_max": 50.0})
     assert training_rows(read_facts(folder))["noise schedule"] == "3 levels from 7 to 0.5, of the sampler"

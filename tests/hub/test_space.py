@@ -16,6 +16,7 @@ from PIL import Image
 
 from ncsn_pipeline.hub import push_space
 from ncsn_pipeline.hub.contents import SPACE_FOLDERS, space_files
+from ncsn_pipeline.shipped import MODELS
 from tests.processes import started
 
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
@@ -96,7 +97,7 @@ def test_modules_that_are_gone_go_there_too(installed, hub, repo_root, tmp_path)
     root.mkdir()
     for name in ("app.py", "requirements.txt", "README.md"):
         shutil.copy(repo_root / name, root)
-    for name in ("mnist", "mnist-fast", "mnist_classifier", "avatars_classifier"):
+    for name in (*MODELS, "mnist_classifier", "avatars_classifier"):
         shutil.copytree(repo_root / "pretrained" / name, root / "pretrained" / name)
     (root / "ncsn_pipeline").mkdir()
     (root / "ncsn_pipeline" / "old.py").write_text('"""Old."""\n', encoding="utf-8")
@@ -127,7 +128,7 @@ def test_links_of_the_readme_lead_to_nothing_else(tmp_path):
 
 
 def test_not_a_checkout(tmp_path):
-    with pytest.raises(ValueError, match=r"lacks app.py, requirements.txt, README.md, ncsn_pipeline, pretrained/mnist"):
+    with pytest.raises(ValueError, match=r"lacks app.py, requirements.txt, README.md, ncsn_pipeline, pretrained/a"):
         push_space("user/page", root=tmp_path)
     with pytest.raises(ValueError, match="it looks like user/name"):
         push_space("not a name", root=tmp_path)

@@ -43,7 +43,7 @@ def test_a_slow_line_shows_the_poster_within_three_seconds_and_then_the_page(bro
         page.goto(address, wait_until="commit")
         picture = page.locator("#poster img")
         picture.wait_for()
-        assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 6 * 28
+        assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 6 * 32
         expect(page.locator(".introduction h1")).to_have_count(0)  # the page itself is still on its way
         page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length", timeout=120_000)
         painted = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")

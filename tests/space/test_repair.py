@@ -330,7 +330,7 @@ def test_another_model_has_its_pixels_its_tasks_and_its_address(page, address):
     page.get_by_label("Colour in").check()
     fill(page, "repair-num-levels", 4)
     button(page, "Paint").click()
-    wait_for_status(page, "Done: 10 evaluations", "repair-status")
+    wait_for_status(page, "Done: 5 evaluations", "repair-status")
     assert downloaded(page, "repair-download-image").shape == (8, 8, 3)
     page.wait_for_url("**repair.model=colour**")
     page.goto(page.url)

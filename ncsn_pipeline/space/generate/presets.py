@@ -17,8 +17,8 @@ def presets(default: dict[str, str | float]) -> list[Preset]:
         ),
         Preset(
             "Fast: 20",
-            "The same sampler with Karras spacing, which spends its levels where images take shape. Beyond some "
-            "25 evaluations the shipped networks gain little.",
+            "The same sampler with Karras spacing, which spends its levels where images take shape: less than half "
+            "the evaluations, for images that are a little rougher.",
             good | {"ladder": "karras", "num_levels": 20},
         ),
         Preset(
@@ -35,7 +35,7 @@ def presets(default: dict[str, str | float]) -> list[Preset]:
             "One noise level",
             "Langevin dynamics at a single σ = 0.5, from pure noise. The chain has not arrived: at this level the "
             "images lie far apart and a step is short, so 100 steps go a small part of the way from noise to them. "
-            "What the one denoising step at the end makes of it is in pieces.",
+            "What the one denoising step at the end makes of it are fragments.",
             langevin | {"sigma_max": 0.5, "num_levels": 1, "steps_per_level": 100},
         ),
         Preset(
