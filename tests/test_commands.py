@@ -119,7 +119,7 @@ def old_machine(tmp_path_factory, repo_root):
 
 
 def test_the_page_opens_a_shipped_model_by_its_name_from_anywhere(old_machine):
-    assert 'NCSNPipeline.from_pretrained(\\"./pretrained/mnist\\")' in old_machine[2]
+    assert 'NCSNPipeline.from_pretrained(\\"./pretrained/avatars\\")' in old_machine[2]
 
 
 def test_files_are_utf_8_where_the_machine_is_not(old_machine):
