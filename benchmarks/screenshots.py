@@ -2,7 +2,7 @@
 
     python -m benchmarks.screenshots [--tabs generate ...] [--output .github/assets]
 
-`python app.py` with the shipped model in a real browser, 1280 and 390 pixels wide, light and dark: each tab after it
+`python app.py` with the shipped models in a real browser, 1280 and 390 pixels wide, light and dark: each tab after it
 has done its main job, the whole height of it.
 """
 
@@ -102,7 +102,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        process, address, _ = start(str(ROOT / "pretrained" / "mnist"), 2, Path(folder))
+        process, address, _ = start("", 2, Path(folder))
         try:
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=find_browser(), args=BROWSER)

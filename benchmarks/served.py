@@ -13,11 +13,17 @@ BROWSER = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run -
 
 
 def start(model: str, threads: int, folder: Path) -> tuple[subprocess.Popen, str, float]:
-    """Starts the app; the process, its address, and how long it took to answer."""
+    """Starts the app; the process, its address, and how long it took to answer.
+
+    Args:
+        model: a folder; nothing for the shipped models.
+        threads: of torch.
+        folder: for its log and its pictures.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    settings = {"NCSN_MODEL": str(Path(model).resolve()), "GRADIO_SERVER_NAME": "127.0.0.1"}
+    settings = {"NCSN_MODEL": model and str(Path(model).resolve()), "GRADIO_SERVER_NAME": "127.0.0.1"}
     settings |= {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder), "OMP_NUM_THREADS": str(threads)}
     began = time.perf_counter()
     with (folder / "log").open("w", encoding="utf-8") as log:
