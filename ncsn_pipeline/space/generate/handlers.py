@@ -206,7 +206,7 @@ class GenerateHandlers(SessionRuns):
 
     def preset(self, index: int, model: str) -> tuple[str, dict[str, Any]]:
         """The words about a preset and its values for that model; for the default one where it is not on the list."""
-        chosen = self.models.get(model) if model in self.models.names else self.models.default
+        chosen = self.models.or_default(model)
         preset = presets(defaults(CONTROLS, chosen))[index]
         return preset_note(preset.name, preset.note), preset.values
 

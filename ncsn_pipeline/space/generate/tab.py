@@ -9,7 +9,6 @@ from ..runs import messages
 from ..runs.controls import Choice, defaults, parameters, with_signature
 from ..runs.events import CHECKED_BY_US, PREVIEW, PRIVATE, QUIET
 from ..runs.limits import IMAGES, SettingsError, check_number
-from ..runs.model import SpaceModel
 from ..runs.models import SpaceModels
 from ..runs.sessions import WORKER, offer
 from ..server.sharing import SharedView
@@ -222,7 +221,7 @@ class GenerateTab:
 
     def layout(self, model: str, *values: Any) -> list[dict[str, Any]]:
         """Shows what has a meaning beside the other values, and for the model."""
-        given, chosen = dict(zip(INPUTS[1:], values, strict=True)), self._known(model)
+        given, chosen = dict(zip(INPUTS[1:], values, strict=True)), self.models.or_default(model)
         draws_at_once = bool(chosen.few_levels)
         shown = [gr.update(visible=not draws_at_once) for _ in self.of_a_score]
         return [*shown, gr.update(interactive=draws_at_once), *layout(CONTROLS, given, chosen)]
@@ -232,9 +231,6 @@ class GenerateTab:
         if values[0] == self.model.name:
             return [gr.skip(), gr.skip(), self.handlers.cost(*values), gr.skip()]
         return list(self.handlers.describe(*values))
-
-    def _known(self, model: Any) -> SpaceModel:
-        return self.models.get(model) if model in self.models.names else self.model
 
     def apply_preset(self, index: int, model: str) -> list[Any]:
         """The preset's words and values."""

@@ -41,7 +41,6 @@ class Progress:
     """A moment of a run.
 
     Args:
-        model: what it repairs with.
         run: the run.
         given: a file of the picture that it was given.
         code: the program that gives the same.
@@ -52,7 +51,6 @@ class Progress:
         spread: what they say together, of a measurement, once all are there.
     """
 
-    model: SpaceModel
     run: SamplingRun
     given: str
     code: str
@@ -195,7 +193,7 @@ class RepairHandlers(SessionRuns):
         code = repair_snippet(settings, model, model.address)
         y = run.arguments.get("y")
         (self._given(settings, image, mask) if y is None else measurement_picture(y)).save(given)
-        begun = Progress(model, run, str(given), code)
+        begun = Progress(run, str(given), code)
         yield begun
         for frame in run.frames():
             results = self._results(frame, image, mask)

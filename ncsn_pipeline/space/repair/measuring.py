@@ -61,8 +61,7 @@ MEASUREMENTS = {
     "deblur": Measurement(
         "Deblur",
         f"Draw or choose a picture. It is blurred by a Gaussian of standard deviation {BLUR:g} pixels, and noise is "
-        "added: that is all the network is "
-        "given. Each result, blurred again, gives the same up to the noise.",
+        "added: that is all the network is given. Each result, blurred again, gives the same up to the noise.",
         _blur,
     ),
     "sharpen": Measurement(

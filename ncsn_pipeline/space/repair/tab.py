@@ -10,7 +10,6 @@ from PIL import Image
 from ..runs import messages
 from ..runs.controls import Choice, defaults, parameters, with_signature
 from ..runs.events import CHECKED_BY_US, PREVIEW, PRIVATE, QUIET
-from ..runs.model import SpaceModel
 from ..runs.models import SpaceModels
 from ..runs.sessions import WORKER, offer
 from ..server.sharing import SharedView
@@ -243,23 +242,20 @@ class RepairTab:
     def layout(self, *values: Any) -> list[Any]:
         """The note of the task, the model's pictures, and the controls that have a meaning beside the others."""
         given = dict(zip(INPUTS, values, strict=True))
-        note, model = NOTES.get(given["task"], NOTES["inpaint"]), self._known(given.pop("model"))
+        note, model = NOTES.get(given["task"], NOTES["inpaint"]), self.models.or_default(given.pop("model"))
         rows = [gr.update(visible=pictures == tuple(model.examples)) for pictures in self.example_buttons]
         return [preset_note(*note), *rows, *layout(CONTROLS, given, model)]
 
     def restored(self, *values: Any) -> list[Any]:
         """What the settings in the page's address change: of the model that it began with, the cost alone."""
-        model = self._known(values[0])
+        model = self.models.or_default(values[0])
         if model is self.model:
             return [gr.skip(), self.handlers.cost(*values), gr.skip()]
         return [self.handlers.example(FIRST, model.name), *self.handlers.describe(*values)]
 
-    def _known(self, name: Any) -> SpaceModel:
-        return self.models.get(name) if name in self.models.names else self.model
-
     def _offers_all_of_it(self, name: str) -> dict[str, Any]:
         """Of a picture of which the digit was taken, the whole is offered too."""
-        return gr.update(visible=self._known(name).reads_digits)
+        return gr.update(visible=self.models.or_default(name).reads_digits)
 
     def _check_shared(self, **values: Any) -> None:
         values = {"model": self.model.name} | values

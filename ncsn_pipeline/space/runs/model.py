@@ -89,7 +89,7 @@ class SpaceModel:
         name = name_of(source) if name is None else name
         reader = reader_for(source, pipeline.unet.config.in_channels) if is_folder else None
         address = f"./{name}" if is_folder else name
-        pictures = (examples(folder) if is_folder else []) or examples()
+        pictures = examples_for(source)
         return cls(pipeline, name, address, max(one - slope, 0.0), slope, reader=reader, examples=pictures)
 
     @property
@@ -145,6 +145,11 @@ class SpaceModel:
 
     def _seconds_at_rest(self, evaluations: int, images: int) -> float:
         return evaluations * (self.seconds_per_evaluation + images * self.seconds_per_image)
+
+
+def examples_for(source: str) -> list[Path]:
+    """Pictures to repair by the model of that folder or Hub id: those in its folder, or handwritten digits."""
+    return examples(source) or examples()
 
 
 def name_of(source: str, parents: int = 0) -> str:

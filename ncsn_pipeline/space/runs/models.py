@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...shipped import examples
 from .limits import SettingsError, check_choice
-from .model import SpaceModel, names_of
+from .model import SpaceModel, examples_for, names_of
 
 MOST_LOADED = 3
 TRIED_AGAIN_AFTER = 60.0  # seconds
@@ -56,9 +55,17 @@ class SpaceModels:
         # One that takes long to load keeps nobody from the others.
         return self._known(name) or self._load(name)
 
+    def or_default(self, name: Any) -> SpaceModel:
+        """The model of that name, or the default one where it is not on the list.
+
+        Raises:
+            SettingsError: for a model that cannot be loaded.
+        """
+        return self.get(name) if name in self.names else self.default
+
     def examples(self, name: str) -> list[Path]:
-        """Pictures to repair by the model of that name, which need not be loaded for that: its own, or digits."""
-        return examples(self.sources[name]) or examples()
+        """Pictures to repair by the model of that name, which need not be loaded for that."""
+        return examples_for(self.sources[name])
 
     def draws_at_once(self, name: str) -> bool:
         """Whether the folder of the model of that name says that it draws in few evaluations and is no score."""
