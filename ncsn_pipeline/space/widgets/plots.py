@@ -4,17 +4,16 @@ import math
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
+from ncsn_pipeline.diagnostics.plots import plain_log_ticks
 from ncsn_pipeline.diagnostics.plots.style import INK
 from ncsn_pipeline.sampling import Row
 
 SIGMA_COLOUR = "#6366f1"
 STEP_COLOUR = "#ea580c"
 BAND_COLOUR = "#6366f1"
-SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MOST_DOTS = 60
 
 
@@ -39,7 +38,7 @@ def noise_level_figure(sigmas: Sequence[float], trained_range: tuple[float, floa
     )
     _levels(axes, sigmas, SIGMA_COLOUR)
     axes.set_ylim(min(0.004, low / 2, min(sigmas) / 1.5), max(70, high * 2, max(sigmas) * 1.5))
-    _decades(axes)
+    plain_log_ticks(axes.yaxis)
     return figure
 
 
@@ -65,7 +64,7 @@ def table_figure(table: Sequence[Row], limit: float, limit_name: str) -> Figure:
     axes.plot(across, [row.a for row in rows], "o", color=STEP_COLOUR, markersize=size, label="a: along the score")
     values = [*limits, *(row.a for row in rows), *(square for _, square in noise)]
     axes.set_ylim(10 ** (math.floor(math.log10(min(values))) - 0.15), 10 ** (math.ceil(math.log10(max(values))) + 0.15))
-    _decades(axes)
+    plain_log_ticks(axes.yaxis)
     axes.legend(loc="lower left", frameon=False, fontsize=8, labelcolor=INK, handlelength=2.2, reverse=True)
     return figure
 
@@ -86,7 +85,7 @@ def noise_left_figure(noise_left: Sequence[float]) -> Figure:
     axes.set_yscale("log" if high > 20 else "linear")
     axes.set_ylim(min(0.5, low / 1.2) if high > 20 else 0, max(1.5, 1.1 * high))
     if high > 20:
-        _decades(axes)
+        plain_log_ticks(axes.yaxis)
     return figure
 
 
@@ -106,7 +105,7 @@ def deviation_figure(sigmas: Sequence[float], deviations: Sequence[float], data:
     if not one_level:
         axes.set_xscale("log")
         axes.set_xlim(max(sigmas) * 1.15, min(sigmas) / 1.15)
-        _decades(axes, axes.xaxis, *sorted(axes.get_xlim()))
+        plain_log_ticks(axes.xaxis)
     expected = [math.hypot(sigma, data or deviations[-1]) for sigma in sigmas]
     axes.plot(across, expected, color=INK, alpha=0.55, linewidth=1.2, linestyle=(0, (4, 3)), label="√(σ² + s²)")
     few = len(set(across)) <= MOST_DOTS
@@ -115,7 +114,7 @@ def deviation_figure(sigmas: Sequence[float], deviations: Sequence[float], data:
     )
     values = [*deviations, *expected]
     axes.set_ylim(min(values) / 1.6, max(values) * 1.6)
-    _decades(axes)
+    plain_log_ticks(axes.yaxis)
     axes.legend(loc="upper right", frameon=False, fontsize=8, labelcolor=INK, handlelength=2.2, reverse=True)
     return figure
 
@@ -142,26 +141,3 @@ def _panel(num_levels: int, across: str = "level i") -> tuple[Figure, Axes]:
 def _levels(axes: Axes, values: Sequence[float], colour: str) -> None:
     marker = "o" if len(values) <= MOST_DOTS else None
     axes.plot(range(1, len(values) + 1), values, color=colour, linewidth=1.6, marker=marker, markersize=3.4)
-
-
-def _decades(axes: Axes, axis: Axis | None = None, low: float | None = None, high: float | None = None) -> None:
-    """At least three ticks, of the vertical axis by default: powers of ten, fewer where they would crowd, more else."""
-    axis = axis or axes.yaxis
-    low, high = (low, high) if low else axes.get_ylim()
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for within in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
-        ticks = [part * 10.0**power for power in powers for part in within if low <= part * 10.0**power <= high]
-        if len(ticks) >= 3:
-            break
-    axis.set_major_locator(FixedLocator(ticks[:: math.ceil(len(ticks) / 7)]))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(_power_of_ten))
-
-
-def _power_of_ten(value: float, _: int | None = None) -> str:
-    power = math.floor(math.log10(value) + 1e-9)
-    if -2 <= power <= 3:
-        return f"{value:.2g}" if value < 100 else f"{value:.0f}"
-    part = round(value / 10.0**power, 1)
-    times = "" if part == 1 else f"{part:g}·"
-    return f"{times}10{str(power).translate(SUPERSCRIPTS)}"
