@@ -4,7 +4,8 @@
 
 A server (`python app.py`) of its own, a real browser, and the raw HTTP interface:
 
-    page      seconds from opening the address to a page with all parts; the server warm, the browser's cache empty
+    page      seconds from opening the address to a page with all parts, by the page's own clock (its mark
+              `usable`); the server warm, the browser's cache empty
     first     seconds from the click on Generate to the first picture that differs, default settings
     run       seconds from that click to "Done", and to the trajectory that can be dragged
     abuse     every strange value in every field of every endpoint, runs that are left, answers that nobody reads, fifty
@@ -33,7 +34,7 @@ from ncsn_pipeline.lecture import EXPERIMENTS
 from tests.conftest import find_browser
 from tests.space.api import PATIENCE, STRANGE, call, defaults, endpoints, long_run, post, short_run, with_examples
 
-TARGETS = {"page": 5.0, "first": 2.0, "run": 8.0}
+TARGETS = {"page": 1.5, "first": 2.0, "run": 8.0}
 SETTLE_SECONDS = 10
 ABANDONED, UNHEARD = 10, 150
 PICTURE = "document.querySelector('#trajectory canvas').toDataURL()"
@@ -50,12 +51,10 @@ def visit(browser: Browser, address: str) -> dict[str, float]:
     with browser.new_context() as context:
         page = context.new_page()
         page.set_default_timeout(300_000)
-        began = time.perf_counter()
         page.goto(f"{address}?tab=generate")
         page.wait_for_selector("#plots svg")
         page.wait_for_function("document.querySelector('#trajectory output')?.textContent")
-        times = {"page": time.perf_counter() - began}
-        return times | _draw(page)
+        return {"page": page.evaluate("performance.getEntriesByName('usable')[0].startTime") / 1000} | _draw(page)
 
 
 def _draw(page: Page) -> dict[str, float]:
@@ -156,7 +155,7 @@ def as_markdown(result: dict) -> str:
     names = {
         "page": "page usable, server warm, browser's cache empty",
         "first": "click to the first picture",
-        "run": "click to the end of the default run (50 evaluations of 20 images)",
+        "run": "click to the end of the default run (50 evaluations)",
         "keepsakes": "click to the trajectory and the files",
     }
     for key, name in names.items():

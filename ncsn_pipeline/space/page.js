@@ -1,7 +1,7 @@
 // What Gradio's own parts leave to wish for by keyboard and screen reader. Run once, when the page opens.
 () => {
   // Parts come one after another and push each other about: the page is shown, and the poster gone, when it stands.
-  const STANDS_FOR = 200; // milliseconds, and
+  const STANDS_FOR = 100; // milliseconds, and
   const FRAMES = 3; // of them on a slow machine, where one can take as long
   const AT_MOST = 15000;
   const began = performance.now();
@@ -17,8 +17,10 @@
     if (after !== before) [before, since, frames] = [after, now, 0];
     const complete = window.tabOpened && document.fonts.status === "loaded";
     const stands = now - since > STANDS_FOR && ++frames > FRAMES;
-    if ((complete && stands) || now - began > AT_MOST) document.body.dataset.composed = "";
-    else requestAnimationFrame(compose);
+    if ((complete && stands) || now - began > AT_MOST) {
+      document.body.dataset.composed = "";
+      performance.mark("usable");
+    } else requestAnimationFrame(compose);
   };
   compose();
   // The radio buttons of a question are one group: arrow keys choose, Tab goes on, and the group has its question's name.

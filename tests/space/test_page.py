@@ -95,6 +95,24 @@ def test_a_link_is_copied_from_every_tab_in_a_frame_too(browser, address, framed
             assert inside.evaluate("window.taken.at(-1) === location.href")
 
 
+def test_a_page_without_settings_in_its_address_asks_for_two_costs_and_no_more(page, address):
+    """What a tab restores is asked for where there is something to restore."""
+    asked = []
+    names = {each["id"]: each["api_name"] for each in page.evaluate("window.gradio_config.dependencies")}
+
+    def note(request):
+        if "/run/predict" in request.url or "/queue/join" in request.url:
+            asked.append(names[request.post_data_json["fn_index"]].rstrip("_123"))
+
+    page.on("request", note)
+    visit(page, f"{address}?tab=learn")
+    page.locator("body[data-composed]").wait_for()
+    assert asked == ["opened", "opened"]
+    visit(page, f"{address}?tab=generate&generate.num_levels=7")
+    expect(page.locator("#cost")).to_contain_text("7 network evaluations")
+    assert asked.count("restore") == 1 and {"layout", "describe_restored"} <= set(asked)
+
+
 SHIFTS = """window.shifts = [];
 new PerformanceObserver((list) => shifts.push(...list.getEntries().filter((entry) => !entry.hadRecentInput)))
   .observe({ type: "layout-shift", buffered: true });"""

@@ -214,6 +214,7 @@ class GenerateTab:
 
     def connect_page(self, page: gr.Blocks) -> None:
         """What happens when the page opens and when it is left."""
+        self.view.at_defaults(page, self.handlers.cost, self.inputs, self.cost)
         restored = self.view.connect(page)
         restored.then(self.layout, self.inputs, self.shown, **PRIVATE | CHECKED_BY_US)
         restored.then(self.describe_restored, self.inputs, self.previewed, **PRIVATE | CHECKED_BY_US)

@@ -234,6 +234,7 @@ class RepairTab:
 
     def connect_page(self, page: gr.Blocks) -> None:
         """What happens when the page opens and when it is left."""
+        self.view.at_defaults(page, self.handlers.cost, self.inputs, self.cost)
         restored = self.view.connect(page)
         restored.then(self.layout, self.inputs, self.shown, **PRIVATE | CHECKED_BY_US)
         restored.then(self.restored, self.inputs, [self.canvas, self.cost, self.code], **PRIVATE | CHECKED_BY_US)

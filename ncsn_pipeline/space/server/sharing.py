@@ -1,7 +1,8 @@
 """Settings in the address of the page, so that a view can be shared: `?tab=generate&generate.num_levels=20`.
 
 A control that is changed is written into the query by the browser (only where it differs from its default).  When the
-page opens, the server reads the query, checks it as it checks every other input, and sets the controls.
+page opens with settings of a tab in its address, the server reads them, checks them as it checks every other input, and
+sets the controls; with none, nobody is asked.
 """
 
 import json
@@ -30,6 +31,13 @@ WRITE = """(...values) => {
   });
   if (url.href !== location.href) history[IS_PLACE ? "pushState" : "replaceState"](history.state, "", url);
   return [];
+}"""
+# What there is to restore, and nothing where a tab has no settings in the address.
+ASK = """() => {
+  const { search, searchParams } = new URL(location.href);
+  if (Array.from(searchParams.keys()).some((key) => key.startsWith(`${TAB}.`))) return search;
+  (window.viewRestored ??= new Set()).add(TAB);
+  return "";
 }"""
 RESTORED = "() => { (window.viewRestored ??= new Set()).add(TAB); return []; }"
 # In the browser, not on the server: the first tab is selected while the page is built, and would clear the address.
@@ -82,7 +90,9 @@ class SharedView:
     def connect(self, page: gr.Blocks) -> Dependency:
         """Connects the events, inside the page's context; returns the restoring, for what should follow it."""
         controls = list(self.controls.values())
-        restored = page.load(self.restore, None, [self.status, *controls], **PRIVATE)
+        asked = gr.Textbox(visible="hidden")
+        page.load(None, None, asked, js=self._script(ASK), **PRIVATE)
+        restored = asked.change(self.restore, None, [self.status, *controls], **PRIVATE)
         restored.then(None, None, None, js=self._script(RESTORED), **PRIVATE)
         gr.on(
             [control.change for control in controls],
@@ -95,13 +105,20 @@ class SharedView:
         )
         return restored
 
+    def at_defaults(
+        self, page: gr.Blocks, described: Callable[..., Any], inputs: Sequence[Component], output: Component
+    ) -> None:
+        """Fills `output` with what is `described` of the inputs' defaults, of a page with no settings of the tab."""
+        values = [control.value for control in inputs]
+
+        def opened(request: gr.Request) -> Any:
+            return gr.skip() if self.given(request) else described(*values)
+
+        page.load(opened, None, output, **PRIVATE)
+
     def restore(self, request: gr.Request) -> list[Any]:
         """Status and the controls' values from the query; where one is not valid all stay, and the status says so."""
-        given = {}
-        for key, text in request.query_params.items():
-            tab, _, name = key.partition(".")
-            if tab == self.tab and name in self.controls:
-                given[name] = self._read(name, text)
+        given = {name: self._read(name, text) for name, text in self.given(request).items()}
         unchanged = [gr.skip()] * len(self.controls)
         if not given:
             return [gr.skip(), *unchanged]
@@ -111,6 +128,11 @@ class SharedView:
             words = f"The settings in the page's address were not taken over. {error}"
             return [self.runs.status(words, "error"), *unchanged]
         return [gr.skip(), *(gr.update(value=given[name]) if name in given else gr.skip() for name in self.controls)]
+
+    def given(self, request: gr.Request) -> dict[str, str]:
+        """The tab's settings in the page's address, by name, as they are written there."""
+        keys = ((key.partition("."), text) for key, text in request.query_params.items())
+        return {name: text for (tab, _, name), text in keys if tab == self.tab and name in self.controls}
 
     def _read(self, name: str, text: str) -> Any:
         control = self.controls[name]
