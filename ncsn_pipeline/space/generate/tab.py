@@ -217,7 +217,8 @@ class GenerateTab:
         self.view.at_defaults(page, self.handlers.cost, self.inputs, self.cost)
         restored = self.view.connect(page)
         restored.then(self.layout, self.inputs, self.shown, **PRIVATE | CHECKED_BY_US)
-        restored.then(self.describe_restored, self.inputs, self.previewed, **PRIVATE | CHECKED_BY_US)
+        # Behind the previews that the restored settings asked for one by one.
+        restored.then(self.describe_restored, self.inputs, self.previewed, api_visibility="private", **PREVIEW)
         page.unload(self.handlers.leave)
 
     def layout(self, model: str, *values: Any) -> list[dict[str, Any]]:

@@ -237,7 +237,10 @@ class RepairTab:
         self.view.at_defaults(page, self.handlers.cost, self.inputs, self.cost)
         restored = self.view.connect(page)
         restored.then(self.layout, self.inputs, self.shown, **PRIVATE | CHECKED_BY_US)
-        restored.then(self.restored, self.inputs, [self.canvas, self.cost, self.code], **PRIVATE | CHECKED_BY_US)
+        # Behind the previews that the restored settings asked for one by one.
+        restored.then(
+            self.restored, self.inputs, [self.canvas, self.cost, self.code], api_visibility="private", **PREVIEW
+        )
         page.unload(self.handlers.leave)
 
     def layout(self, *values: Any) -> list[Any]:
