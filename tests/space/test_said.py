@@ -148,6 +148,20 @@ def test_the_step_sizes_are_those_of_their_formulas():
 
 
 @pytest.mark.parametrize(
+    "number, written",
+    [
+        ("3e+14", "3×10¹⁴"),
+        ("1.5e-07", "1.5×10⁻⁷"),
+        ("1e400", "1e400"),
+        ("1.797693135e+308",) * 2,
+    ],
+)
+def test_numbers_in_words_are_written_plainly_where_a_float_holds_them(number, written):
+    """The largest float, rounded to ten digits, is none."""
+    assert messages.plain(f"got {number}.") == f"got {written}."
+
+
+@pytest.mark.parametrize(
     "changed, words",
     [
         ({}, None),

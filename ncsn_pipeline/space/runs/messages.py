@@ -1,6 +1,7 @@
 """What the tabs say of a run: why it is refused, what it costs, how far it is."""
 
 import html
+import math
 import re
 
 from ...diagnostics.plots import plain_number
@@ -13,8 +14,13 @@ E_NOTATION = re.compile(r"\b\d(\.\d+)?e[+-]?\d+\b")
 
 
 def plain(text: str) -> str:
-    """The text with its numbers as one writes them: 3×10¹⁴, not 3e+14."""
-    return E_NOTATION.sub(lambda number: plain_number(float(number[0])).replace("-", "−"), text)
+    """The text with its numbers as one writes them: 3×10¹⁴, not 3e+14; too large for a float, as they are."""
+
+    def written(number: re.Match[str]) -> str:
+        value = float(number[0])
+        return plain_number(value).replace("-", "−") if math.isfinite(value) else number[0]
+
+    return E_NOTATION.sub(written, text)
 
 
 def refusal(reason: str) -> str:
