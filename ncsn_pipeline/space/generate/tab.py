@@ -218,7 +218,7 @@ class GenerateTab:
         restored = self.view.connect(page)
         restored.then(self.layout, self.inputs, self.shown, **PRIVATE | CHECKED_BY_US)
         # Behind the previews that the restored settings asked for one by one.
-        restored.then(self.describe_restored, self.inputs, self.previewed, api_visibility="private", **PREVIEW)
+        restored.then(self.handlers.describe, self.inputs, self.previewed, api_visibility="private", **PREVIEW)
         page.unload(self.handlers.leave)
 
     def layout(self, model: str, *values: Any) -> list[dict[str, Any]]:
@@ -227,12 +227,6 @@ class GenerateTab:
         draws_at_once = bool(chosen.few_levels)
         shown = [gr.update(visible=not draws_at_once) for _ in self.of_a_score]
         return [*shown, gr.update(interactive=draws_at_once), *layout(CONTROLS, given, chosen)]
-
-    def describe_restored(self, *values: Any) -> list[Any]:
-        """What the preview says of the settings in the page's address: of the model that it began with, the cost."""
-        if values[0] == self.model.name:
-            return [gr.skip(), gr.skip(), self.handlers.cost(*values), gr.skip()]
-        return list(self.handlers.describe(*values))
 
     def apply_preset(self, index: int, model: str) -> list[Any]:
         """The preset's words and values."""

@@ -251,11 +251,10 @@ class RepairTab:
         return [preset_note(*note), *rows, *layout(CONTROLS, given, model)]
 
     def restored(self, *values: Any) -> list[Any]:
-        """What the settings in the page's address change: of the model that it began with, the cost alone."""
+        """What the settings in the page's address change: the picture, where they name another model, cost, program."""
         model = self.models.or_default(values[0])
-        if model is self.model:
-            return [gr.skip(), self.handlers.cost(*values), gr.skip()]
-        return [self.handlers.example(FIRST, model.name), *self.handlers.describe(*values)]
+        canvas = gr.skip() if model is self.model else self.handlers.example(FIRST, model.name)
+        return [canvas, *self.handlers.describe(*values)]
 
     def _offers_all_of_it(self, name: str) -> dict[str, Any]:
         """Of a picture of which the digit was taken, the whole is offered too."""
