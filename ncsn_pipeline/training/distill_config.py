@@ -36,6 +36,9 @@ class DistillConfig(RunConfig):
     identity_steps: int = option(
         0, "last updates, by score identity distillation: nearer to the teacher, once its modes are found", ge=0
     )
+    guidance_scale: float = option(
+        1.0, "classifier-free guidance of the teacher, towards the class of each sample; 1 for none", ge=0
+    )
     fake_steps: int = option(2, "updates of the fake score for each update of the generator", ge=1)
     sigma_min: float = option(0.02, "smallest noise level at which scores are compared, in units of the data", gt=0)
     sigma_max: float = option(10.0, "largest of these noise levels", gt=0)

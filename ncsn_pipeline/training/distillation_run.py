@@ -30,7 +30,8 @@ def load_teacher(config: DistillConfig) -> NCSNPipeline:
 
     Raises:
         OSError: where there is none of that name.
-        ValueError: for one that cannot be distilled: of another kind, distilled itself, or not trained at these levels.
+        ValueError: for one that cannot be distilled: of another kind, distilled itself, not trained at these levels, or
+            without the null class that guidance needs.
     """
     pipeline = NCSNPipeline.from_pretrained(config.teacher)
     network, name = pipeline.unet, config.teacher
@@ -45,6 +46,7 @@ def load_teacher(config: DistillConfig) -> NCSNPipeline:
             f"{name} was trained on noise levels from {known[0]:g} to {known[1]:g}, and levels, sigma_min and "
             f"sigma_max ask for {low:g} to {high:g}. Set them within its range."
         )
+    pipeline.guidance_scale = config.guidance_scale  # which refuses it for one without a null class
     network.eval().requires_grad_(False)
     return pipeline
 
@@ -88,7 +90,8 @@ def matching_of(
         score, generator, fake, shape=(network.config.in_channels, size, size), levels=config.levels,
         draw_sigma=LogNormalSigmas(config.sigma_log_mean, config.sigma_log_std, config.sigma_min, config.sigma_max),
         weight=edm_weight(sigma_data) if sigma_data else sigma_squared_weight,
-        num_classes=num_classes(network), ends=(teacher.config.data_min, teacher.config.data_max),
+        num_classes=num_classes(network), guidance_scale=config.guidance_scale,
+        ends=(teacher.config.data_min, teacher.config.data_max),
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from accelerate.utils import extract_model_from_parallel
 from torch import Tensor, nn
 
+from ..guidance import classifier_free
 from ..noise_levels import NoisyScoreFn, SigmaDistribution, multi_level_denoising_score_matching
 from ..noise_levels.loss import WeightFn
 from ..score_matching import generate, identity_loss, matching_gradient, within
@@ -65,6 +66,8 @@ class DistributionMatching:
         draw_sigma: the noise levels at which scores are compared, and learned.
         weight: lambda(sigma) of the fake score's loss.
         num_classes: of all three networks; `None` where they take no labels.
+        guidance_scale: of the teacher, w of :func:`~ncsn_pipeline.guidance.classifier_free`; its null class is the
+            index `num_classes`.
         ends: of the data's range, at which samples are cut off, in data units; `None` where it has none.
     """
 
@@ -79,12 +82,13 @@ class DistributionMatching:
         draw_sigma: SigmaDistribution,
         weight: WeightFn,
         num_classes: int | None = None,
+        guidance_scale: float = 1.0,
         ends: tuple[float, float] | None = None,
     ) -> None:
         self.teacher, self.generator, self.fake = teacher, generator, fake
         self.shape, self.levels = tuple(shape), torch.tensor(levels, dtype=torch.float32)
         self.draw_sigma, self.weight = draw_sigma, weight
-        self.num_classes, self.ends = num_classes, ends
+        self.num_classes, self.guidance_scale, self.ends = num_classes, guidance_scale, ends
         self.device = next(generator.network.parameters()).device
 
     def step(
@@ -126,7 +130,7 @@ class DistributionMatching:
         noise = draws.normal(self.shape, self.device)
         teacher: NoisyScoreFn = self.teacher
         if labels is not None:
-            teacher = lambda x, sigma: self.teacher(x, sigma, class_labels=labels)  # noqa: E731
+            teacher = classifier_free(labels, self.num_classes, self.guidance_scale)(self.teacher)
         # Nothing is learned of it here: the processes have no gradients of it to exchange.
         network = extract_model_from_parallel(self.fake.network)
         with _held(network):

@@ -244,6 +244,7 @@ def test_the_command_converts_and_says_what_it_wrote(checkpoints, place, capsys)
     assert_same_score(load(place / "out"), load_file(checkpoints.vectors("ncsnv2_28")), "score_ema")
 
 
+@pytest.mark.check
 def test_the_command_ends_with_one_line_and_code_2(checkpoints, place):
     words = [checkpoints.path("ncsnv2_28"), place / "out", "--architecture", "ncsnv2_deeper", "--image-size", 28]
     done = run([sys.executable, "-m", "ncsn_pipeline", "convert", *words])

@@ -27,8 +27,9 @@ PARTS = (
 )
 
 
-@pytest.mark.slow
-def test_it_starts_from_what_was_pushed(installed, hub, repo_root, tmp_path):
+@pytest.fixture(scope="module")
+def pushed(installed, hub, repo_root, tmp_path_factory):
+    """A copy of what was pushed."""
     code, out, err = installed.command(arguments=["push-space", "user/page", "--root", str(repo_root)])["value"]
     assert (code, err) == (0, "")
     assert hub.repository("user/page", "space").head.oid in out
@@ -41,15 +42,24 @@ def test_it_starts_from_what_was_pushed(installed, hub, repo_root, tmp_path):
     assert {f"ncsn_pipeline/space/{part}" for part in PARTS} <= there
     assert not [path for path in there if "__pycache__" in path or path.endswith((".pyc", ".partial", ".log"))]
 
-    copy = tmp_path / "copy"
+    copy = tmp_path_factory.mktemp("pushed") / "copy"
     answer = installed.snapshot(repo_id="user/page", to=str(copy), repo_type="space")
     assert "value" in answer, answer
-    readme = (copy / "README.md").read_text(encoding="utf-8")
+    return copy
+
+
+def test_the_readme_that_was_pushed_has_its_pictures(pushed):
+    readme = (pushed / "README.md").read_text(encoding="utf-8")
     pictures = re.findall(r'(?:!\[[^]]*\]\(|src(?:set)?=")([^)"]+)', readme)
     drawings = [picture for picture in pictures if picture.endswith(".svg")]
     assert len(drawings) > 16
-    assert all(ElementTree.parse(copy / drawing).getroot().tag.endswith("svg") for drawing in drawings)
-    assert all(Image.open(copy / picture).width > 100 for picture in {*pictures} - {*drawings})
+    assert all(ElementTree.parse(pushed / drawing).getroot().tag.endswith("svg") for drawing in drawings)
+    assert all(Image.open(pushed / picture).width > 100 for picture in {*pictures} - {*drawings})
+
+
+@pytest.mark.check
+@pytest.mark.slow
+def test_it_starts_from_what_was_pushed(pushed, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -57,7 +67,7 @@ def test_it_starts_from_what_was_pushed(installed, hub, repo_root, tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {"GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1", "HF_HUB_OFFLINE": "1"}
     with (tmp_path / "log").open("w+", encoding="utf-8") as log:
-        with started([sys.executable, "app.py"], cwd=copy, env=environment, stdout=log, stderr=log) as page:
+        with started([sys.executable, "app.py"], cwd=pushed, env=environment, stdout=log, stderr=log) as page:
             address = f"http://127.0.0.1:{port}/"
             assert status(address, page, 200) == 200, log.seek(0) or log.read()
             files = str(tmp_path / "downloads")

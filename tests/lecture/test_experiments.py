@@ -33,11 +33,23 @@ NOT_CONFIRMED = {
 }
 
 
-# What trains for more than ten seconds, and settings with which it is drawn and written before it has learned: whether
-# these claims hold is for `make check`.
+# What trains for more than a few seconds, and settings with which it is drawn and written before it has learned:
+# whether these claims hold is for `make check`.
+FEW = {"train_steps": 20}
 BARELY = {
+    "noised-target": FEW,
+    "manifold": FEW,
+    "full-support": FEW | {"grid_size": 20},
+    "low-density": FEW | {"num_networks": 2},
+    "one-sigma": FEW | {"max_train_steps": 20, "num_samples": 1000},
+    "annealing": FEW | {"num_particles": 500, "learned_particles": 100, "budgets": (100, 200)},
+    "wrong-sigma": FEW,
     "many-sigmas": {"train_steps": 40, "joint_steps": 40},
     "one-network": {"ensemble_steps": 20, "large_steps": 20},
+    "noisy-samples": FEW | {"num_particles": 1000},
+    "never-lost": FEW | {"num_particles": 100, "steps_per_level": 10},
+    "clean-loss": FEW,
+    "continuum": FEW | {"num_levels": (1, 2, 5, 10), "num_steps": 10, "num_particles": 100},
     "conservative": {"train_steps": 40},
 }
 LEARNED = [pytest.param(name, marks=pytest.mark.check) if name in BARELY else name for name in NAMES]
@@ -178,6 +190,7 @@ def test_the_command_runs_one_experiment(capsys, tmp_path):
     assert ET.parse(tmp_path / "mixing.svg").getroot().get("viewBox").startswith("0 0 720 ")
 
 
+@pytest.mark.check
 @pytest.mark.slow
 def test_the_command_runs_several_at_a_time(tmp_path):
     """Each in a process of its own, as many as there are jobs."""

@@ -312,8 +312,9 @@ def test_compiled_scores_are_the_authors(name, backend):
     assert relative_error(score, reference["score"]) < 1e-4
 
 
+@pytest.mark.check
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["aot_eager", INDUCTOR])
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 def test_compiled_gradients_reach_what_is_interpolated(backend):
     """A refinement is where the whole network's went wrong, at this size: the smaller image's were zero."""
     norm = partial(ConditionalInstanceNormPlus, num_levels=3)

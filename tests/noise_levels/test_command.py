@@ -18,6 +18,7 @@ def test_table_is_that_of_the_function(capsys):
     assert capsys.readouterr().out.rstrip("\n") == str(expected)
 
 
+@pytest.mark.check
 def test_bad_data_end_the_process_with_one_line_and_code_2():
     done = run([sys.executable, "-m", "ncsn_pipeline", "noise-levels", "--data", "./no-such-folder"])
     assert (done.returncode, done.stdout) == (2, "")

@@ -126,7 +126,7 @@ def test_a_run_can_be_looked_at_step_by_step_without_the_server_and_taken_home(p
         assert download.value.suggested_filename.startswith("ncsn-seed-0.")
 
 
-@pytest.mark.parametrize("most", [300, pytest.param(1001, marks=pytest.mark.check)])
+@pytest.mark.parametrize("most", [50, pytest.param(1001, marks=pytest.mark.check)])
 def test_every_preset_draws_at_once(page, most):
     """To the end where it takes at most so many evaluations; longer runs are stopped when their pictures come."""
     evaluations = {"50 evaluations": 50, "Fast: 20": 20, "As in the NCSN paper": 1001, "One noise level": 101}

@@ -366,6 +366,7 @@ def test_a_training_by_a_program_gives_the_numbers_of_the_same_training_here(add
     assert distance_to_data(run.settings, samples) == pytest.approx(told["distance"], rel=1e-6)
 
 
+@pytest.mark.check
 @pytest.mark.browser
 def test_a_sweep_by_a_program_tells_of_every_training(address):
     told = connected(address).predict(num_steps=50, api_name="/train_sweep")

@@ -253,10 +253,12 @@ def knob(page, name):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("widths", [1, pytest.param(len(PICTURE_WIDTHS), marks=pytest.mark.check)])
-def test_the_lecture_shows_every_claim_with_picture_equation_and_numbers(page, widths):
+@pytest.mark.parametrize(("step", "widths"), [(4, 1), pytest.param(1, len(PICTURE_WIDTHS), marks=pytest.mark.check)])
+def test_the_lecture_shows_every_claim_with_picture_equation_and_numbers(page, step, widths):
     """Each picture comes to rest at so many widths, in turn."""
-    for number, name in enumerate(NAMES, 1):
+    for number, name in list(enumerate(NAMES, 1))[step - 1 :: step]:
+        if step > 1:
+            page.locator(f"#lecture-contents [data-name={name}]").click()
         expect(claim(page, number)).to_be_visible()
         expect(page.locator("#lecture-contents [aria-current]")).to_have_attribute("data-name", name)
         expect(page.locator("#lecture-heading h2")).to_have_text(EXPERIMENTS[name].CLAIM.sentence)
@@ -268,7 +270,7 @@ def test_the_lecture_shows_every_claim_with_picture_equation_and_numbers(page, w
         assert all(page.evaluate(COMES_TO_REST, width) for width in turned[:widths]), name
         rows = page.locator("#lecture-numbers tbody tr")
         expect(rows).to_have_count(len(shipped_results(name)[0]["checks"]))
-        if number < len(NAMES):
+        if step == 1 and number < len(NAMES):
             page.get_by_role("button", name="Next →").click()
     expect(page.get_by_role("button", name="Next →")).to_be_disabled()
 
@@ -276,7 +278,7 @@ def test_the_lecture_shows_every_claim_with_picture_equation_and_numbers(page, w
 @pytest.mark.browser
 @pytest.mark.parametrize(
     "viewport",
-    [WINDOWS[0], pytest.param(WINDOWS[1], marks=pytest.mark.check), WINDOWS[2]],
+    [WINDOWS[0], *(pytest.param(window, marks=pytest.mark.check) for window in WINDOWS[1:])],
     ids=lambda window: window["width"],
 )
 def test_an_experiment_runs_again_with_other_settings_and_goes_back(page, viewport):

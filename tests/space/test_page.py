@@ -66,7 +66,7 @@ def test_back_keeps_what_was_set_and_the_address_names_it(page):
     expect(page.locator("#learn-steps input[type=number]")).to_have_value("150")
 
 
-@pytest.mark.parametrize("framed", [False, True], ids=["page", "frame"])
+@pytest.mark.parametrize("framed", [pytest.param(False, marks=pytest.mark.check), True], ids=["page", "frame"])
 def test_a_link_is_copied_from_every_tab_in_a_frame_too(browser, address, framed):
     """A frame may not write to the clipboard: it copies by hand. The test hears what is copied."""
     with browser.new_context(reduced_motion="reduce") as visitor:
@@ -210,10 +210,11 @@ TELLS = """name => {
 @pytest.mark.parametrize(
     ("place", "start", "status", "settings"),
     [
-        ("learn", "Train", "learn-status", {"learn-steps": 1500}),
-        ("generate", "Generate", "status", {"num-levels": 200, "num-images": 64}),
         ("repair", "Paint", "repair-status", {"repair-num-levels": 200, "repair-num-images": 10}),
+        pytest.param("learn", "Train", "learn-status", {"learn-steps": 1500}, marks=pytest.mark.check),
+        pytest.param("generate", "Generate", "status", {"num-levels": 200, "num-images": 64}, marks=pytest.mark.check),
     ],
+    ids=["repair", "learn", "generate"],
 )
 def test_the_page_tells_the_server_what_it_has_shown(page, address, place, start, status, settings):
     """Each line of a run waits for that of the last: a browser that is too slow for them would hear no Stop."""

@@ -417,21 +417,27 @@ def test_a_ladder_is_shortened_by_the_pointer_while_it_runs(page):
     expect(page.locator('[data-number="budget"]')).to_have_text(re.compile(r"^[2-7] × 40"))
 
 
+# Somebody who asked for less motion: it shows where the run ends.
+still = pytest.mark.parametrize("motion", ["reduce"], ids=["still"])
+
+
 @pytest.fixture
-def still_page(browser, address):
-    """Opens the page for somebody who asked for less motion, at an address: it shows where the run ends."""
-    context = browser.new_context(reduced_motion="reduce", viewport={"width": 1366, "height": 768})
+def still_page(page, address):
+    """Opens the page at an address, and waits for the end that it shows."""
 
-    def open_at(query=""):
-        page = context.new_page()
+    def open_at(query):
         page.goto(f"{address}?{query}")
-        wait_until_finished(page)
-        return page
+        return shown(page)
 
-    yield open_at
-    context.close()
+    return open_at
 
 
+def shown(page):
+    wait_until_finished(page)
+    return page
+
+
+@still
 def test_one_large_level_has_the_right_shares_and_the_wrong_shape_and_is_told_so(still_page):
     """At sigma 3 its variance is ten times the density's: 1 - (1 - 0.99) and more lies outside the contour."""
     page = still_page("playground.sigma=3")
@@ -448,16 +454,19 @@ def test_one_large_level_has_the_right_shares_and_the_wrong_shape_and_is_told_so
     expect(page.locator('[data-number="alphas"]')).to_have_text(alphas)
 
 
-@pytest.mark.parametrize("density", SHAPES)
-def test_the_first_sentence_holds_for_every_density_at_the_defaults(still_page, density):
+@still
+def test_the_first_sentence_holds_for_every_density_at_the_defaults(page):
     """One small level: wrong shares; many levels: shares and shape right."""
-    page = still_page(f"playground.density={density}")
-    said = page.locator(".playground .said").inner_text()
-    assert "one noise level: wrong shares" in said and "Many: shares and shape right." in said
+    for place, density in enumerate(SHAPES):
+        page.locator(".densities button").nth(place).click()
+        page.locator(f'.playground[data-density="{density}"][data-finished="true"]').wait_for()
+        said = page.locator(".playground .said").inner_text()
+        assert "one noise level: wrong shares" in said and "Many: shares and shape right." in said, density
 
 
-def test_several_starts_are_averaged_with_their_standard_errors(still_page):
-    page = still_page()
+@still
+def test_several_starts_are_averaged_with_their_standard_errors(page):
+    shown(page)
     button(page, "Average 8 starts").click()
     page.locator('.playground[data-averaged="true"]').wait_for()
     found = {}
@@ -473,8 +482,9 @@ def test_several_starts_are_averaged_with_their_standard_errors(still_page):
     expect(page.locator('[data-cell="plain-mean-misplaced"]')).to_have_text("–")
 
 
-def test_the_last_run_is_looked_at_again_by_its_time(still_page):
-    page = still_page()
+@still
+def test_the_last_run_is_looked_at_again_by_its_time(page):
+    shown(page)
     time = page.get_by_role("slider", name="Time: back over the last run")
     assert time.input_value() == time.get_attribute("max") == "480"
     end = page.locator('[data-view="annealed"] canvas').evaluate("canvas => canvas.toDataURL()")
@@ -491,9 +501,10 @@ def test_the_last_run_is_looked_at_again_by_its_time(still_page):
     expect(page.locator('[data-number="time"]')).to_have_text("all 480 steps taken, 1 more at the last level")
 
 
-def test_density_and_arrows_follow_sigma_while_it_is_dragged(still_page):
+@still
+def test_density_and_arrows_follow_sigma_while_it_is_dragged(page):
     """Before the pointer lets go: the background is painted anew, and the caption says the new sigma."""
-    page = still_page()
+    shown(page)
     pixels = "canvas => Array.from(canvas.getContext('2d').getImageData(0, 0, 40, 40).data).join()"
     plain, annealed = (page.locator(f'[data-view="{name}"] canvas') for name in ("plain", "annealed"))
     before = [canvas.evaluate(pixels) for canvas in (plain, annealed)]
@@ -511,28 +522,30 @@ def test_density_and_arrows_follow_sigma_while_it_is_dragged(still_page):
     page.wait_for_url(re.compile("playground.sigma"))
 
 
-@pytest.mark.parametrize("size", [(1366, 768), (1024, 768), (390, 844)])
-def test_the_views_stay_in_sight_while_a_knob_is_used(still_page, size):
+WHERE_KNOBS_STAND = """async () => {
+  const frames = async (n) => { for (; n; n--) await new Promise((done) => requestAnimationFrame(done)); };
+  const found = [];
+  for (const knob of document.querySelectorAll(".playground .controls input")) {
+    knob.focus();
+    await frames(2);
+    const box = knob.getBoundingClientRect();
+    const at = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+    const views = document.querySelector(".playground .views").getBoundingClientRect();
+    found.push([knob.dataset.setting, at === knob, views.top >= 0, views.bottom <= innerHeight]);
+  }
+  return found;
+}"""
+
+
+@still
+def test_the_views_stay_in_sight_while_a_knob_is_used(page):
     """Reached by the Tab key, a knob stands below both views, all of them on the screen."""
-    page = still_page()
-    page.set_viewport_size({"width": size[0], "height": size[1]})
-    page.locator('[data-setting="sigma"]').focus()
-    seen = page.evaluate(
-        """async () => {
-          const frames = async (n) => { for (; n; n--) await new Promise((done) => requestAnimationFrame(done)); };
-          const found = [];
-          for (const knob of document.querySelectorAll(".playground .controls input")) {
-            knob.focus();
-            await frames(2);
-            const box = knob.getBoundingClientRect();
-            const at = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
-            const views = document.querySelector(".playground .views").getBoundingClientRect();
-            found.push([knob.dataset.setting, at === knob, views.top >= 0, views.bottom <= innerHeight]);
-          }
-          return found;
-        }"""
-    )
-    assert len(seen) == 13 and all(all(rest) for _, *rest in seen), seen
+    shown(page)
+    for width, height in ((1366, 768), (1024, 768), (390, 844)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_function("width => document.documentElement.clientWidth === width", arg=width)
+        seen = page.evaluate(WHERE_KNOBS_STAND)
+        assert len(seen) == 13 and all(all(rest) for _, *rest in seen), seen
 
 
 def test_it_rests_while_another_tab_is_open(page):
@@ -545,15 +558,11 @@ def test_it_rests_while_another_tab_is_open(page):
     page.wait_for_function(f"Number(document.querySelector('.playground').dataset.steps) > {before}")
 
 
-def test_with_less_motion_it_shows_the_end_and_stands_still(browser, address):
-    context = browser.new_context(reduced_motion="reduce")
-    page = context.new_page()
-    page.goto(f"{address}?playground.density=moons&playground.levels=junk")
-    wait_until_finished(page)
-    found = numbers(page)
+@still
+def test_with_less_motion_it_shows_the_end_and_stands_still(still_page):
+    found = numbers(still_page("playground.density=moons&playground.levels=junk"))
     assert (found["playing"], found["density"], found["steps"]) == ("false", "moons", "480")
     assert float(found["annealedMisplaced"]) < 0.05 < 0.2 < float(found["plainMisplaced"])
-    context.close()
 
 
 def test_a_phone_shows_both_views_at_once_and_gives_room_to_draw(page):
@@ -584,32 +593,30 @@ def test_every_control_has_a_name_and_a_visible_focus(page):
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_words_stand_out_from_the_page(browser, address, scheme):
+FAINT_WORDS = """root => {
+  const light = (colour) => {
+    const [r, g, b] = colour.match(/[\\d.]+/g).map(Number).map((v) => v / 255)
+      .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (element) => {
+    const colour = getComputedStyle(element).backgroundColor;
+    return /, 0\\)$/.test(colour) && element.parentElement ? ground(element.parentElement) : colour;
+  };
+  return [...root.querySelectorAll("*")].filter((element) => {
+    const words = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!words || !element.checkVisibility()) return false;
+    const style = getComputedStyle(element);
+    const lights = [light(element.closest("svg") ? style.fill : style.color), light(ground(element))];
+    return (Math.max(...lights) + 0.05) / (Math.min(...lights) + 0.05) < 4.5;
+  }).map((element) => element.outerHTML);
+}"""
+
+
+@still
+def test_words_stand_out_from_the_page(still_page):
     """WCAG's contrast, 4.5 at least, of every text of the section that is not on a button's own ground."""
-    context = browser.new_context(color_scheme=scheme, reduced_motion="reduce")
-    page = context.new_page()
-    page.goto(address + "?__theme=" + scheme)
-    wait_until_finished(page)
-    low = page.locator(".playground").evaluate(
-        """root => {
-          const light = (colour) => {
-            const [r, g, b] = colour.match(/[\\d.]+/g).map(Number).map((v) => v / 255)
-              .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
-            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-          };
-          const ground = (element) => {
-            const colour = getComputedStyle(element).backgroundColor;
-            return /, 0\\)$/.test(colour) && element.parentElement ? ground(element.parentElement) : colour;
-          };
-          return [...root.querySelectorAll("*")].filter((element) => {
-            const words = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-            if (!words || !element.checkVisibility()) return false;
-            const style = getComputedStyle(element);
-            const lights = [light(element.closest("svg") ? style.fill : style.color), light(ground(element))];
-            return (Math.max(...lights) + 0.05) / (Math.min(...lights) + 0.05) < 4.5;
-          }).map((element) => element.outerHTML);
-        }"""
-    )
-    assert low == []
-    context.close()
+    for scheme in ("light", "dark"):
+        page = still_page(f"__theme={scheme}")
+        assert page.locator("body.dark").count() == (scheme == "dark")
+        assert page.locator(".playground").evaluate(FAINT_WORDS) == [], scheme

@@ -385,14 +385,15 @@ def test_examples_and_uploads_come_to_the_canvas(page, tmp_path):
 
 
 @pytest.mark.browser
-def test_stop_in_a_slow_browser_and_a_refusal(page):
+@pytest.mark.parametrize("factor", [1, pytest.param(10, marks=pytest.mark.check)])
+def test_stop_in_a_slow_browser_and_a_refusal(page, factor):
     fill(page, "repair-num-levels", 200)
     fill(page, "repair-steps-per-level", 20)
     fill(page, "repair-num-images", 16)
     expect(page.locator("#repair-cost .error")).to_contain_text("a run may cost")
     fill(page, "repair-num-images", 10)
     expect(page.locator("#repair-cost")).to_contain_text("3,981 network evaluations of 10 images")
-    with slowed_down(page, 10):
+    with slowed_down(page, factor):
         button(page, "Paint").click()
         wait_for_status(page, r"evaluation [\d,]+ of 3,981", "repair-status")
         page.locator("#repair-stop").click()

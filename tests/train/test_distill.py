@@ -255,6 +255,7 @@ def test_two_processes_and_accumulation_give_the_losses_of_one_batch(tmp_path, t
             assert np.abs(logged(other, tag) / losses - 1).max() < 1e-5
 
 
+@pytest.mark.check
 def test_channels_last_and_compiled_networks_give_the_same_losses(tmp_path, teacher, whole, monkeypatch):
     """Of five steps; the compiler alone is left out: the graphs that it is given are run as they are."""
     seen = []

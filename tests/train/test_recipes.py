@@ -24,6 +24,7 @@ RECIPES = {
     "ncsnv2_celeba64": (64, 3, 2501, 210_000, 128),
     "ncsnv2_ffhq256": (256, 3, 6934, 80_000, 32),
 }
+LARGE = ("ncsn_cifar10", "ncsnv2_ffhq256")
 # The objectives that are no recipe's own, on small real digits.
 VARIANTS = {
     "sliced": ["--objective", "sliced", "--sigma_max", 5, "--num_projections", 2, "--mixed_precision", "bf16"],
@@ -64,7 +65,9 @@ def train(*flags):
     return weights, pipeline
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.check) if name in LARGE else name for name in RECIPES]
+)
 def test_recipe_trains_saves_and_samples(tmp_path, name):
     size, channels, *_ = RECIPES[name]
     folder = pictures(tmp_path / "pictures", size, channels)
