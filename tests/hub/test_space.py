@@ -57,7 +57,6 @@ def test_the_readme_that_was_pushed_has_its_pictures(pushed):
     assert all(Image.open(pushed / picture).width > 100 for picture in {*pictures} - {*drawings})
 
 
-@pytest.mark.check
 @pytest.mark.slow
 def test_it_starts_from_what_was_pushed(pushed, tmp_path):
     with socket.socket() as free:

@@ -256,7 +256,7 @@ def knob(page, name):
 @pytest.mark.parametrize(("step", "widths"), [(4, 1), pytest.param(1, len(PICTURE_WIDTHS), marks=pytest.mark.check)])
 def test_the_lecture_shows_every_claim_with_picture_equation_and_numbers(page, step, widths):
     """Each picture comes to rest at so many widths, in turn."""
-    for number, name in list(enumerate(NAMES, 1))[step - 1 :: step]:
+    for number, name in reversed(list(enumerate(NAMES, 1))[::-step]):
         if step > 1:
             page.locator(f"#lecture-contents [data-name={name}]").click()
         expect(claim(page, number)).to_be_visible()

@@ -233,6 +233,7 @@ def drag(page, *points):
 
 
 def downloaded(page, element):
+    expect(page.locator("#repair")).to_be_enabled()  # the run has ended: its files are there
     with page.expect_download() as download:
         page.locator(f"#{element}").click()
     return np.asarray(Image.open(io.BytesIO(download.value.path().read_bytes())))
