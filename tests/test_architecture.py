@@ -45,8 +45,8 @@ ARROWS = {
     "__main__": "commands",
     "evaluation": "shipped finding data_flags errors samplers noise_levels networks sampling pipelines data "
     "diagnostics",
-    "training": "errors densities score_matching noise_levels guidance networks sampling pipelines data diagnostics hub "
-    "evaluation",
+    "training": "errors densities score_matching noise_levels guidance networks sampling pipelines data diagnostics "
+    "hub evaluation",
     "commands": "root shipped data_flags errors samplers sampling pipelines noise_levels data convert hub "
     "lecture training evaluation space",
     "interop": "pipelines",

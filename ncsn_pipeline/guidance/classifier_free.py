@@ -7,13 +7,14 @@ batch.
 """
 
 from collections.abc import Callable
+from numbers import Real
 
 import torch
 from torch import Tensor
 
 from ncsn_pipeline.densities import NoisyScoreFn
 
-Scale = float | None | Callable[[], float | None]
+Scale = float | Tensor | None | Callable[[], float | None]
 
 
 def classifier_free(labels: Tensor, null: int, scale: Scale = None) -> Callable[[Callable[..., Tensor]], NoisyScoreFn]:
@@ -22,13 +23,14 @@ def classifier_free(labels: Tensor, null: int, scale: Scale = None) -> Callable[
     Args:
         labels: the class of each sample, shape `(B,)`.
         null: index of the null class.
-        scale: w; 1 and `None` use the class's score alone.  A function is asked at every evaluation.
+        scale: w, or one of each sample, `(B, 1, ..., 1)`; 1 and `None` use the class's score alone.  A function is
+            asked at every evaluation.
     """
 
     def given(score: Callable[..., Tensor]) -> NoisyScoreFn:
         def guided(x: Tensor, sigma: Tensor) -> Tensor:
             w = scale() if callable(scale) else scale
-            if w is None or w == 1:
+            if w is None or (isinstance(w, Real) and w == 1):
                 return score(x, sigma, class_labels=labels)
             both = torch.cat([torch.full_like(labels, null), labels])
             sigma = sigma.repeat(2) if sigma.dim() else sigma

@@ -39,6 +39,9 @@ class DistillConfig(RunConfig):
     guidance_scale: float = option(
         1.0, "classifier-free guidance of the teacher, towards the class of each sample; 1 for none", ge=0
     )
+    guidance_interval: tuple[float, float] | None = option(
+        None, "the smallest and the largest noise level at which it is guided; all of them where none is given"
+    )
     fake_steps: int = option(2, "updates of the fake score for each update of the generator", ge=1)
     sigma_min: float = option(0.02, "smallest noise level at which scores are compared, in units of the data", gt=0)
     sigma_max: float = option(10.0, "largest of these noise levels", gt=0)
@@ -67,6 +70,11 @@ class DistillConfig(RunConfig):
         if not self.levels or min(self.levels) <= 0 or list(self.levels) != sorted(set(self.levels), reverse=True):
             raise ValueError(
                 f"levels must be noise levels above 0, strictly decreasing; got {list(self.levels)}. One is enough."
+            )
+        if self.guidance_interval is not None and not 0 <= self.guidance_interval[0] < self.guidance_interval[1]:
+            raise ValueError(
+                "guidance_interval must be two noise levels, the smaller one first; got "
+                f"{list(self.guidance_interval)}."
             )
         if not self.sigma_min < self.sigma_max:
             raise ValueError(f"sigma_max must exceed sigma_min = {self.sigma_min}; got {self.sigma_max}.")

@@ -90,7 +90,8 @@ def matching_of(
         score, generator, fake, shape=(network.config.in_channels, size, size), levels=config.levels,
         draw_sigma=LogNormalSigmas(config.sigma_log_mean, config.sigma_log_std, config.sigma_min, config.sigma_max),
         weight=edm_weight(sigma_data) if sigma_data else sigma_squared_weight,
-        num_classes=num_classes(network), guidance_scale=config.guidance_scale,
+        num_classes=num_classes(network),
+        guidance_scale=config.guidance_scale, guidance_interval=config.guidance_interval,
         ends=(teacher.config.data_min, teacher.config.data_max),
     )  # fmt: skip
 

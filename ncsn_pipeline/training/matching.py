@@ -68,6 +68,7 @@ class DistributionMatching:
         num_classes: of all three networks; `None` where they take no labels.
         guidance_scale: of the teacher, w of :func:`~ncsn_pipeline.guidance.classifier_free`; its null class is the
             index `num_classes`.
+        guidance_interval: the noise levels between which it is guided (Kynkäänniemi et al. 2024); `None` for all.
         ends: of the data's range, at which samples are cut off, in data units; `None` where it has none.
     """
 
@@ -83,12 +84,14 @@ class DistributionMatching:
         weight: WeightFn,
         num_classes: int | None = None,
         guidance_scale: float = 1.0,
+        guidance_interval: tuple[float, float] | None = None,
         ends: tuple[float, float] | None = None,
     ) -> None:
         self.teacher, self.generator, self.fake = teacher, generator, fake
         self.shape, self.levels = tuple(shape), torch.tensor(levels, dtype=torch.float32)
         self.draw_sigma, self.weight = draw_sigma, weight
-        self.num_classes, self.guidance_scale, self.ends = num_classes, guidance_scale, ends
+        self.num_classes, self.ends = num_classes, ends
+        self.guidance_scale, self.guidance_interval = guidance_scale, guidance_interval
         self.device = next(generator.network.parameters()).device
 
     def step(
@@ -130,7 +133,7 @@ class DistributionMatching:
         noise = draws.normal(self.shape, self.device)
         teacher: NoisyScoreFn = self.teacher
         if labels is not None:
-            teacher = classifier_free(labels, self.num_classes, self.guidance_scale)(self.teacher)
+            teacher = classifier_free(labels, self.num_classes, self._guidance(sigma))(self.teacher)
         # Nothing is learned of it here: the processes have no gradients of it to exchange.
         network = extract_model_from_parallel(self.fake.network)
         with _held(network):
@@ -149,6 +152,14 @@ class DistributionMatching:
         score = _given(self.generator.network, labels)
         x = generate(score, noise, self.levels.to(self.device), chosen.to(self.device))
         return x if self.ends is None else within(x, *self.ends), labels
+
+    def _guidance(self, sigma: Tensor) -> float | Tensor:
+        """w at each of the noise levels `(B,)`."""
+        if self.guidance_interval is None or self.guidance_scale == 1:
+            return self.guidance_scale
+        low, high = self.guidance_interval
+        w = torch.where((low <= sigma) & (sigma <= high), self.guidance_scale, 1.0)
+        return w.to(self.device).reshape(-1, *(1 for _ in self.shape))
 
     def _classes(self, draws: BatchDraws) -> Tensor | None:
         if (classes := self.num_classes) is None:

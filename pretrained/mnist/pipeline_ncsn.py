@@ -101,7 +101,7 @@ def classifier_free(labels: Tensor, null: int, scale: Scale = None) -> Callable[
     def given(score: Callable[..., Tensor]) -> NoisyScoreFn:
         def guided(x: Tensor, sigma: Tensor) -> Tensor:
             w = scale() if callable(scale) else scale
-            if w is None or w == 1:
+            if w is None or (isinstance(w, Real) and w == 1):
                 return score(x, sigma, class_labels=labels)
             both = torch.cat([torch.full_like(labels, null), labels])
             sigma = sigma.repeat(2) if sigma.dim() else sigma

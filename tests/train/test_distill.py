@@ -125,12 +125,44 @@ def test_the_folder_draws_in_as_many_evaluations_as_there_are_levels(whole):
     assert torch.equal(drawn[0], drawn[1]) and torch.equal(drawn[0], drawn[2])
 
 
-def test_what_is_matched_is_cut_off_at_the_teachers_range_as_what_is_shown(teacher, tmp_path):
+def matching_with(teacher, tmp_path, **others):
+    """What learns from the teacher, both networks a copy of it."""
     AcceleratorState._reset_state(reset_partial_state=True)
-    config, accelerator = settings(teacher, tmp_path), Accelerator(cpu=True)
+    config, accelerator = settings(teacher, tmp_path, **others), Accelerator(cpu=True)
     model = load_teacher(config)
     learner = Learner(load_generator(config, model), None)
-    matching = matching_of(config, model, learner, learner, accelerator)
+    return matching_of(config, model, learner, learner, accelerator)
+
+
+@pytest.mark.parametrize("identity", [False, True])
+def test_the_teacher_is_guided_between_two_noise_levels(teacher, tmp_path, identity):
+    """Towards the class of each sample, from the null class: s_null + w (s_class - s_null); elsewhere as it is."""
+    draws = BatchDraws(0, 0, 0, 32, 32, Purpose.MEASURING)
+    guided = matching_with(teacher, tmp_path, guidance_scale=2.5, guidance_interval=(0.2, 1.0))
+    by_hand = matching_with(teacher, tmp_path)
+    score = by_hand.teacher
+
+    def mixed(x, sigma, class_labels):
+        null, given = (
+            score(x, sigma, class_labels=labels) for labels in (torch.full_like(class_labels, 3), class_labels)
+        )
+        inside = ((sigma >= 0.2) & (sigma <= 1.0))[:, None, None, None]
+        return torch.where(inside, null + 2.5 * (given - null), given)
+
+    plain, *_ = by_hand.generator_loss(draws, identity)
+    by_hand.teacher = mixed
+    expected, _, sigma = by_hand.generator_loss(draws, identity)
+    found, *_ = guided.generator_loss(draws, identity)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    inside = (sigma >= 0.2) & (sigma <= 1.0)
+    assert 5 < inside.sum() < 27
+    assert ((found - plain).abs() > 1e-4 * plain.abs()).equal(inside)
+    everywhere = matching_with(teacher, tmp_path, guidance_scale=2.5).generator_loss(draws, identity)[0]
+    assert ((everywhere - plain).abs() > 1e-4 * plain.abs()).all()
+
+
+def test_what_is_matched_is_cut_off_at_the_teachers_range_as_what_is_shown(teacher, tmp_path):
+    matching = matching_with(teacher, tmp_path)
     assert matching.ends == (-0.5, 1.5)
     drawn, _ = matching.drawn(BatchDraws(0, 0, 0, 64, 64, Purpose.MEASURING))
     assert drawn.min() == -0.5 and drawn.max() <= 1.5
@@ -288,6 +320,11 @@ def test_a_compiled_distillation_has_the_eager_losses(tmp_path, teacher, whole):
         ({"teacher": None}, "Give teacher, the score network to distil"),
         ({"levels": (0.5, 2.0)}, "levels must be noise levels above 0, strictly decreasing; got .0.5, 2.0."),
         ({"levels": ()}, "levels must be"),
+        ({"guidance_scale": -1.0}, "guidance_scale is -1.0; it should be greater than or equal to 0"),
+        (
+            {"guidance_interval": (2.0, 0.25)},
+            "guidance_interval must be two noise levels, the smaller one first; got .2.0",
+        ),
         ({"sigma_min": 20.0}, "sigma_max must exceed sigma_min = 20.0; got 10.0"),
         ({"identity_steps": -1}, "identity_steps is -1; it should be greater than or equal to 0"),
         ({"fake_steps": 0}, "fake_steps is 0; it should be greater than or equal to 1"),
@@ -317,3 +354,10 @@ def test_the_program_reads_its_recipe_and_says_what_is_wrong(capsys):
     assert (config.teacher, config.output_dir, config.levels) == ("mnist", "runs/mnist-fast", (2.0, 0.7))
     assert run_program(DistillConfig, "distill", ["--teacher", "./nowhere", "--report_to", "none"], "distill.py") == 1
     assert capsys.readouterr().err.startswith("distill.py: There is no folder ./nowhere")
+
+
+def test_a_teacher_without_classes_cannot_be_guided(tmp_path):
+    network = ScoreUNet(8, 1, (8, 8), sigma_min=0.01, sigma_max=12.0)
+    NCSNPipeline(network, ConsistentAnnealedScheduler(10, 0.01, 12.0)).save_pretrained(tmp_path / "plain")
+    with pytest.raises(ValueError, match="guidance_scale needs a model with classes; this one has none"):
+        load_teacher(settings(tmp_path / "plain", tmp_path / "run", guidance_scale=1.5))
