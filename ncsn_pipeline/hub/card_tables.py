@@ -182,6 +182,9 @@ def _matching(facts: Facts) -> str:
     drawn = f"log-normal({settings['sigma_log_mean']}, {settings['sigma_log_std']})"
     last = settings.get("identity_steps")
     refined = f", the last {last:,} by score identity distillation" if last else ""
+    if (w := settings.get("guidance_scale", 1)) != 1:
+        low, high = settings["guidance_interval"] or (settings["sigma_min"], settings["sigma_max"])
+        refined += f", the teacher guided towards the class by {w:g} at sigma {low:g} to {high:g}"
     updates = f"{settings['fake_steps']} update{'s' if settings['fake_steps'] > 1 else ''}"
     return (
         f"of distributions, without data; {updates} of the fake score for each of the generator{refined}; sigma drawn "

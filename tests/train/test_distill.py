@@ -48,6 +48,7 @@ SMALL = {
     "report_to": "none",
 }
 TWO_LEVELS = {"levels": (2.0, 0.5), "identity_steps": 2, "report_to": "tensorboard"}
+TWO_LEVELS |= {"guidance_scale": 1.5, "guidance_interval": (0.1, 1.0)}
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
 
@@ -222,7 +223,8 @@ def test_what_the_folder_tells(whole):
     assert "distilled from the score network model, which was trained on somebody/shapes. It draws an image" in card
     assert "in 1 to 2 evaluations, at sigma = 2, 0.5. It is no score" in card
     assert "| matching | of distributions, without data; 2 updates of the fake score" in card
-    assert "for each of the generator, the last 2 by score identity distillation; sigma drawn" in card
+    assert "for each of the generator, the last 2 by score identity distillation, the teacher guided" in card
+    assert "guided towards the class by 1.5 at sigma 0.1 to 1; sigma drawn" in card
     assert " |" in card and "without a class" not in card and "% dropped" not in card
     assert "yin2024onestep" in card and "zhou2024score" in card and "AnnealedLangevinScheduler" not in card
     losses, sizes = logged(whole, "train/loss"), logged(whole, "generator/loss")
