@@ -35,6 +35,9 @@ def test_a_process_that_hangs_is_ended_with_its_grandchildren_and_says_where_it_
         run([sys.executable, "-c", hang], seconds=5)
     number = next(int(line) for line in str(error.value).splitlines() if line.isdigit())
     wait_until_gone(number)
+    said = str(error.value)  # of parent and child, one after the other
+    assert said.count("most recent call first):\n  File") == said.count("in <module>\n") == 2
+    assert 'line 6 in where_it_hangs\n  File "<string>", line 7 in <module>' in said
 
 
 def test_what_a_process_left_running_ends_with_it():
