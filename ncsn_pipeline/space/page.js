@@ -2,7 +2,7 @@
 () => {
   // Parts come one after another and push each other about: the page is shown, and the poster gone, when it stands.
   const STANDS_FOR = 100; // milliseconds, and
-  const FRAMES = 3; // of them on a slow machine, where one can take as long
+  const FRAMES = 9; // frames, which take longer on a machine that is busy with the parts to come
   const AT_MOST = 15000;
   const began = performance.now();
   let since = began;
@@ -16,7 +16,7 @@
     const after = [window.tabOpened, document.fonts.status, height, elements, loaded].join();
     if (after !== before) [before, since, frames] = [after, now, 0];
     const complete = window.tabOpened && document.fonts.status === "loaded";
-    const stands = now - since > STANDS_FOR && ++frames > FRAMES;
+    const stands = ++frames > FRAMES && now - since > STANDS_FOR;
     if ((complete && stands) || now - began > AT_MOST) {
       document.body.dataset.composed = "";
       performance.mark("usable");
