@@ -427,14 +427,10 @@ def still_page(page, address):
 
     def open_at(query):
         page.goto(f"{address}?{query}")
-        return shown(page)
+        wait_until_finished(page)
+        return page
 
     return open_at
-
-
-def shown(page):
-    wait_until_finished(page)
-    return page
 
 
 @still
@@ -466,7 +462,7 @@ def test_the_first_sentence_holds_for_every_density_at_the_defaults(page):
 
 @still
 def test_several_starts_are_averaged_with_their_standard_errors(page):
-    shown(page)
+    wait_until_finished(page)
     button(page, "Average 8 starts").click()
     page.locator('.playground[data-averaged="true"]').wait_for()
     found = {}
@@ -484,7 +480,7 @@ def test_several_starts_are_averaged_with_their_standard_errors(page):
 
 @still
 def test_the_last_run_is_looked_at_again_by_its_time(page):
-    shown(page)
+    wait_until_finished(page)
     time = page.get_by_role("slider", name="Time: back over the last run")
     assert time.input_value() == time.get_attribute("max") == "480"
     end = page.locator('[data-view="annealed"] canvas').evaluate("canvas => canvas.toDataURL()")
@@ -504,7 +500,7 @@ def test_the_last_run_is_looked_at_again_by_its_time(page):
 @still
 def test_density_and_arrows_follow_sigma_while_it_is_dragged(page):
     """Before the pointer lets go: the background is painted anew, and the caption says the new sigma."""
-    shown(page)
+    wait_until_finished(page)
     pixels = "canvas => Array.from(canvas.getContext('2d').getImageData(0, 0, 40, 40).data).join()"
     plain, annealed = (page.locator(f'[data-view="{name}"] canvas') for name in ("plain", "annealed"))
     before = [canvas.evaluate(pixels) for canvas in (plain, annealed)]
@@ -540,7 +536,7 @@ WHERE_KNOBS_STAND = """async () => {
 @still
 def test_the_views_stay_in_sight_while_a_knob_is_used(page):
     """Reached by the Tab key, a knob stands below both views, all of them on the screen."""
-    shown(page)
+    wait_until_finished(page)
     for width, height in ((1366, 768), (1024, 768), (390, 844)):
         page.set_viewport_size({"width": width, "height": height})
         page.wait_for_function("width => document.documentElement.clientWidth === width", arg=width)
