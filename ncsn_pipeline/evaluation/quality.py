@@ -19,8 +19,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.image.fid import FrechetInceptionDistance
-from torchmetrics.image.kid import KernelInceptionDistance
 
 from ..data import ImageData
 from .features import Features, as_floats, extract_features
@@ -49,6 +47,8 @@ def frechet_distance(first: Tensor, second: Tensor) -> float:
     Raises:
         ValueError: for fewer than two vectors in a set, or vectors of different lengths.
     """
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
     _check_pair(first, second)
     metric = FrechetInceptionDistance(feature=_GivenFeatures(first.shape[1]), normalize=True)
     metric.update(second.double(), real=True)
@@ -69,6 +69,8 @@ def kernel_distance(first: Tensor, second: Tensor, *, subsets: int | None = None
     Raises:
         ValueError: as :func:`frechet_distance`.
     """
+    from torchmetrics.image.kid import KernelInceptionDistance
+
     _check_pair(first, second)
     size = min(1000, max(2, min(len(first), len(second)) // 2))
     with warnings.catch_warnings(), torch.random.fork_rng():  # torchmetrics draws subsets from the global generator

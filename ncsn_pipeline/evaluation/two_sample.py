@@ -12,8 +12,6 @@ that were trained without it (cross-validation).
 import math
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -46,6 +44,9 @@ def two_sample_accuracy(images: Tensor, real: Tensor, *, folds: int = 4, seed: i
     Raises:
         ValueError: for sets of different shape or size, or fewer than two pictures each.
     """
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
     if images.shape != real.shape or len(images) < 2:
         raise ValueError(
             f"Two sets of equally many pictures, at least two, are needed; got {tuple(images.shape)} and "
