@@ -6,7 +6,7 @@ MODEL is a folder or a shipped model's name; DATA a name on the Hub or a folder 
 pictures of the test part, of each class in turn, one a row: the picture; its left half, and three ways to complete it;
 without its colours, and three ways to colour it in; the means of 4 x 4 pixels, and three pictures that have them.
 They are completed in 25 levels of 4 steps, as the page does it; coloured in and sharpened from measurements with noise
-of standard deviation 0.05 in 25 levels, by the methods of the page.  Nothing is selected: seed 0.
+of standard deviation 0.05 in 25 levels.  Nothing is selected: seed 0.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def completed(pipe: NCSNPipeline, images: Tensor) -> list[Tensor]:
     return [torch.where(mask > 0, 0.5, images), *results.unflatten(0, (-1, RESULTS)).unbind(1)]
 
 
-def inverted(pipe: NCSNPipeline, images: Tensor, operator: Callable[[Tensor], Tensor], **settings: str) -> list[Tensor]:
+def inverted(pipe: NCSNPipeline, images: Tensor, operator: Callable[[Tensor], Tensor]) -> list[Tensor]:
     """What was measured of each, as large as it, and what the picture may have been."""
     generator = torch.Generator().manual_seed(0)
     exact = operator(images)
@@ -64,7 +64,6 @@ def inverted(pipe: NCSNPipeline, images: Tensor, operator: Callable[[Tensor], Te
         num_inference_steps=LEVELS,
         generator=generator,
         output_type="pt",
-        **settings,
     ).images
     seen = interpolate(y.clamp(0, 1), images.shape[-2:]).expand_as(images)
     return [seen, *results.unflatten(0, (-1, RESULTS)).unbind(1)]
@@ -97,7 +96,7 @@ def main() -> None:
     images = one_of_each(arguments.data, arguments.pictures)
     columns = [images, *completed(pipe, images)]
     if images.shape[1] == 3:
-        columns += inverted(pipe, images, grey, method="annealed")
+        columns += inverted(pipe, images, grey)
     columns += inverted(pipe, images, average_pooling(4))
     sheet(columns).save(arguments.output or folder / "repairs.png", optimize=True)
 

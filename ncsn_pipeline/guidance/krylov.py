@@ -37,8 +37,8 @@ def conjugate_gradients(apply: Callable[[Tensor], Tensor], r: Tensor, tolerance:
     return p
 
 
-def gmres(apply: Callable[[Tensor], Tensor], r: Tensor, iterations: int) -> Tensor:
-    """The solution p of S p = r, one system per row.
+def gmres(apply: Callable[[Tensor], Tensor], r: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
+    """The solution p of S p = r, one system per row, as a combination of what S was multiplied by.
 
     Args:
         apply: p -> S p, `(B, m) -> (B, m)`, a matrix S of its own for each row.
@@ -46,7 +46,8 @@ def gmres(apply: Callable[[Tensor], Tensor], r: Tensor, iterations: int) -> Tens
         iterations: k >= 1 products at most; more than m are not needed, nor are more where all rows are solved.
 
     Returns:
-        p, shape `(B, m)`.
+        Weights, shape `(B, k)`, and the directions that `apply` was given in turn, `(k, B, m)`: p is their sum, so
+        weighed.  What is linear in p is known with it from its values at the directions.
     """
     tiny, eps = torch.finfo(r.dtype).tiny, torch.finfo(r.dtype).eps
     iterations = min(iterations, r.shape[1])
@@ -69,4 +70,4 @@ def gmres(apply: Callable[[Tensor], Tensor], r: Tensor, iterations: int) -> Tens
             break
         basis.append(torch.where(left > 0, 1 / left.clamp(min=tiny), 0)[:, None] * w)
     weights = norm * torch.linalg.pinv(hessenberg[:, : k + 2, : k + 1])[:, :, 0]
-    return torch.einsum("bk,kbm->bm", weights, torch.stack(basis))
+    return weights, torch.stack(basis)

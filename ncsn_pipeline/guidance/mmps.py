@@ -49,22 +49,17 @@ def mmps(
                 s = score(x, sigma)
                 denoised = x + variance * s
 
-            def pulled_back(u: Tensor) -> Tensor:
-                """J' M' u."""
-                return torch.autograd.grad(denoised, x, operator.adjoint(u), retain_graph=True)[0]
-
-            def preconditioned(p: Tensor) -> Tensor:
-                if denoiser_error is None:
-                    return p
-                return operator.weighed(p, denoiser_error(float(sigma)), noise_std**2)
+            pulled_back = []  # J' M' of each direction, preconditioned
 
             def product(p: Tensor) -> Tensor:
-                u = preconditioned(p)
-                return noise_std**2 * u + variance * operator.linear_part(pulled_back(u))
+                u = p if denoiser_error is None else operator.weighed(p, denoiser_error(float(sigma)), noise_std**2)
+                (g,) = torch.autograd.grad(denoised, x, operator.adjoint(u), retain_graph=True)
+                pulled_back.append(g)
+                return noise_std**2 * u + variance * operator.linear_part(g)
 
             with torch.no_grad():
-                p = gmres(product, y.to(x) - operator(denoised), iterations)
-            return s.detach() + pulled_back(preconditioned(p))
+                weights, _ = gmres(product, y.to(x) - operator(denoised), iterations)
+            return s.detach() + torch.einsum("bk,kb...->b...", weights, torch.stack(pulled_back))
 
         return conditioned
 

@@ -1,11 +1,19 @@
 """Pseudoinverse guidance: the denoised samples, known up to r(sigma) in every direction (Song et al. 2023, eq. 7).
 
     r = y - A D,  D = x + sigma² s(x, sigma),  J = dD/dx
-    g = J' M' (sigma_y² I + r²(sigma) M M')^-1 r,        s(x, sigma | y) ~ s(x, sigma) + g
+    u = (sigma_y² I + r²(sigma) M M')^-1 r,  g = J' M' u,        s(x, sigma | y) ~ s(x, sigma) + g
 
 r²(sigma) is the denoiser's mean squared error per value: the covariance of x_0 given x is taken for r² I.  It is the
 posterior's score exactly for Gaussian data with the same deviation in all directions.  It costs two evaluations.
 `.posterior` has its bias where deviations differ.
+
+By D's own derivative, D + sigma² g would leave, along u, 1 - rho of the residual,
+
+    rho = u' (sigma_y² I + sigma² M J' M') u / u' r,
+
+1 where the covariance is r² I, and more where what is measured is less certain than the average: of the brightness of
+whole pictures beyond 2, and the residual would grow from level to level.  There g is shortened by 2 / rho, so that it
+never does.  That is not of the paper; the product J' M' u is there already.
 """
 
 from collections.abc import Callable
@@ -37,9 +45,13 @@ def pigdm(
                 denoised = x + float(sigma) ** 2 * s
             with torch.no_grad():
                 r = y.to(x) - operator(denoised)
-                u = operator.adjoint(operator.weighed(r, denoiser_error(float(sigma)), noise_std**2))
-            (g,) = torch.autograd.grad(denoised, x, u)
-            return s.detach() + g
+                u = operator.weighed(r, denoiser_error(float(sigma)), noise_std**2)
+            (g,) = torch.autograd.grad(denoised, x, operator.adjoint(u))
+            with torch.no_grad():
+                met = (u * (noise_std**2 * u + float(sigma) ** 2 * operator.linear_part(g))).sum(1)  # rho u' r
+                most = 2 * (u * r).sum(1)
+                shortened = torch.where(met > most, most / met, 1.0).reshape(-1, *(1 for _ in operator.shape))
+            return s.detach() + shortened * g
 
         return conditioned
 

@@ -3,7 +3,7 @@
     annealed    y - A x is noise of variance sigma_y² + sigma² M M'                     one evaluation
     dps         a step of fixed length towards y; any differentiable A                  two
     pigdm       x_0 given x is N(D, r²(sigma) I)                                        two
-    mmps        x_0 given x is N(D, sigma² J), J the denoiser's Jacobian                six, by 4 GMRES iterations
+    mmps        x_0 given x is N(D, sigma² J), J the denoiser's Jacobian                five, by 4 GMRES iterations
 
 Each is a transform of a score, so any sampler follows it; see their files for the law they sample.  How far off that is
 on Gaussian data with exact scores, where the posterior is known: 8 dimensions, deviations from 1 to 0.5 or to 0.1,

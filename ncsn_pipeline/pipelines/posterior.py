@@ -106,12 +106,9 @@ class NCSNPosteriorPipeline(NCSNPipeline):
             num_images_per_measurement: K >= 1.
             method: `"pigdm"`, `"mmps"`, `"annealed"`, `"dps"`, which alone takes nonlinear operators, or `"twisted"`.
                 Each file says what law it samples.  pigdm is the default for networks: of digits known by means of
-                4 x 4 pixels its samples spread as far as they are off (calibration 1.12 ± 0.07, 50 pictures), those of
-                mmps, for three times its evaluations, too far (0.75 ± 0.10, 5 pictures), with a mean 1.1 ± 0.6 dB
-                worse (benchmarks/results/measurements.md).  With exact scores it is mmps that is right.  Of avatars
-                known by their brightness alone, pigdm's samples leave the range of colours (-4 to 6, 25 levels): it
-                takes all directions for as uncertain, and the brightness of a whole picture is far more so.  mmps and
-                annealed colour them in.
+                4 x 4 pixels its samples spread as far as they are off (calibration 0.93 ± 0.05, 50 pictures), those of
+                mmps, for 2.5 times its evaluations, too far (0.75 ± 0.10, 5 pictures), with a mean 1.2 ± 0.4 dB worse
+                (benchmarks/results/measurements.md).  With exact scores it is mmps that is right.
             scale: of dps, its step zeta > 0, in the network's units.
             iterations: of mmps, products per evaluation, >= 1.
             num_particles: of twisted, particles per measurement, >= K; `DEFAULT_PARTICLES` by default.

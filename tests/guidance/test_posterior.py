@@ -176,6 +176,21 @@ def test_heun_on_pigdm_does_not_unless_deviations_are_equal():
     assert max(deviations_of_heun("random 3x8", 0.1, 2000, "pigdm", 30)) > 8
 
 
+def test_pigdm_stays_in_range_where_what_is_measured_is_the_least_certain():
+    """48 values that vary together ten times as much as apart, and their sum: at full length g is 100 times too far."""
+    d, sigmas = 48, levels(25, low=0.01)
+    together = torch.full((d, d), 1 / d, dtype=torch.float64)
+    prior = GaussianMixture(torch.zeros(1, d).double(), (0.99 * together + 0.01 * torch.eye(d).double())[None])
+    known = KnownPosterior(prior, d**0.5 * together[:1], 0.05, torch.tensor([1.5]).double())
+    score = posterior(
+        known.y[None], known.operator, 0.05, "pigdm", shape=(d,), denoiser_error=average_error(known)
+    )(known.score)  # fmt: skip
+    x = run(score, HeunSteps(sigmas), torch.randn(500, d, generator=seeded(1), dtype=torch.float64))
+    assert ((known.operator(x) - known.y) / 0.05).square().mean() < 1.5
+    of_mean, of_deviation = known.bias(x)
+    assert of_mean < 0.3 and of_deviation < 0.2  # measured: 0.14 and 0.07; at full length 6.7 and 3.4
+
+
 def deviations_of_heun(name, noise_std, n, method, count, low=0.1):
     known = gaussian(MATRICES[name](), noise_std, low)
     settings = {"iterations": len(known.y)} if method == "mmps" else {}

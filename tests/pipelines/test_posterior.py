@@ -118,7 +118,7 @@ def small(pipe, **arguments):
         ("annealed", {}, 1),
         ("dps", {}, 2),
         ("pigdm", {}, 2),
-        ("mmps", {"iterations": 3}, 1 + 3 + 1),
+        ("mmps", {"iterations": 3}, 1 + 3),
         ("twisted", {"num_particles": 4}, 1),
     ],
 )

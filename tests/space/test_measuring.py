@@ -149,7 +149,7 @@ def test_a_colour_model_colours_in(other_model_folder, tmp_path, monkeypatch):
     values = [(DEFAULTS | SMALL | {"model": "colour", "task": "colour"})[name] for name in INPUTS]
     canvas = canvas_value(image, right_half((3, 8, 8)))
     told = list(handlers.repair_numbers(canvas, *values, SimpleNamespace(session_hash=None)))[-1]
-    assert told["status"] == "done" and told["evaluation"] == told["evaluations"] == 5
+    assert told["status"] == "done" and told["evaluation"] == told["evaluations"] == 10
     assert np.shape(told["mean"]) == np.shape(told["std"]) == (8, 8, 3) and told["measurements"] == 64
     as_picture(image).save(tmp_path / "image.png")
     names = run_program(told, tmp_path, other_model_folder, monkeypatch)

@@ -7,7 +7,7 @@ from PIL import Image
 
 from ncsn_pipeline import NCSNInpaintPipeline, NCSNPipeline, NCSNPosteriorPipeline
 
-from ..runs.calls import Argument, Written, literal, picture, program, scheduler_of, scheduler_source, values_of
+from ..runs.calls import Argument, Written, picture, program, scheduler_of, scheduler_source, values_of
 from ..runs.controls import Facts, arguments_of
 from .controls import CONTROLS
 from .measuring import MEASUREMENTS, measured
@@ -36,8 +36,6 @@ def _arguments(
 ) -> list[Argument]:
     if variables:
         given = [Argument(name, Written(name, variables[name].value)) for name in ("y", "operator", "generator")]
-        if (method := MEASUREMENTS[settings.task].method) is not None:
-            given.append(Argument("method", literal(method)))
         return [*given, *arguments_of(CONTROLS, settings, model)]
     given = [Argument("image", picture(IMAGE_FILE, as_picture(image)))]
     if settings.task == "inpaint":

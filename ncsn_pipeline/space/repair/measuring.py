@@ -30,14 +30,12 @@ class Measurement(NamedTuple):
         note: what happens, for a visitor.
         operator: A, from the settings, the model and the run's generator.
         suits: whether a model of that sample shape `(C, H, W)` can have it.
-        method: of the pipeline, where it is not the default one.
     """
 
     label: str
     note: str
     operator: Callable[[Values, Facts, Written], Written]
     suits: Callable[[tuple[int, int, int]], bool] = lambda shape: True
-    method: str | None = None
 
 
 def _blur(settings: Values, model: Facts, generator: Written) -> Written:
@@ -77,7 +75,6 @@ MEASUREMENTS = {
         "and may differ in colour.",
         _grey,
         lambda shape: shape[0] == 3,
-        "annealed",  # pigdm, which expects colours to be as uncertain as brightness, leaves the range of colours
     ),
     "few": Measurement(
         "Few measurements",

@@ -18,11 +18,10 @@ class _Costs:
     def evaluations(self) -> int:
         """Number of network evaluations; the last step, which denoises, is taken once.
 
-        Given a measurement, each level and the start take one and, but for `annealed`, a backward pass, which counts as
-        one.
+        Given a measurement, each level and the start take one and a backward pass, which counts as one.
         """
         if self.task in MEASUREMENTS:
-            return (1 if MEASUREMENTS[self.task].method == "annealed" else 2) * (self.num_levels + 1)
+            return 2 * (self.num_levels + 1)
         if self.sampler == "annealed_langevin":
             return self.num_levels * self.steps_per_level + 1
         return (self.num_levels - 1) * self.steps_per_level + 1
