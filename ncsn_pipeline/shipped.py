@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-MODELS = ("avatars", "mnist", "mnist-fast")  # that draw; beside them lie classifiers
+MODELS = ("avatars", "avatars-fast", "mnist", "mnist-fast")  # that draw; beside them lie classifiers
 
 # In a wheel beside the code, in a checkout beside the package's folder.
 PLACES = (Path(__file__).with_name("pretrained"), Path(__file__).resolve().parents[1] / "pretrained")

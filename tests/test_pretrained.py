@@ -5,9 +5,10 @@ import torch
 from diffusers import DiffusionPipeline
 from PIL import Image
 
-from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler, NCSNPipeline
+from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler, NCSNPipeline, NCSNPosteriorPipeline
 from ncsn_pipeline.evaluation.classifier import ImageClassifier
 from ncsn_pipeline.guidance import added
+from ncsn_pipeline.guidance.measurements import grey
 from ncsn_pipeline.pipelines.given_images import images_as_tensor
 from ncsn_pipeline.shipped import MODELS, examples
 
@@ -65,9 +66,11 @@ def test_defaults(pipe):
     assert (pipe.unet.config.sigma_max, pipe.unet.config.sigma_min) == (12.0, 0.01)
 
 
-def test_defaults_of_the_one_that_draws_in_one_evaluation(fast):
-    assert fast.scheduler.table == ConsistentAnnealedScheduler(sigmas=[1.5], eta=1.0).table
-    assert fast.unet.config.trained_sigmas == [1.5]
+@pytest.mark.parametrize("name, sigma", [("mnist-fast", 1.5), ("avatars-fast", 7.0)])
+def test_defaults_of_those_that_draw_in_one_evaluation(repo_root, name, sigma):
+    fast = quiet(repo_root / "pretrained" / name)
+    assert fast.scheduler.table == ConsistentAnnealedScheduler(sigmas=[sigma], eta=1.0).table
+    assert fast.unet.config.trained_sigmas == [sigma]
     fast.scheduler = AnnealedLangevinScheduler()
     with pytest.raises(ValueError, match="it draws in 1 evaluation"):
         fast(1)
@@ -111,6 +114,18 @@ def test_one_evaluation_draws_the_digits_asked_for_and_all_of_them_where_none_is
             assert (read == asked).float().mean() > 0.9
 
 
+def test_one_evaluation_draws_the_styles_asked_for(repo_root):
+    fast = quiet(repo_root / "pretrained" / "avatars-fast")
+    classifier = ImageClassifier.from_pretrained(repo_root / "pretrained" / "avatars_classifier").eval()
+    labels = torch.arange(240) % 12
+    images = fast(240, torch.Generator().manual_seed(0), class_labels=labels, output_type="pt").images
+    with torch.no_grad():
+        assert (classifier(images).argmax(1) == labels).float().mean() > 0.97
+    # Each picture is its own: the nearest of the same style is farther than rounding.
+    apart = torch.cdist(images.flatten(1), images.flatten(1)) + 1e3 * torch.eye(240)
+    assert apart.min() > 0.5
+
+
 @pytest.mark.slow
 def test_avatars_are_read_as_the_styles_asked_for_and_their_examples_too(avatars, repo_root):
     classifier = ImageClassifier.from_pretrained(repo_root / "pretrained" / "avatars_classifier").eval()
@@ -126,6 +141,19 @@ def test_avatars_are_read_as_the_styles_asked_for_and_their_examples_too(avatars
     tensor = torch.stack([images_as_tensor(name, pictures[name], (3, 32, 32))[0] for name in names])
     with torch.no_grad():
         assert classifier(tensor).argmax(1).tolist() == list(range(12))
+
+
+@pytest.mark.slow
+def test_colours_found_from_brightness_stay_in_range_and_have_it(avatars):
+    pictures = torch.stack(
+        [images_as_tensor(path.stem, Image.open(path), (3, 32, 32))[0] for path in examples("avatars")[:4]]
+    )
+    y = grey(pictures) + 0.05 * torch.randn(4, 1, 32, 32, generator=torch.Generator().manual_seed(1))
+    result = NCSNPosteriorPipeline.from_pipe(avatars)(
+        y, grey, 0.05, 2, num_inference_steps=20, generator=torch.Generator().manual_seed(0), output_type="raw"
+    )
+    assert -0.5 < result.images.min() and result.images.max() < 1.5
+    assert result.fidelity.max() < 1.3
 
 
 @pytest.mark.slow
