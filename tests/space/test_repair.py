@@ -289,7 +289,7 @@ def test_a_sketch_is_drawn_and_edited_and_each_task_keeps_its_picture(page):
     fill(page, "repair-num-levels", 5)
     expect(page.locator("#repair-cost")).to_contain_text("5 network evaluations")
     button(page, "Paint").click()
-    wait_for_status(page, "Done: 10 evaluations", "repair-status")
+    wait_for_status(page, "Done: 5 evaluations", "repair-status")
     expect(page.locator("#repair-download")).to_be_enabled()
     expect(page.locator("#repair-download-mask")).to_be_disabled()
     sketch = downloaded(page, "repair-download-image").astype(int)
@@ -419,7 +419,7 @@ def test_a_phone_is_wide_enough_and_the_keyboard_paints(page):
         page.keyboard.press(key)
     button(page, "Paint").focus()
     page.keyboard.press("Enter")
-    wait_for_status(page, "Done: 10 evaluations", "repair-status")
+    wait_for_status(page, "Done: 5 evaluations", "repair-status")
     expect(page.locator("#repair-download-mask")).to_be_enabled()
     mask = downloaded(page, "repair-download-mask") > 0
     assert np.argwhere(mask).tolist() == [[2, 3], [3, 3]]
