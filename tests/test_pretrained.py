@@ -121,7 +121,7 @@ def test_one_evaluation_draws_the_styles_asked_for(repo_root):
     images = fast(240, torch.Generator().manual_seed(0), class_labels=labels, output_type="pt").images
     with torch.no_grad():
         assert (classifier(images).argmax(1) == labels).float().mean() > 0.97
-    # Each picture is its own: the nearest of the same style is farther than rounding.
+    # Each picture is its own.
     apart = torch.cdist(images.flatten(1), images.flatten(1)) + 1e3 * torch.eye(240)
     assert apart.min() > 0.5
 
