@@ -72,6 +72,7 @@ def test_generate_draws_a_grid_and_a_folder(tmp_path, capsys):
     assert main([*words[:2], str(tmp_path / "grid.png"), *words[2:], "--num-images", "6"]) == 0
     assert Image.open(tmp_path / "grid.png").size == (3 * 58 - 2, 2 * 58 - 2)
     flags = ["--num-images", "5", "--class-label", "3", "--sampler", "edm-dpm"]
+    flags += ["--guidance-scale", "1.5", "--guidance-interval", "0.5", "1"]
     assert main([*words[:2], str(tmp_path / "all"), *words[2:], *flags]) == 0
     assert sorted(path.name for path in (tmp_path / "all").iterdir()) == [f"{n:05}.png" for n in range(5)]
     assert main(["generate", str(tmp_path / "nothing"), str(tmp_path / "grid.png")]) == 2
@@ -79,6 +80,8 @@ def test_generate_draws_a_grid_and_a_folder(tmp_path, capsys):
     assert "class_labels must lie in 0 ... 9" in capsys.readouterr().err
     assert main([*words[:2], str(tmp_path / "x.png"), "--class-label", "seven"]) == 2
     assert "There is no class 'seven'" in capsys.readouterr().err
+    assert main([*words[:2], str(tmp_path / "x.png"), "--guidance-interval", "0.5", "1"]) == 2
+    assert "Give guidance_scale" in capsys.readouterr().err
     assert not (tmp_path / "x.png").exists()
 
 

@@ -63,6 +63,10 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--guidance_scale", type=float, default=None, help="classifier-free guidance, for models with classes"
     )
+    parser.add_argument(
+        "--guidance_interval", type=float, nargs=2, default=None, metavar=("LOW", "HIGH"),
+        help="the noise levels between which it guides; default: all",
+    )  # fmt: skip
     parser.add_argument("--sigma_max", type=float, default=None, help="start a geometric schedule here, in data units")
     parser.add_argument(
         "--features", choices=("classifier", "inception"), default=None, help="default: those made for these pictures"

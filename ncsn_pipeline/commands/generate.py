@@ -28,6 +28,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--sampler", type=sampler_name, help=f"(default: the stored one), or {', '.join(SAMPLERS)}")
     parser.add_argument("--class-label", help="draw this class alone, by number or name (default: all in turn)")
     parser.add_argument("--guidance-scale", type=float, help="of classifier-free guidance (default: none)")
+    parser.add_argument(
+        "--guidance-interval", type=float, nargs=2, metavar=("LOW", "HIGH"),
+        help="the noise levels between which it guides (default: all)",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     parser.add_argument("--device", help="(default: a GPU where there is one)")
     options = parser.parse_args(arguments)
@@ -79,7 +83,7 @@ def draw(options: argparse.Namespace) -> str:
             labels = label
         images += pipe(
             len(numbers), generator, options.num_inference_steps, class_labels=labels,
-            guidance_scale=options.guidance_scale,
+            guidance_scale=options.guidance_scale, guidance_interval=options.guidance_interval,
         ).images  # fmt: skip
     if options.output.suffix:
         columns = next(n for n in range(int(len(images) ** 0.5), 0, -1) if len(images) % n == 0)

@@ -270,9 +270,10 @@ def langevin_settings(args: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def guidance(args: argparse.Namespace) -> dict[str, float]:
-    """The argument of the pipeline's call that the flags ask for."""
-    return {} if args.guidance_scale is None else {"guidance_scale": args.guidance_scale}
+def guidance(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of the pipeline's call that the flags ask for."""
+    given = {name: getattr(args, name) for name in ("guidance_scale", "guidance_interval")}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def evaluate_sweep(args: argparse.Namespace, pipe: Any, real: RealImages) -> None:

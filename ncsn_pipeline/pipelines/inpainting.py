@@ -69,6 +69,7 @@ class NCSNInpaintPipeline(NCSNPipeline):
         latents: Tensor | None = None,
         class_labels: Labels = None,
         guidance_scale: float | None = None,
+        guidance_interval: tuple[float, float] | None = None,
         given: Given | Sequence[Given] | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
@@ -98,6 +99,7 @@ class NCSNInpaintPipeline(NCSNPipeline):
             class_labels: what the images show: one class for all, one for each image, or one for each result.  By
                 default the null class: the kept pixels say what it is.
             guidance_scale: as in `NCSNPipeline`.
+            guidance_interval: as in `NCSNPipeline`.
             given: as in `NCSNPipeline`.
             output_type: as in `NCSNPipeline`.
             return_dict: as in `NCSNPipeline`.
@@ -120,7 +122,7 @@ class NCSNInpaintPipeline(NCSNPipeline):
         if isinstance(generator, tuple):
             generator = list(generator)
         self._check_inputs(count, generator, latents, given, output_type, callback_on_step_end_tensor_inputs)
-        self.guidance_scale = guidance_scale
+        self.guidance_scale, self.guidance_interval = guidance_scale, guidance_interval
         steps = self._steps(num_inference_steps, sigmas)
         if getattr(self.unet.config, "trained_sigmas", None) is not None:
             raise ValueError(

@@ -89,6 +89,7 @@ class NCSNPosteriorPipeline(NCSNPipeline):
         latents: Tensor | None = None,
         class_labels: int | str | Sequence[int | str] | Tensor | None = None,
         guidance_scale: float | None = None,
+        guidance_interval: tuple[float, float] | None = None,
         given: Given | Sequence[Given] | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
@@ -119,6 +120,7 @@ class NCSNPosteriorPipeline(NCSNPipeline):
             latents: unit normal noise of the start, shape `(B K, C, H, W)`; not for twisted.
             class_labels: one class for all, or one for each measurement; by default the null class.
             guidance_scale: as in `NCSNPipeline`.
+            guidance_interval: as in `NCSNPipeline`.
             given: as in `NCSNPipeline`, applied before the measurement.
             output_type: as in `NCSNPipeline`.
             return_dict: whether to return an :class:`NCSNPosteriorOutput` or a tuple of its fields.
@@ -150,7 +152,7 @@ class NCSNPosteriorPipeline(NCSNPipeline):
         if isinstance(generator, tuple):
             generator = list(generator)
         self._check_inputs(count, generator, latents, given, output_type, callback_on_step_end_tensor_inputs)
-        self.guidance_scale = guidance_scale
+        self.guidance_scale, self.guidance_interval = guidance_scale, guidance_interval
         steps = self._steps(num_inference_steps, sigmas)
         exact, noise_std = noise_std == 0, float(noise_std) or LEAST_NOISE
         each_y = y.repeat_interleave(copies, dim=0)

@@ -91,7 +91,7 @@ class DistributionMatching:
         self.shape, self.levels = tuple(shape), torch.tensor(levels, dtype=torch.float32)
         self.draw_sigma, self.weight = draw_sigma, weight
         self.num_classes, self.ends = num_classes, ends
-        self.guidance_scale, self.guidance_interval = guidance_scale, guidance_interval
+        self.guidance = guidance_scale, guidance_interval
         self.device = next(generator.network.parameters()).device
 
     def step(
@@ -133,7 +133,7 @@ class DistributionMatching:
         noise = draws.normal(self.shape, self.device)
         teacher: NoisyScoreFn = self.teacher
         if labels is not None:
-            teacher = classifier_free(labels, self.num_classes, self._guidance(sigma))(self.teacher)
+            teacher = classifier_free(labels, self.num_classes, *self.guidance)(self.teacher)
         # Nothing is learned of it here: the processes have no gradients of it to exchange.
         network = extract_model_from_parallel(self.fake.network)
         with _held(network):
@@ -152,14 +152,6 @@ class DistributionMatching:
         score = _given(self.generator.network, labels)
         x = generate(score, noise, self.levels.to(self.device), chosen.to(self.device))
         return x if self.ends is None else within(x, *self.ends), labels
-
-    def _guidance(self, sigma: Tensor) -> float | Tensor:
-        """w at each of the noise levels `(B,)`."""
-        if self.guidance_interval is None or self.guidance_scale == 1:
-            return self.guidance_scale
-        low, high = self.guidance_interval
-        w = torch.where((low <= sigma) & (sigma <= high), self.guidance_scale, 1.0)
-        return w.to(self.device).reshape(-1, *(1 for _ in self.shape))
 
     def _classes(self, draws: BatchDraws) -> Tensor | None:
         if (classes := self.num_classes) is None:

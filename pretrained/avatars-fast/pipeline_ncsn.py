@@ -95,7 +95,9 @@ class Units(NamedTuple):
 
 
 # Copied from ncsn_pipeline.guidance.classifier_free
-def classifier_free(labels: Tensor, null: int, scale: Scale = None) -> Callable[[Callable[..., Tensor]], NoisyScoreFn]:
+def classifier_free(
+    labels: Tensor, null: int, scale: Scale = None, interval: tuple[float, float] | None = None
+) -> Callable[[Callable[..., Tensor]], NoisyScoreFn]:
     """Classifier-free guidance, s_null + w (s_class - s_null), from one evaluation of twice the batch."""
 
     def given(score: Callable[..., Tensor]) -> NoisyScoreFn:
@@ -103,6 +105,12 @@ def classifier_free(labels: Tensor, null: int, scale: Scale = None) -> Callable[
             w = scale() if callable(scale) else scale
             if w is None or (isinstance(w, Real) and w == 1):
                 return score(x, sigma, class_labels=labels)
+            if interval is not None:
+                inside = (interval[0] <= sigma) & (sigma <= interval[1])
+                if not inside.any():
+                    return score(x, sigma, class_labels=labels)
+                if sigma.dim():
+                    w = torch.where(inside.reshape(-1, *[1] * (x.dim() - 1)), w, 1.0).to(x.dtype)
             both = torch.cat([torch.full_like(labels, null), labels])
             sigma = sigma.repeat(2) if sigma.dim() else sigma
             unconditional, conditional = score(torch.cat([x, x]), sigma, class_labels=both).chunk(2)
@@ -217,6 +225,7 @@ class NCSNPipeline(DiffusionPipeline):
         self.register_modules(unet=unet, scheduler=scheduler)
         self.register_to_config(data_min=data_min, data_max=data_max)
         self._guidance_scale: float | None = None
+        self._guidance_interval: tuple[float, float] | None = None
         self._interrupt = False
         self.num_timesteps = 0
 
@@ -230,6 +239,7 @@ class NCSNPipeline(DiffusionPipeline):
         latents: Tensor | None = None,
         class_labels: Labels = None,
         guidance_scale: float | None = None,
+        guidance_interval: tuple[float, float] | None = None,
         given: Given | Sequence[Given] | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
@@ -251,6 +261,8 @@ class NCSNPipeline(DiffusionPipeline):
                 `None` and `"none"` are the null class, and `"random"` for a network that draws in few evaluations.
             guidance_scale: w of classifier-free guidance, s_null + w (s_class - s_null), finite and >= 0; 1 and `None`
                 use the class's score alone.  Both scores come from one evaluation of twice the batch.
+            guidance_interval: the smallest and the largest noise level that are guided, in data units; `None` for all.
+                Guided around the data's deviation alone, samples keep more of their variety.
             given: further conditions: a transform of the score, as those of `ncsn_pipeline.guidance`, or a list applied
                 in turn, `[f, g]` for g(f(score)).
             output_type: `"pil"`, `"np"` for `(B, H, W, C)` or `"pt"` for `(B, C, H, W)`, all in [0, 1]; `"raw"` for
@@ -272,7 +284,7 @@ class NCSNPipeline(DiffusionPipeline):
         if isinstance(generator, tuple):
             generator = list(generator)
         self._check_inputs(batch_size, generator, latents, given, output_type, callback_on_step_end_tensor_inputs)
-        self.guidance_scale = guidance_scale
+        self.guidance_scale, self.guidance_interval = guidance_scale, guidance_interval
         steps = self._steps(num_inference_steps, sigmas)
         labels = self._labels(class_labels, batch_size, generator)
         x = self._start(batch_size, generator, latents, steps)
@@ -316,6 +328,21 @@ class NCSNPipeline(DiffusionPipeline):
             self._check_is_score("guidance_scale")
             self._null_class("guidance_scale")
         self._guidance_scale = value
+
+    @property
+    def guidance_interval(self) -> tuple[float, float] | None:
+        """The noise levels between which the run in progress is guided, `None` for all."""
+        return self._guidance_interval
+
+    @guidance_interval.setter
+    def guidance_interval(self, value: tuple[float, float] | None) -> None:
+        if value is not None:
+            low, high = value if isinstance(value, Sequence) and len(value) == 2 else (math.nan, math.nan)
+            if not (isinstance(low, Real) and isinstance(high, Real) and 0 <= low < high):
+                raise ValueError(f"guidance_interval must be two noise levels, the smaller one first; got {value!r}.")
+            if self._guidance_scale is None:
+                raise ValueError(f"guidance_interval is {value!r}, but nothing is guided. Give guidance_scale.")
+        self._guidance_interval = value
 
     @property
     def units(self) -> Units:
@@ -380,7 +407,8 @@ class NCSNPipeline(DiffusionPipeline):
 
         if labels is not None:
             labels = labels.to(self._execution_device)
-            score = classifier_free(labels, self._num_classes, lambda: self._guidance_scale)(score)
+            guided = classifier_free(labels, self._num_classes, lambda: self._guidance_scale, self._guidance_interval)
+            score = guided(score)
         for transform in [given] if callable(given) else given or ():
             score = transform(score)
         return score

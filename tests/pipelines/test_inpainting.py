@@ -454,6 +454,10 @@ def test_unknown_classes_are_the_null_class_and_labels_are_given_per_image(pipe,
     ):  # fmt: skip
         pipe([image, image], mask, num_images_per_image=2, class_labels=labels, num_inference_steps=1)
         assert seen[-1] == expected
+    seen.clear()
+    guided = {"guidance_scale": 2.0, "guidance_interval": (0.5, 1.5)}
+    pipe(image, mask, class_labels=1, sigmas=[2.0, 1.0, 0.1], resample_steps=1, **guided)
+    assert seen == [[1], [3, 1], [1]]
 
 
 def test_callback_can_stop_and_the_kept_pixels_are_kept(pipe, image, mask):

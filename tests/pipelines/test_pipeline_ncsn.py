@@ -142,6 +142,30 @@ def test_guidance(pipe):
     torch.testing.assert_close(run(0.0, 1), null)
 
 
+def test_guidance_between_two_noise_levels(pipe):
+    """Both ends count as between; elsewhere the null class is not evaluated."""
+    batches = []
+
+    def run(**guidance):
+        batches.clear()
+        return pipe(2, seeded(), 12, class_labels=1, output_type="raw", **guidance).images
+
+    pipe.unet.register_forward_pre_hook(lambda module, args: batches.append(len(args[0])))
+    plain, everywhere = run(), run(guidance_scale=1.5)
+    assert batches == [4] * 12
+    sigmas = pipe.scheduler.table.sigmas
+    assert torch.equal(run(guidance_scale=1.5, guidance_interval=(0, math.inf)), everywhere)
+    between = run(guidance_scale=1.5, guidance_interval=(sigmas[7], sigmas[4]))
+    assert batches == [4 if 4 <= i <= 7 else 2 for i in range(12)]
+
+    def callback(pipeline, i, sigma, tensors):
+        pipeline.guidance_scale = 1.5 if 4 <= i + 1 <= 7 else 1.0
+
+    assert torch.equal(between, run(guidance_scale=1.0, callback_on_step_end=callback))
+    assert not torch.equal(between, plain) and not torch.equal(between, everywhere)
+    assert torch.equal(run(guidance_scale=1.5), everywhere)  # it is of one call
+
+
 def test_callback_sees_and_replaces_the_samples_and_can_stop(pipe):
     seen = []
 
@@ -197,6 +221,10 @@ def test_network_in_half_precision_keeps_the_samples_in_float32(plain):
         ({"class_labels": "cat"}, "'none'"),
         ({"guidance_scale": -1.0}, "guidance_scale"),
         ({"guidance_scale": math.nan}, "guidance_scale"),
+        ({"guidance_scale": 2.0, "guidance_interval": (1.0, 0.5)}, "guidance_interval must be two noise levels"),
+        ({"guidance_scale": 2.0, "guidance_interval": (math.nan, 1.0)}, "guidance_interval must be two noise levels"),
+        ({"guidance_scale": 2.0, "guidance_interval": 1.0}, "guidance_interval must be two noise levels"),
+        ({"guidance_interval": (0.5, 1.0)}, "nothing is guided. Give guidance_scale"),
         ({"generator": [torch.Generator()], "batch_size": 2}, "1 generators"),
         ({"latents": torch.zeros(1, 1, 9, 9)}, "latents have shape"),
         ({"output_type": "jpeg"}, "output_type"),

@@ -166,6 +166,9 @@ def test_classes_and_guidance_reach_the_network(pipe):
         seen.clear()
         small(pipe, y=y, class_labels=labels, guidance_scale=scale)
         assert all(one == expected for one in seen)
+    seen.clear()
+    small(pipe, y=y[:1], class_labels=1, guidance_scale=2.0, guidance_interval=(0.0, 0.5), sigmas=[1.0, 0.2])
+    assert [1, 1] in seen and [3, 3, 1, 1] in seen
 
 
 def test_output_types_and_the_callback(pipe):
