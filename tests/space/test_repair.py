@@ -348,6 +348,25 @@ def test_another_model_has_its_pixels_its_tasks_and_its_address(page, address):
 
 
 @pytest.mark.browser
+def test_another_model_has_a_blank_sketch_and_a_picture_of_its_own(page):
+    """What was sketched for the one before does not fit."""
+    page.get_by_label("Edit from a sketch").check()
+    drag(page, (1.5, 1.5), (6.5, 6.5))
+    page.locator("#repair-model input").click()
+    page.get_by_role("option", name="colour").click()
+    expect(page.get_by_label("Colour in")).to_be_visible()
+    expect(page.get_by_label("Repair what is marked")).to_be_checked()
+    fill(page, "repair-num-levels", 4)
+    button(page, "Paint").click()
+    wait_for_status(page, "Done: ", "repair-status")
+    picture = downloaded(page, "repair-download-image")
+    assert picture.shape == (8, 8, 3) and picture.std() > 10
+    page.get_by_label("Edit from a sketch").check()
+    button(page, "Paint").click()
+    wait_for_status(page, "Nothing is drawn", "repair-status")
+
+
+@pytest.mark.browser
 def test_a_model_that_is_no_score_is_refused_by_the_endpoint(address):
     canvas = canvas_value(fitted_picture(examples()[0], SHAPE), right_half(SHAPE))
     with pytest.raises(AppError, match="fast draws in few evaluations, and this needs a score. Choose another model."):

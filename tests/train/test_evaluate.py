@@ -305,7 +305,8 @@ def saved(tmp_path_factory):
 def test_the_command_measures_what_its_flags_say(saved, tmp_path, capsys):
     """The same samples, drawn and measured by hand."""
     flags = "--num_samples 40 --batch_size 16 --sampler annealed_langevin --num_inference_steps 5 --steps_per_level 2"
-    flags += " --step_size 1e-5 --sigma_max 3 --guidance_scale 1.5 --guidance_interval 0.1 1 --seed 5 --dataset_name digits --device cpu"
+    flags += " --step_size 1e-5 --sigma_max 3 --guidance_scale 1.5 --guidance_interval 0.1 1 --seed 5"
+    flags += " --dataset_name digits --device cpu"
     output = tmp_path / "out"
     assert main(["--model", str(saved), "--output_dir", str(output), *flags.split()]) == 0
     result = json.loads((output / "evaluation.json").read_text(encoding="utf-8"))

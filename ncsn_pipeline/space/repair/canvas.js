@@ -82,12 +82,14 @@ function send() {
 
 function load() {
   if (!props.value) return;
-  const size = () => `${image.length} ${image[0]?.length} ${image[0]?.[0]?.length}`;
-  const before = size();
-  ({ image, mask } = JSON.parse(props.value));
-  if (size() !== before) { // another model's pixels
+  const given = JSON.parse(props.value);
+  ({ image, mask } = given);
+  if (given.anew) { // a picture of another model: what was sketched for the one before does not fit
     cursor = null;
-    for (const kept of Object.keys(stash)) delete stash[kept];
+    delete stash.sketch;
+    stash.picture = { image, mask };
+    if (task === "edit") image = blank();
+    send();
   }
   root.classList.toggle("grey", isGrey());
   draw();

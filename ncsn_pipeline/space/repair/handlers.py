@@ -104,7 +104,7 @@ class RepairHandlers(SessionRuns):
             SettingsError: as :meth:`score_of`.
         """
         model = self.score_of(name)
-        return [self._example(model, FIRST), *of_the_model(CONTROLS, model)]
+        return [self._example(model, FIRST, anew=True), *of_the_model(CONTROLS, model)]
 
     def describe(self, *values: Any) -> tuple[str, str | Update]:
         """What a run with these settings costs, and its Python; where they are refused, why."""
@@ -252,9 +252,10 @@ class RepairHandlers(SessionRuns):
         return image_grid(colours[None])
 
     @staticmethod
-    def _example(model: SpaceModel, index: int) -> str:
+    def _example(model: SpaceModel, index: int, **told: bool) -> str:
         """The canvas with one of the model's pictures, its right half marked."""
-        return canvas_value(fitted_picture(model.examples[index], model.sample_shape), right_half(model.sample_shape))
+        shape = model.sample_shape
+        return canvas_value(fitted_picture(model.examples[index], shape), right_half(shape), **told)
 
     def example(self, index: int, model: str) -> str:
         """The same, of a model by its name.
