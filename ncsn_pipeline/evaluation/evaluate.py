@@ -264,16 +264,18 @@ def sweep_table(rows: Sequence[SweepRow]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def _those_set(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    return {name: value for name in names if (value := getattr(args, name)) is not None}
+
+
 def langevin_settings(args: argparse.Namespace) -> dict[str, Any]:
     """What the flags set of annealed Langevin dynamics."""
-    given = {name: getattr(args, name) for name in ("steps_per_level", "step_size")}
-    return {name: value for name, value in given.items() if value is not None}
+    return _those_set(args, "steps_per_level", "step_size")
 
 
 def guidance(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments of the pipeline's call that the flags ask for."""
-    given = {name: getattr(args, name) for name in ("guidance_scale", "guidance_interval")}
-    return {name: value for name, value in given.items() if value is not None}
+    return _those_set(args, "guidance_scale", "guidance_interval")
 
 
 def evaluate_sweep(args: argparse.Namespace, pipe: Any, real: RealImages) -> None:
@@ -336,6 +338,8 @@ def run(args: argparse.Namespace) -> None:
     channels = pipe.unet.config.in_channels
     if args.guidance_scale is not None and getattr(pipe.unet.config, "num_class_embeds", None) is None:
         raise ValueError("--guidance_scale needs a model with classes; this one has none.")
+    # Refuses what makes no sense before anything is read.
+    pipe.guidance_scale, pipe.guidance_interval = args.guidance_scale, args.guidance_interval
     facts = training_facts(args.model)
     trained_on = training_data(facts)
     args.dataset_name = args.dataset_name or trained_on

@@ -467,6 +467,14 @@ def test_colour_models_get_no_features_of_grey_digits(monkeypatch, test_digits, 
     assert "model with classes" in capsys.readouterr().err
 
 
+def test_guidance_that_makes_no_sense_is_refused_before_data_are_read(saved, capsys):
+    words = ["--model", str(saved), "--dataset_name", "nothing-there", "--guidance_interval"]
+    assert main([*words, "0.1", "1"]) == 2
+    assert "Give guidance_scale" in capsys.readouterr().err
+    assert main([*words, "1", "0.1", "--guidance_scale", "2"]) == 2
+    assert "two noise levels, the smaller one first" in capsys.readouterr().err
+
+
 def test_a_local_folder_is_shown_without_its_parents(tmp_path):
     (tmp_path / "mnist").mkdir()
     assert shown_name(str(tmp_path / "mnist")) == "mnist"

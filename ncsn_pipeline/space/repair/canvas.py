@@ -34,13 +34,14 @@ def pixel_canvas(value: str) -> gr.HTML:
     )
 
 
-def canvas_value(image: np.ndarray, mask: np.ndarray, **told: bool) -> str:
+def canvas_value(image: np.ndarray, mask: np.ndarray, *, anew: bool = False) -> str:
     """An image `(H, W, C)` of bytes and a mask `(H, W)` of booleans, as the canvas takes them.
 
-    Told `anew=True`, the browser forgets what was drawn before.
+    With `anew` the browser forgets what was drawn before.
     """
     pixels = image.squeeze(-1) if image.shape[-1] == 1 else image
-    return json.dumps({"image": pixels.tolist(), "mask": mask.astype(int).tolist()} | told, separators=(",", ":"))
+    value = {"image": pixels.tolist(), "mask": mask.astype(int).tolist()}
+    return json.dumps(value | {"anew": True} if anew else value, separators=(",", ":"))
 
 
 def right_half(shape: tuple[int, int, int]) -> np.ndarray:

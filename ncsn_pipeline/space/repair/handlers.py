@@ -252,10 +252,10 @@ class RepairHandlers(SessionRuns):
         return image_grid(colours[None])
 
     @staticmethod
-    def _example(model: SpaceModel, index: int, **told: bool) -> str:
+    def _example(model: SpaceModel, index: int, *, anew: bool = False) -> str:
         """The canvas with one of the model's pictures, its right half marked."""
         shape = model.sample_shape
-        return canvas_value(fitted_picture(model.examples[index], shape), right_half(shape), **told)
+        return canvas_value(fitted_picture(model.examples[index], shape), right_half(shape), anew=anew)
 
     def example(self, index: int, model: str) -> str:
         """The same, of a model by its name.
