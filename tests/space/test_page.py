@@ -113,6 +113,17 @@ def test_a_page_without_settings_in_its_address_asks_for_two_costs_and_no_more(p
     assert asked.count("restore") == 1
 
 
+def test_what_is_listened_to_has_a_value_from_the_start(page):
+    """Gradio makes None of a text "", and of that None again where a page is slow: a change that nobody made."""
+    watched, empty = page.evaluate("""() => {
+      const { components, dependencies } = window.gradio_config;
+      const watched = dependencies.flatMap(({ targets }) => targets).filter(([, event]) => event === "change");
+      const values = new Map(components.map(({ id, props }) => [id, props.value]));
+      return [watched.length, watched.filter(([id]) => values.get(id) == null)];
+    }""")
+    assert watched > 40 and empty == []
+
+
 SHIFTS = """window.shifts = [];
 new PerformanceObserver((list) => shifts.push(...list.getEntries().filter((entry) => !entry.hadRecentInput)))
   .observe({ type: "layout-shift", buffered: true });"""

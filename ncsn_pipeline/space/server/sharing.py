@@ -90,7 +90,7 @@ class SharedView:
     def connect(self, page: gr.Blocks) -> Dependency:
         """Connects the events, inside the page's context; returns the restoring, for what should follow it."""
         controls = list(self.controls.values())
-        asked = gr.Textbox(visible="hidden")
+        asked = gr.Textbox("", visible="hidden")  # as it is without settings: with None, it may change to that
         page.load(None, None, asked, js=self._script(ASK), **PRIVATE)
         restored = asked.change(self.restore, None, [self.status, *controls], **PRIVATE)
         restored.then(None, None, None, js=self._script(RESTORED), **PRIVATE)
