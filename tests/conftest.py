@@ -45,8 +45,8 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
-    """One more than there are cores: browsers, servers and processes are waited for as often as computed with."""
-    return (os.cpu_count() or 1) + 1
+    """Two more than there are cores: browsers, servers and processes are waited for as often as computed with."""
+    return (os.cpu_count() or 1) + 2
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,8 +1,6 @@
 """The real page in a real browser, shared by the tests of its tabs: one server, one browser, a new page a test."""
 
-import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -100,9 +98,6 @@ def server(model_folder, other_model_folder, fast_model_folder, tmp_path_factory
     ):
         wait_until_answered(url, server, home / "log")
         yield Server(url, server)
-        server.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):  # in the middle of a run
-            server.wait(15)
     assert "Traceback" not in (home / "log").read_text(encoding="utf-8"), (home / "log").read_text(encoding="utf-8")
 
 
