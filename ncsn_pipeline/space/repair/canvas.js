@@ -7,6 +7,7 @@ const find = (selector) => root.querySelector(selector);
 const stash = {};
 let image = [];
 let mask = [];
+const FIRST = root.dataset.task;
 // The tab is built when it is opened; what its address asked for may have been set before.
 let task = document.querySelector("#repair-task input:checked")?.value ?? root.dataset.task;
 root.dataset.task = task;
@@ -84,11 +85,11 @@ function load() {
   if (!props.value) return;
   const given = JSON.parse(props.value);
   ({ image, mask } = given);
-  if (given.anew) { // a picture of another model: what was sketched for the one before does not fit
+  if (given.anew) { // another model's picture and first task; what was sketched for the one before does not fit
     cursor = null;
-    delete stash.sketch;
-    stash.picture = { image, mask };
-    if (task === "edit") image = blank();
+    for (const name of Object.keys(stash)) delete stash[name];
+    root.dataset.task = task = FIRST;
+    name();
     send();
   }
   root.classList.toggle("grey", isGrey());

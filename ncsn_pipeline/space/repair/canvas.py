@@ -37,7 +37,7 @@ def pixel_canvas(value: str) -> gr.HTML:
 def canvas_value(image: np.ndarray, mask: np.ndarray, *, anew: bool = False) -> str:
     """An image `(H, W, C)` of bytes and a mask `(H, W)` of booleans, as the canvas takes them.
 
-    With `anew` the browser forgets what was drawn before.
+    With `anew` the browser forgets what was drawn before, and is at the first task again.
     """
     pixels = image.squeeze(-1) if image.shape[-1] == 1 else image
     value = {"image": pixels.tolist(), "mask": mask.astype(int).tolist()}
