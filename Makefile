@@ -1,5 +1,5 @@
 # make app       start the Space on this machine
-# make test      lint, formatting and every test that asserts something, in a quarter of an hour on two slow cores
+# make test      lint, formatting and every test that asserts something, in 8 to 10 minutes on two cores
 # make check     what takes long: storms, many ends of processes, comparisons, every test under 100 other seeds
 # make lint      ruff only          make format   let ruff rewrite the files
 # make clean     remove what these commands made

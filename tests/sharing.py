@@ -9,7 +9,15 @@ from xdist.scheduler import LoadScopeScheduling
 # Folders whose files share what is slow to start: the page's server and a browser, the Hub's clients.
 WHOLE = ("tests/space/", "tests/hub/")
 # What takes long, in the order in which it starts; the others follow.
-LONG = (*WHOLE, "tests/train/", "tests/lecture/", "tests/test_commands.py", "tests/pipelines/")
+LONG = (
+    *WHOLE,
+    "tests/train/",
+    "tests/lecture/",
+    "tests/test_commands.py",
+    "tests/pipelines/",
+    "tests/test_pretrained.py",
+    "tests/data/",
+)
 
 
 # The page's tests take half of the time: from this file on a second worker has them, with a server of its own.
