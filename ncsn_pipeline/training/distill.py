@@ -2,12 +2,11 @@
 
     accelerate launch train/distill.py --teacher mnist --output_dir runs/mnist-fast
 
-No data are needed.  Generator and fake score begin as the teacher, or the generator as one that was made before
-(`init_from`).  Each step the fake score learns, `fake_steps`
-times, the score of what the generator draws, and the generator moves what it draws along the difference of the
-teacher's score and the fake one, in the last `identity_steps` with a gradient through both; see :mod:`.matching`.  The
-output directory is what a training's is, with both networks in the checkpoints and the generator's average in the
-pipeline folder.
+No data are needed.  Generator and fake score begin as the teacher, or the generator as another network, of any width:
+one that was made before, or a small score network (`init_from`).  Each step the fake score learns, `fake_steps` times,
+the score of what the generator draws, and the generator moves what it draws along the difference of the teacher's score
+and the fake one, in the last `identity_steps` with a gradient through both; see :mod:`.matching`.  The output directory
+is what a training's is, with both networks in the checkpoints and the generator's average in the pipeline folder.
 """
 
 import copy
@@ -41,11 +40,11 @@ def distill(config: DistillConfig, arguments: Sequence[str] | None = None) -> No
         # The teacher, and the two networks that learn.
         config, accelerator = start.config, start.accelerator
         teacher = load_teacher(config)
-        copies = (
-            one.train().requires_grad_(True) for one in (load_generator(config, teacher), copy.deepcopy(teacher.unet))
+        networks = load_generator(config, teacher), copy.deepcopy(teacher.unet)
+        ema_network = copy.deepcopy(networks[0]).to(accelerator.device).eval().requires_grad_(False)
+        generator, fake = (
+            Learner(*start.prepare(network.train().requires_grad_(True)), config.max_grad_norm) for network in networks
         )
-        generator, fake = (Learner(*start.prepare(network), config.max_grad_norm) for network in copies)
-        ema_network = copy.deepcopy(teacher.unet).to(accelerator.device)
         ema = start.average(generator.network)
 
         # What a checkpoint holds, and what is told of the run.

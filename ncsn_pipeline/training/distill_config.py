@@ -29,7 +29,7 @@ class DistillConfig(RunConfig):
         (1.5,), "noise levels that are evaluated, one or several, decreasing; the first five deviations of the data"
     )
     init_from: str | None = option(
-        None, "a pipeline folder that was distilled from such a teacher, whose network the generator begins as"
+        None, "a pipeline folder of the same pictures and classes, whose network, of any width, the generator begins as"
     )
 
     # Matching

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from torch import Tensor, nn
+from diffusers import ModelMixin
+from torch import Tensor
 
 from ..noise_levels import LogNormalSigmas, edm_weight, sigma_squared_weight
 from ..pipelines import NCSNPipeline
@@ -22,7 +23,7 @@ from .network import described, num_classes
 from .run import Run
 from .tracking import BandLosses, even_bands
 
-OF_A_GENERATOR = {"trained_sigmas", "sigma_min", "sigma_max"}
+OF_THE_PICTURES = ("sample_size", "in_channels", "num_class_embeds", "id2label")
 
 
 def load_teacher(config: DistillConfig) -> NCSNPipeline:
@@ -35,8 +36,7 @@ def load_teacher(config: DistillConfig) -> NCSNPipeline:
     """
     pipeline = NCSNPipeline.from_pretrained(config.teacher)
     network, name = pipeline.unet, config.teacher
-    if described(network)["network"] == "ncsn":
-        raise ValueError(f"{name} holds a network of the kind ncsn, which knows only its own levels. Give another.")
+    _check_knows_all_levels(network, name)
     if network.config.trained_sigmas is not None:
         raise ValueError(f"{name} draws in few evaluations already and is no score. Give the model it was made from.")
     known = network.config.sigma_min, network.config.sigma_max
@@ -51,33 +51,36 @@ def load_teacher(config: DistillConfig) -> NCSNPipeline:
     return pipeline
 
 
-def load_generator(config: DistillConfig, teacher: NCSNPipeline) -> nn.Module:
-    """The network that the generator begins as, a copy of the teacher's or that of `init_from`.
+def load_generator(config: DistillConfig, teacher: NCSNPipeline) -> ModelMixin:
+    """The network that the generator begins as, a copy of the teacher's or that of `init_from`, of any width.
 
     Raises:
         OSError: where there is none of that name.
-        ValueError: for a network that was not made from such a teacher.
+        ValueError: for a network of other pictures or classes than the teacher's, or that knows only its own levels.
     """
     if config.init_from is None:
         return copy.deepcopy(teacher.unet)
     network = NCSNPipeline.from_pretrained(config.init_from).unet
-    made, of_teacher = (
-        {name: value for name, value in described(one).items() if name not in OF_A_GENERATOR}
-        for one in (network, teacher.unet)
-    )
-    if made != of_teacher:
-        differ = sorted(name for name in made.keys() | of_teacher.keys() if made.get(name) != of_teacher.get(name))
+    _check_knows_all_levels(network, config.init_from)
+    one, other = described(network), described(teacher.unet)
+    differ = [name for name in OF_THE_PICTURES if one.get(name) != other.get(name)]
+    if differ:
         raise ValueError(
-            f"The network of {config.init_from} was not made from one like {config.teacher}: they differ in "
+            f"The networks of {config.init_from} and {config.teacher} are for different pictures: they differ in "
             f"{', '.join(differ)}. Give another init_from, or begin as the teacher."
         )
     return network
 
 
+def _check_knows_all_levels(network: ModelMixin, name: str) -> None:
+    if described(network)["network"] == "ncsn":
+        raise ValueError(f"{name} holds a network of the kind ncsn, which knows only its own levels. Give another.")
+
+
 def matching_of(
     config: DistillConfig, teacher: NCSNPipeline, generator: Learner, fake: Learner, accelerator: Accelerator
 ) -> DistributionMatching:
-    """Two learners that begin as a teacher, and what they learn from it."""
+    """Two learners, and what they learn from a teacher."""
     network = teacher.unet.to(accelerator.device)
     speed_up(network, config)
     size, sigma_data = network.config.sample_size, network.config.get("sigma_data")

@@ -177,10 +177,21 @@ def test_a_generator_that_was_made_before_is_made_better(teacher, whole, tmp_pat
     one, other = load_file(made / WEIGHTS), load_file(whole / WEIGHTS)
     assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in other)
     assert json.loads((made / "training.json").read_text(encoding="utf-8"))["init_from"] == "run"
-    NCSNPipeline(ScoreUNet(8, 1, (8, 8), num_class_embeds=2), ConsistentAnnealedScheduler()).save_pretrained(
-        tmp_path / "other"
-    )
-    with pytest.raises(ValueError, match="other was not made from one like .*: they differ in block_out_channels"):
+
+
+def test_a_generator_may_be_smaller_than_its_teacher(teacher, tmp_path):
+    small = {"sample_size": 8, "in_channels": 1, "block_out_channels": (8,), "sigma_max": 12.0}
+    for folder, classes in (("small", 3), ("other", 2)):
+        network = ScoreUNet(**small, num_class_embeds=classes)
+        NCSNPipeline(network, ConsistentAnnealedScheduler()).save_pretrained(tmp_path / folder)
+    made = run(teacher, tmp_path / "run", **TWO_LEVELS, init_from=str(tmp_path / "small"), max_train_steps=3)
+    drawn = NCSNPipeline.from_pretrained(made)
+    assert drawn.unet.config.block_out_channels == [8] and drawn.unet.config.trained_sigmas == [2.0, 0.5]
+    assert drawn.unet.num_parameters() < NCSNPipeline.from_pretrained(teacher).unet.num_parameters()
+    before, after = load_file(tmp_path / "small" / WEIGHTS), load_file(made / WEIGHTS)
+    assert all(not torch.equal(before[name], after[name]) for name in before if name.endswith("weight"))
+    message = "networks of .*other and .* are for different pictures: they differ in num_class_embeds"
+    with pytest.raises(ValueError, match=message):
         run(teacher, tmp_path / "refused", init_from=str(tmp_path / "other"))
 
 
