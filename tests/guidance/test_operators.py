@@ -171,7 +171,8 @@ def test_gmres_solves_as_many_equations_as_it_takes_products():
 
     torch.testing.assert_close(solved(6), torch.linalg.solve(s, r), rtol=1e-8, atol=1e-8)
     left = [(apply(solved(products)) - r).norm(dim=1) for products in range(1, 7)]
-    assert all((after <= before * (1 + 1e-9)).all() for before, after in pairwise(left))
+    rounding = 1e-12  # what is left of a system that is solved already
+    assert all((after <= before * (1 + 1e-9) + rounding).all() for before, after in pairwise(left))
     assert left[1][3] < 1e-12 < left[0][3]
 
 

@@ -88,6 +88,7 @@ def test_every_row_is_measured():
 SECONDS = ("annealed, Heun", "pigdm, ancestral with V noise")  # the others take longer
 
 
+@pytest.mark.fixed_seed
 @pytest.mark.parametrize(
     "name", [name if name in SECONDS else pytest.param(name, marks=pytest.mark.check) for name in ROWS]
 )
