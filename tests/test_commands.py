@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import sys
 import time
@@ -90,9 +91,10 @@ OLD_LOCALE = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}  # a
 
 @pytest.fixture(scope="module")
 def old_machine(tmp_path_factory, repo_root):
-    """Where text is not UTF-8: the encoding, the folder of a model whose card was written, and the page's HTML.
+    """Where text is not UTF-8: the encoding, the folder of a model whose card was written, the page's HTML, its end.
 
-    The page is answered by the real command, in a folder that holds no model; its port is one that is free.
+    The page is answered by the real command, in a folder that holds no model; its port is one that is free.  Ctrl-C,
+    which a shell has its background jobs ignore, ends it: the exit code, and all that it said.
     """
     place = tmp_path_factory.mktemp("old")
     folder = shutil.copytree(repo_root / "pretrained" / "mnist", place / "model" / "Übung")
@@ -102,7 +104,8 @@ def old_machine(tmp_path_factory, repo_root):
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     program = (
-        "import locale, sys\nfrom ncsn_pipeline.commands import main\n"
+        "import locale, signal, sys\nfrom ncsn_pipeline.commands import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "print(locale.getpreferredencoding(False), flush=True)\n"
         "sys.exit(main(['hub', 'card', sys.argv[1]]) or main(['app', '--port', sys.argv[2]]))"
     )
@@ -116,18 +119,25 @@ def old_machine(tmp_path_factory, repo_root):
             with contextlib.suppress(httpx.TransportError):
                 page = httpx.get(f"http://127.0.0.1:{port}", timeout=60).text
             time.sleep(0.1)
-        said = (place / "log").read_text(encoding="utf-8", errors="replace")
-        assert page is not None, said
-    return said.splitlines()[0], folder, page
+        server.send_signal(signal.SIGINT)
+        code = server.wait()
+    said = (place / "log").read_text(encoding="utf-8", errors="replace")
+    assert page is not None, said
+    return said.splitlines()[0], folder, page, (code, said)
 
 
 def test_the_page_opens_a_shipped_model_by_its_name_from_anywhere(old_machine):
     assert 'NCSNPipeline.from_pretrained(\\"./pretrained/avatars\\")' in old_machine[2]
 
 
+def test_ctrl_c_ends_the_page_without_a_traceback(old_machine):
+    code, said = old_machine[3]
+    assert code == 0 and "Traceback" not in said, said
+
+
 def test_files_are_utf_8_where_the_machine_is_not(old_machine):
     """A folder with an umlaut, a remark with a Greek letter, and the files of the page."""
-    encoding, folder, page = old_machine
+    encoding, folder, page, _ = old_machine
     assert "UTF-8" not in encoding.upper() and "σ" in page
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert "# Übung" in card and "Ziffern für σ = 12 × 1" in card
