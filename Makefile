@@ -17,8 +17,8 @@ APP_READY := $(VENV)/.requirements-installed
 DEV_READY := $(VENV)/.requirements-dev-installed
 
 # The folders and files whose tests draw random numbers of their own.
-RANDOM_TESTS := $(addprefix tests/,densities diagnostics networks noise_levels sampling score_matching \
-  pipelines/test_pipeline_ncsn.py pipelines/test_inpainting.py lecture/test_single_level.py lecture/test_sliced.py)
+RANDOM_TESTS := $(addprefix tests/,densities diagnostics guidance networks noise_levels sampling score_matching \
+  $(addprefix pipelines/test_,pipeline_ncsn.py inpainting.py posterior.py) lecture/test_single_level.py lecture/test_sliced.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -107,13 +107,19 @@ def random_state():
 
 def shift_seeds(monkeypatch, number, seeds):
     """Whoever seeds a generator now, in a test or in the package, gets other numbers than before; it is noted down."""
-    manual_seed, default_rng = torch.manual_seed, np.random.default_rng
+    manual_seed, default_rng, generator = torch.manual_seed, np.random.default_rng, torch.Generator
 
     def shifted(seed):
         seeds.append(seed)
         return (int(seed) + 1_000_003 * number) % 2**63
 
-    class ShiftedGenerator(torch.Generator):
+    class AnyGenerator(type(generator)):
+        """Those that were made before the test, among its arguments, are generators too."""
+
+        def __instancecheck__(cls, instance):
+            return isinstance(instance, generator)
+
+    class ShiftedGenerator(generator, metaclass=AnyGenerator):
         def manual_seed(self, seed):
             return super().manual_seed(shifted(seed))
 

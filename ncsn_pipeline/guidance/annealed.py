@@ -5,8 +5,9 @@
 It takes y - A x for noise of variance sigma_y² I + sigma² M M', as if x held the signal of the data whole.  That is the
 right score of a wrong density, p_sigma(x) N(y; A x, ...), which becomes the posterior as sigma goes to 0: it samples
 the posterior where Langevin steps at the last levels reach their density, and a law that is off where one step per
-level must be right on the way.  It needs no derivative of the network.  `.posterior` has its bias on
-Gaussian data.
+level must be right on the way.  For N(0, 1) measured by y = x + sigma_y z, the probability flow ends around
+y / (1 + sigma_y), while the posterior's mean is y / (1 + sigma_y²).  It needs no derivative of the network.
+`.posterior` has its bias on other Gaussian data.
 """
 
 from collections.abc import Callable

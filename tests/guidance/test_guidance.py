@@ -7,7 +7,7 @@ import torch
 
 from ncsn_pipeline import GaussianMixture, exact_score_function
 from ncsn_pipeline.guidance import added, classifier_free
-from ncsn_pipeline.sampling import AnnealedLangevinScheduler, follow
+from ncsn_pipeline.sampling import AnnealedLangevinScheduler, follow, last_sample
 
 
 def test_the_gradient_of_a_posterior_is_that_of_prior_and_likelihood():
@@ -26,15 +26,20 @@ def test_the_weight_multiplies_what_is_added():
 
 
 def test_samples_follow_the_sum():
-    """N(0, 1) given a pull to 2 of precision 1: N(1, 1 / 2) as sigma goes to 0."""
-    n = 20_000
+    """N(0, 1) given a pull to 2 of precision 1: N(1, 1 / 2) as sigma goes to 0; rows a, b leave v (1 - a p)² + b²."""
+    n, start = 20_000, torch.randn(20_000, 1).double() * 4
     prior = exact_score_function(GaussianMixture(torch.zeros(1, 1).double(), 1.0, torch.ones(1).double()))
     score = added(lambda x, sigma: (2 - x) / (1 + sigma**2 / (1 + sigma**2)))(prior)
     table = AnnealedLangevinScheduler(30, sigma_min=0.02, sigma_max=4.0, steps_per_level=10).table
-    for state in follow(score, 4 * torch.randn(n, 1).double(), table):  # noqa: B007
-        pass
-    assert abs(state.sample.mean() - 1) < 5 * math.sqrt(0.5 / n) + 0.02
-    assert float(state.sample.var()) == pytest.approx(0.5, rel=0.1)
+    mean, variance = 0.0, 16.0
+    for row in table:
+        pull = 1 / (1 + row.sigma**2 / (1 + row.sigma**2))
+        kept = 1 - row.a * (pull + 1 / (1 + row.sigma**2))
+        mean, variance = kept * mean + 2 * row.a * pull, kept**2 * variance + row.b**2
+    assert mean == pytest.approx(1, abs=0.02) and variance == pytest.approx(0.5, rel=0.12)
+    x = last_sample(follow(score, start, table))
+    assert abs(x.mean() - mean) < 5 * math.sqrt(variance / n)
+    assert abs(x.var() - variance) < 5 * variance * math.sqrt(2 / n)
 
 
 def test_bad_additions_are_refused():

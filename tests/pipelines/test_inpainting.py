@@ -92,6 +92,7 @@ def painted_samples(pipeline, image, mask, number, **arguments):
 # The right distribution
 
 
+@pytest.mark.fixed_seed
 def test_the_docstring_says_how_far_off_the_painted_pixels_are():
     """The table of the module, measured again; 1,000 completions of the left half of one image."""
     network = CorrelatedGaussian()
