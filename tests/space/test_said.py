@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from ncsn_pipeline import AnnealedLangevinScheduler, NCSNPipeline, ScoreUNet
+from ncsn_pipeline import AnnealedLangevinScheduler, GaussianMixture, NCSNPipeline, ScoreUNet
+from ncsn_pipeline.sampling import Row
 from ncsn_pipeline.space.generate.call import ladder_of, table_of
 from ncsn_pipeline.space.generate.controls import CONTROLS, step_size_of
 from ncsn_pipeline.space.generate.report import warnings_about
 from ncsn_pipeline.space.generate.settings import check_generate
+from ncsn_pipeline.space.learn.plots import dilemma_figure, error_figure, field_figure, loss_figure
 from ncsn_pipeline.space.lecture.knobs import knobs_of
 from ncsn_pipeline.space.lecture.stops import EXPERIMENTS
+from ncsn_pipeline.space.repair.spread import deviation_map
 from ncsn_pipeline.space.runs import messages
 from ncsn_pipeline.space.runs.controls import ModelFacts, defaults
 from ncsn_pipeline.space.runs.events import pause_between_frames
@@ -22,7 +25,7 @@ from ncsn_pipeline.space.runs.limits import SettingsError
 from ncsn_pipeline.space.runs.model import Pace, SpaceModel
 from ncsn_pipeline.space.runs.run import Frame, SamplingRun
 from ncsn_pipeline.space.widgets.grid import image_grid, row_of_classes, tile
-from ncsn_pipeline.space.widgets.plots import deviation_figure
+from ncsn_pipeline.space.widgets.plots import deviation_figure, noise_left_figure, noise_level_figure, table_figure
 
 MODEL = ModelFacts([str(label) for label in range(10)])
 
@@ -209,6 +212,32 @@ def test_every_logarithmic_axis_has_at_least_three_ticks(low, high):
         said = [tick.get_text() for tick in axis.get_ticklabels()]
         assert 3 <= len(ticks(axis)) == len(said) <= 8
         assert len(set(said)) == len(said)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: noise_level_figure([5e-5, 3e-5], (2e-5, 6e-5)),
+        lambda: noise_level_figure(np.geomspace(3000, 1e-3, 1000).tolist(), (1e-3, 3000)),
+        lambda: table_figure([Row(7e-3, 4e-5, 6e-3, 5e-3), Row(5e-3, 2e-5, 0.0, 0.0)], 1, "σ²: removes all noise"),
+        lambda: table_figure([Row(1e-6, 3e-13, 2e-7, 5e-7)] * 2000, 2, "2σ²: diverges"),
+        lambda: noise_left_figure(np.geomspace(1, 2e5, 20_000).tolist()),
+        lambda: noise_left_figure([0.013, 0.012]),
+        lambda: deviation_figure([1e4, 1e-6], [1e4, 3e-5]),
+        lambda: loss_figure([-10_000.0, -9_999.0, -9_999.5], 20_000, -10_000.0, ("before", [-9_999.0])),
+        lambda: loss_figure([0.0001, 0.0002], 2, None),
+        lambda: dilemma_figure(([0.01, 1.0], [2e-6, 3e-5]), [(0.1, 2.5e-5)], 0.3, (2e-6, 3e-5), 1e-5, 2e-5),
+        lambda: field_figure(None, (-120.5, 119.5, -120.5, 119.5), 1.0, None, torch.zeros(1, 2)),
+        lambda: error_figure(torch.ones(64), GaussianMixture(torch.zeros(1, 2)), (-4.0, 4.0, -4.0, 4.0)),
+        lambda: deviation_map(np.linspace(0, 0.3, 16).reshape(4, 4, 1)),
+        lambda: deviation_map(np.zeros((4, 4, 3))),
+    ],
+)
+def test_figures_have_room_for_their_numbers(draw):
+    figure = draw()
+    figure.draw_without_rendering()
+    box, size = figure.get_tightbbox(), figure.get_size_inches()
+    assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= size[0] and box.y1 <= size[1]
 
 
 def test_a_grid_keeps_each_class_to_its_column():

@@ -45,7 +45,7 @@ def plane_grid(extent: Extent, n: int, dtype: torch.dtype | None = None) -> Tens
     return torch.cartesian_prod(y, x).flip(1).to(dtype or torch.get_default_dtype())
 
 
-def density_background(axes: Axes, density: Density, extent: Extent, n: int = 200, strength: float = 1.0) -> AxesImage:
+def density_background(axes: Axes, density: Density, extent: Extent, n: int = 128, strength: float = 1.0) -> AxesImage:
     """The density as a light shade, to draw on; its square root, so that a small mode beside a large one is seen.
 
     Args:

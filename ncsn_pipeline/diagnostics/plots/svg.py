@@ -15,6 +15,7 @@ Each panel is an `<svg>` element of its own within the whole, so that a page let
 import hashlib
 import io
 import re
+from functools import cache
 from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
@@ -49,6 +50,7 @@ class Parts(NamedTuple):
     panels: list[str]
 
 
+@cache
 def for_dark(colour: str) -> str:
     """The colour that does on dark paper what `colour`, `#rrggbb`, does on white."""
     rgb = np.array(to_rgb(colour))

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...densities import Density, ScoreFn
 from ...diagnostics.plots import arrow_field, plain_log_ticks, plain_number, plane, plane_grid
 from ...diagnostics.plots.plane import ERROR_MAP, Extent
-from ..widgets.plots import INK, SIGMA_COLOUR, STEP_COLOUR
+from ..widgets.plots import INK, SIGMA_COLOUR, STEP_COLOUR, add_panel, panel
 
 # Shades of the density let the page's ground through, light or dark.
 DENSITY_MAP = LinearSegmentedColormap.from_list("density", ["#6366f100", "#6366f166", "#6366f1b0"])
@@ -20,8 +20,7 @@ ARROWS = 15
 SHADES = 96
 ERROR_LIMITS = (1e-3, 1e3)
 MOST_BINS = 120
-SIZE = (3.7, 3.5)
-SIZE_WITH_BAR = (3.7, 3.88)  # the squares are of one size, and stand on one line
+FOR_BAR = 0.38  # inches below a square: all squares are of one size, and stand on one line
 
 
 def field_figure(
@@ -68,14 +67,15 @@ def error_figure(relative_error: Tensor, density: Density, extent: Extent) -> Fi
         extent: `(x_min, x_max, y_min, y_max)`, in data units.
     """
     n = math.isqrt(len(relative_error))
-    figure, axes = _plane_panel(extent, SIZE_WITH_BAR)
+    figure, axes = _plane_panel(extent, FOR_BAR)
     values = relative_error.reshape(n, n).clamp(*ERROR_LIMITS).numpy()
     image = axes.imshow(
         values, origin="lower", extent=extent, cmap=ERROR_MAP, norm=LogNorm(*ERROR_LIMITS), interpolation="nearest"
     )
     x, y = plane_grid(extent, SHADES).reshape(SHADES, SHADES, 2).unbind(2)
     axes.contour(x, y, _relative_density(density, extent, SHADES), levels=[0.01], colors="white", linewidths=1.2)
-    bar = figure.colorbar(image, ax=axes, orientation="horizontal", aspect=30, pad=0.03, extend="both", shrink=0.92)
+    place = add_panel(figure, 0.52, 0.25, 2.86, 0.095)
+    bar = figure.colorbar(image, cax=place, orientation="horizontal", extend="both")
     bar.ax.tick_params(colors=INK, labelsize=8, length=0)
     plain_log_ticks(bar.ax.xaxis)
     for end in bar.ax.patches:
@@ -99,8 +99,7 @@ def loss_figure(
         least: the loss of the exact score; None where nothing bounds the loss from below.
         before: name and losses of an earlier run, to be held beside; left out where none of it would be in sight.
     """
-    figure = Figure(figsize=(5.0, 2.4), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = panel(5.0, 2.4, left=0.65, right=0.25)
     _style(axes)
     axes.set_xlim(0, num_steps)
     axes.set_xlabel("step", color=INK, fontsize=9)
@@ -147,8 +146,7 @@ def dilemma_figure(
         chance: what a perfect sampler comes to, dotted.
         all_levels: what was measured with all levels, a line across; None for none.
     """
-    figure = Figure(figsize=(3.7, 2.7), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = panel(3.7, 2.7)
     _style(axes)
     axes.set(xscale="log", yscale="log", xlim=(0.008, 2.5))
     values = [value for _, value in marks] + [value for value in (chance, all_levels) if value is not None]
@@ -185,9 +183,9 @@ def _binned(losses: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return middles, *(np.array([measure(part) for part in parts]) for measure in (np.mean, np.min, np.max))
 
 
-def _plane_panel(extent: Extent, size: tuple[float, float] = SIZE) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=size, layout="constrained", dpi=110)
-    axes = figure.add_subplot()
+def _plane_panel(extent: Extent, below: float = 0.0) -> tuple[Figure, Axes]:
+    figure, axes = panel(3.7, 3.5 + below, left=0.4, bottom=0.3 + below, right=0.2, top=0.1)
+    figure.set_dpi(110)
     plane(axes, extent)
     return figure, axes
 

@@ -18,6 +18,7 @@ from ncsn_pipeline.diagnostics.plots.style import INK
 from ncsn_pipeline.pipelines.posterior import NCSNPosteriorOutput
 
 from ..widgets.grid import image_grid
+from ..widgets.plots import add_panel, panel
 
 LEAST_SCALE = 0.01  # of the heat map, in [0, 1]: below, differences are rounding
 
@@ -63,14 +64,13 @@ def deviation_map(std: np.ndarray) -> Figure:
     Args:
         std: shape `(H, W, C)`, for pixels in [0, 1]; of several channels, the root of their mean square.
     """
-    figure = Figure(figsize=(3.7, 3.0), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = panel(3.7, 3.0, left=0.05, bottom=0.08, right=0.75, top=0.02)
     values = np.sqrt(np.square(std).mean(-1))
     shown = axes.imshow(
         values, cmap="inferno", vmin=0, vmax=max(float(values.max()), LEAST_SCALE), interpolation="nearest"
     )
     axes.set_axis_off()
-    scale = figure.colorbar(shown, ax=axes, shrink=0.9, ticks=MaxNLocator(4))
+    scale = figure.colorbar(shown, cax=add_panel(figure, 3.05, 0.2, 0.13, 2.65), ticks=MaxNLocator(4))
     scale.ax.tick_params(colors=INK, labelsize=9, length=0)
     scale.outline.set_visible(False)
     return figure

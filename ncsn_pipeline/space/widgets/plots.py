@@ -17,6 +17,23 @@ BAND_COLOUR = "#6366f1"
 MOST_DOTS = 60
 
 
+def panel(
+    width: float, height: float, left: float = 0.55, bottom: float = 0.45, right: float = 0.15, top: float = 0.09
+) -> tuple[Figure, Axes]:
+    """A figure with one plot and fixed room around it, in inches.
+
+    The plot stays where it is while its numbers change; a layout engine would draw everything twice more to find it.
+    """
+    figure = Figure(figsize=(width, height))
+    return figure, add_panel(figure, left, bottom, width - left - right, height - bottom - top)
+
+
+def add_panel(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """A plot, or a colour bar, at this place in inches."""
+    whole = figure.get_size_inches()
+    return figure.add_axes((left / whole[0], bottom / whole[1], width / whole[0], height / whole[1]))
+
+
 def noise_level_figure(sigmas: Sequence[float], trained_range: tuple[float, float]) -> Figure:
     """The noise levels sigma_i over i, on a logarithmic axis of fixed range, so that a change is seen as one.
 
@@ -120,8 +137,7 @@ def deviation_figure(sigmas: Sequence[float], deviations: Sequence[float], data:
 
 
 def _panel(num_levels: int, across: str = "level i") -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(3.7, 2.5), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = panel(3.7, 2.5)
     axes.set_yscale("log")
     margin = 0.03 * (num_levels - 1) or 0.5
     axes.set_xlim(1 - margin, num_levels + margin)
