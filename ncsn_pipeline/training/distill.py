@@ -38,8 +38,8 @@ def distill(config: DistillConfig, arguments: Sequence[str] | None = None) -> No
     """
     with begun(config) as start:
         # The teacher, and the two networks that learn.
-        config, accelerator = start.config, start.accelerator
-        teacher = load_teacher(config)
+        accelerator = start.accelerator
+        config, teacher = load_teacher(start.config)
         networks = load_generator(config, teacher), copy.deepcopy(teacher.unet)
         ema_network = copy.deepcopy(networks[0]).to(accelerator.device).eval().requires_grad_(False)
         generator, fake = (

@@ -44,7 +44,9 @@ class DistillConfig(RunConfig):
     )
     fake_steps: int = option(2, "updates of the fake score for each update of the generator", ge=1)
     sigma_min: float = option(0.02, "smallest noise level at which scores are compared, in units of the data", gt=0)
-    sigma_max: float = option(10.0, "largest of these noise levels", gt=0)
+    sigma_max: float | None = option(
+        None, "largest of these noise levels; default: 10, or the teacher's largest where that is smaller", gt=0
+    )
     sigma_log_mean: float = option(-1.0, "mean of ln sigma, which is drawn normal")
     sigma_log_std: float = option(1.3, "standard deviation of ln sigma", gt=0)
 
@@ -76,7 +78,7 @@ class DistillConfig(RunConfig):
                 "guidance_interval must be two noise levels, the smaller one first; got "
                 f"{list(self.guidance_interval)}."
             )
-        if not self.sigma_min < self.sigma_max:
+        if self.sigma_max is not None and not self.sigma_min < self.sigma_max:
             raise ValueError(f"sigma_max must exceed sigma_min = {self.sigma_min}; got {self.sigma_max}.")
 
     @property

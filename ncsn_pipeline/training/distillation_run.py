@@ -3,7 +3,7 @@
 import copy
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,12 @@ from .network import described, num_classes
 from .run import Run
 from .tracking import BandLosses, even_bands
 
+SIGMA_MAX = 10.0
 OF_THE_PICTURES = ("sample_size", "in_channels", "num_class_embeds", "id2label")
 
 
-def load_teacher(config: DistillConfig) -> NCSNPipeline:
-    """The model that is distilled, its weights fixed.
+def load_teacher(config: DistillConfig) -> tuple[DistillConfig, NCSNPipeline]:
+    """The settings with their `sigma_max`, and the model that is distilled, its weights fixed.
 
     Raises:
         OSError: where there is none of that name.
@@ -40,6 +41,8 @@ def load_teacher(config: DistillConfig) -> NCSNPipeline:
     if network.config.trained_sigmas is not None:
         raise ValueError(f"{name} draws in few evaluations already and is no score. Give the model it was made from.")
     known = network.config.sigma_min, network.config.sigma_max
+    if config.sigma_max is None:
+        config = replace(config, sigma_max=min(SIGMA_MAX, known[1]))
     low, high = min(config.sigma_min, config.levels[-1]), max(config.sigma_max, config.levels[0])
     if low < 0.99 * known[0] or high > 1.01 * known[1]:
         raise ValueError(
@@ -48,7 +51,7 @@ def load_teacher(config: DistillConfig) -> NCSNPipeline:
         )
     pipeline.guidance_scale = config.guidance_scale  # which refuses it for one without a null class
     network.eval().requires_grad_(False)
-    return pipeline
+    return config, pipeline
 
 
 def load_generator(config: DistillConfig, teacher: NCSNPipeline) -> ModelMixin:

@@ -130,7 +130,7 @@ def matching_with(teacher, tmp_path, **others):
     """What learns from the teacher, both networks a copy of it."""
     AcceleratorState._reset_state(reset_partial_state=True)
     config, accelerator = settings(teacher, tmp_path, **others), Accelerator(cpu=True)
-    model = load_teacher(config)
+    config, model = load_teacher(config)
     learner = Learner(load_generator(config, model), None)
     return matching_of(config, model, learner, learner, accelerator)
 
@@ -193,6 +193,14 @@ def test_a_generator_may_be_smaller_than_its_teacher(teacher, tmp_path):
     message = "networks of .*other and .* are for different pictures: they differ in num_class_embeds"
     with pytest.raises(ValueError, match=message):
         run(teacher, tmp_path / "refused", init_from=str(tmp_path / "other"))
+
+
+@pytest.mark.parametrize(("known", "given", "expected"), [(5.0, None, 5.0), (12.0, None, 10.0), (12.0, 11.0, 11.0)])
+def test_scores_are_compared_up_to_10_or_what_the_teacher_knows(tmp_path, known, given, expected):
+    network = ScoreUNet(8, 1, (8, 8), sigma_min=0.01, sigma_max=known)
+    NCSNPipeline(network, ConsistentAnnealedScheduler(10, 0.01, known)).save_pretrained(tmp_path / "teacher")
+    config, _ = load_teacher(settings(tmp_path / "teacher", tmp_path / "run", sigma_max=given))
+    assert config.sigma_max == expected
 
 
 def test_samplers_that_need_a_score_are_refused_in_words(whole, tmp_path):
