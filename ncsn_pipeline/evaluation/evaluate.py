@@ -143,7 +143,7 @@ def evaluate_once(args: argparse.Namespace, pipe: Any, real: RealImages) -> None
     result = {
         "scheduler": type(pipe.scheduler).__name__,
         "nfe": sampled.nfe,
-        "steps_per_level": getattr(pipe.scheduler.config, "steps_per_level", None),
+        "steps_per_level": getattr(pipe.scheduler, "steps_per_level", None),
         "seconds_per_image": sampled.seconds_per_image,
         **quality.numbers(),
         "denoising_loss": losses,
@@ -295,7 +295,7 @@ def evaluate_sweep(args: argparse.Namespace, pipe: Any, real: RealImages) -> Non
                 num_inference_steps=nfe,
                 **guidance(args),
             )
-            steps = getattr(pipe.scheduler.config, "steps_per_level", None)
+            steps = getattr(pipe.scheduler, "steps_per_level", None)
             for count in args.num_samples:
                 labels = None if sampled.labels is None else sampled.labels[:count]
                 quality = evaluate_samples(sampled.images[:count], labels, real, seed=args.seed)

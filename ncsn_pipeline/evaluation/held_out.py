@@ -38,7 +38,8 @@ def denoising_losses(
     config, device = pipe.unet.config, pipe.unet.device
     images = to_range(images[:MOST_IMAGES], pipe.config.data_min, pipe.config.data_max)
     weight = edm_weight(getattr(config, "sigma_data", None) or images.std().item())
-    edges = torch.logspace(*torch.tensor([config.sigma_min, config.sigma_max]).log10().tolist(), BANDS + 1)
+    ends = [getattr(config, name, None) or pipe.scheduler.config[name] for name in ("sigma_min", "sigma_max")]
+    edges = torch.logspace(*torch.tensor(ends).log10().tolist(), BANDS + 1)
     with_labels = labels is not None and getattr(config, "num_class_embeds", None)
     generator, found = torch.Generator().manual_seed(seed), {}
     for low, high in pairwise(edges):

@@ -14,7 +14,12 @@ from torch.nn import functional as F
 
 
 def mask(kept: Tensor) -> Callable[[Tensor], Tensor]:
-    """A x = the values of x where `kept`, booleans of x's shape or of its last axes, is true; `(B, *D) -> (B, *M)`."""
+    """A x = the values of x where `kept`, booleans of x's shape or of its last axes, is true; `(B, *D) -> (B, *M)`.
+
+    Raises:
+        ValueError: for a mask of numbers, which would be taken for places.
+    """
+    _check_mask(kept)
     return lambda x: x[..., kept.to(x.device)]
 
 
@@ -46,13 +51,24 @@ def fourier_mask(kept: Tensor) -> Callable[[Tensor], Tensor]:
     """A x = the Fourier coefficients where `kept`, booleans `(H, W)`, is true; norm "ortho", frequency 0 at [0, 0].
 
     `x (B, 2, H, W)` holds real and imaginary part, `(B, 1, H, W)` a real image; the result is complex, `(B, m)`.
+
+    Raises:
+        ValueError: for a mask of numbers; when it measures, for images of more channels.
     """
+    _check_mask(kept)
 
     def measure(x: Tensor) -> Tensor:
+        if x.shape[1] not in (1, 2):
+            raise ValueError(f"fourier_mask measures images of 1 channel, or 2 for complex ones; got {x.shape[1]}.")
         image = torch.complex(x[:, 0], x[:, 1]) if x.shape[1] == 2 else x[:, 0]
         return torch.fft.fft2(image, norm="ortho")[:, kept.to(x.device)]
 
     return measure
+
+
+def _check_mask(kept: Tensor) -> None:
+    if kept.dtype != torch.bool:
+        raise ValueError(f"A mask holds booleans, True for what is kept; got {kept.dtype}. Give mask > 0.")
 
 
 def random_projections(count: int, size: int, generator: torch.Generator | None = None) -> Callable[[Tensor], Tensor]:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ncsn_pipeline.densities import NoisyScoreFn
+from ncsn_pipeline.guidance.derivative import pulled_back
 from ncsn_pipeline.guidance.krylov import gmres
 from ncsn_pipeline.guidance.operators import LinearOperator
 
@@ -39,6 +40,8 @@ def mmps(
         noise_std: sigma_y >= 0.
         denoiser_error: r², from sigma to the mean squared error per value, for the preconditioner; `None` is without.
         iterations: products with S, >= 1; m of them solve exactly.
+
+    The score that it makes raises `FloatingPointError` for denoised samples that are not finite.
     """
 
     def given(score: NoisyScoreFn) -> NoisyScoreFn:
@@ -49,17 +52,22 @@ def mmps(
                 s = score(x, sigma)
                 denoised = x + variance * s
 
-            pulled_back = []  # J' M' of each direction, preconditioned
+            gradients = []  # J' M' of each direction, preconditioned
 
             def product(p: Tensor) -> Tensor:
                 u = p if denoiser_error is None else operator.weighed(p, denoiser_error(float(sigma)), noise_std**2)
-                (g,) = torch.autograd.grad(denoised, x, operator.adjoint(u), retain_graph=True)
-                pulled_back.append(g)
+                g = pulled_back(denoised, x, operator.adjoint(u), float(sigma), retain_graph=True)
+                gradients.append(g)
                 return noise_std**2 * u + variance * operator.linear_part(g)
 
+            if not denoised.isfinite().all():
+                raise FloatingPointError(
+                    f"The denoised samples are not finite at sigma = {float(sigma):.4g}. Take more levels, and a "
+                    "sigma_max within the range that the network was trained on."
+                )
             with torch.no_grad():
                 weights, _ = gmres(product, y.to(x) - operator(denoised), iterations)
-            return s.detach() + torch.einsum("bk,kb...->b...", weights, torch.stack(pulled_back))
+            return s.detach() + torch.einsum("bk,kb...->b...", weights, torch.stack(gradients))
 
         return conditioned
 

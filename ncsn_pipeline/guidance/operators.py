@@ -110,15 +110,23 @@ class MatrixOperator(LinearOperator):
         self, matrix: Tensor, offset: Tensor, shape: Sequence[int], measurement_shape: Sequence[int] | None = None
     ) -> None:
         self.matrix, self.offset = matrix.detach(), offset.detach()
+        self._converted: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor, Tensor]] = {}
         measurement_shape = (len(matrix),) if measurement_shape is None else measurement_shape
         super().__init__(lambda x: self.linear_part(x) + self.offset.to(x), self._transposed, shape, measurement_shape)
 
     @cached_property
     def _factors(self) -> tuple[Tensor, Tensor, Tensor]:
-        """U `(m, k)`, s `(k,)` and V' `(k, d)` in float64."""
-        u, s, v = torch.linalg.svd(self.matrix.double(), full_matrices=False)
+        """U `(m, k)`, s `(k,)` and V' `(k, d)` in float64, on the CPU: not every device has it."""
+        u, s, v = torch.linalg.svd(self.matrix.cpu().double(), full_matrices=False)
         kept = s > s.max() * max(self.matrix.shape) * torch.finfo(self.matrix.dtype).eps
         return u[:, kept], s[kept], v[kept]
+
+    def _factors_like(self, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same in the type and on the device of r."""
+        key = r.device, r.dtype
+        if key not in self._converted:
+            self._converted[key] = tuple(factor.to(r.dtype).to(r.device) for factor in self._factors)
+        return self._converted[key]
 
     def linear_part(self, x: Tensor) -> Tensor:
         """M x, shape `(B, m)`."""
@@ -131,15 +139,18 @@ class MatrixOperator(LinearOperator):
         """(v M M' + w I)^-1 r, shape `(B, m)`; at w = 0 the smallest solution, v > 0 then."""
         if len(self.matrix) > MOST_FACTORED_ROWS and noise_variance > 0:
             return super().weighed(r, prior_variance, noise_variance)
-        u, s, _ = self._factors
-        along = r @ u.to(r)
-        inside = (along / (prior_variance * s**2 + noise_variance).to(r)) @ u.mT.to(r)
-        return inside if noise_variance == 0 else inside + (r - along @ u.mT.to(r)) / noise_variance
+        u, s, _ = self._factors_like(r)
+        inside = ((r @ u) / (prior_variance * s**2 + noise_variance)) @ u.mT
+        if noise_variance == 0 or u.shape[0] == u.shape[1]:
+            return inside
+        for _ in range(2):  # twice, so that rounding, which a small noise variance magnifies, leaves nothing along U
+            r = r - (r @ u) @ u.mT
+        return inside + r / noise_variance
 
     def pseudo_inverse(self, r: Tensor) -> Tensor:
         """M^+ r, shape `(B, *D)`."""
-        u, s, v = self._factors
-        return (((r @ u.to(r)) / s.to(r)) @ v.to(r)).reshape(-1, *self.shape)
+        u, s, v = self._factors_like(r)
+        return (((r @ u) / s) @ v).reshape(-1, *self.shape)
 
     def in_model_space(self, shift: float, scale: float) -> "MatrixOperator":
         """The same measurement of x = shift + scale x_given."""
@@ -171,15 +182,19 @@ def as_operator(operator: Any, shape: Sequence[int], like: Tensor | None = None)
             raise ValueError(f"The operator measures samples of shape {operator.shape}; these have shape {shape}.")
         return operator
     like = torch.zeros(()) if like is None else like
+    like = like.new_zeros((), dtype=_at_least_single(like))
     d = math.prod(shape)
     if isinstance(operator, Tensor):
-        if operator.dim() != 2 or operator.shape[1] != d or not operator.isfinite().all():
+        if operator.dim() != 2 or operator.shape[1] != d or not len(operator) or not operator.isfinite().all():
             raise ValueError(
                 f"A matrix operator must be finite, of shape (m, {d}) for samples of shape {shape}; got shape "
                 f"{tuple(operator.shape)}."
             )
-        matrix = operator.to(like.device, operator.dtype if operator.is_floating_point() else like.dtype)
-        return MatrixOperator(matrix, matrix.new_zeros(len(matrix)), shape)
+        count = len(operator)
+        if operator.is_complex():  # real and imaginary part of each number, as `flat` has them
+            operator = torch.view_as_real(operator.resolve_conj()).transpose(1, 2).flatten(0, 1)
+        matrix = operator.to(like.device, _at_least_single(operator))
+        return MatrixOperator(matrix, matrix.new_zeros(len(matrix)), shape, (count,))
     physics = all(callable(getattr(operator, name, None)) for name in ("A", "A_adjoint"))
     measure = operator.A if physics else operator
     if not callable(measure):
@@ -206,7 +221,12 @@ def as_operator(operator: Any, shape: Sequence[int], like: Tensor | None = None)
 
 def flat(y: Tensor) -> Tensor:
     """Measurements `(B, *M)` as real numbers `(B, m)`."""
-    return (torch.view_as_real(y) if y.is_complex() else y).flatten(1)
+    return (torch.view_as_real(y.resolve_conj()) if y.is_complex() else y).flatten(1)
+
+
+def _at_least_single(tensor: Tensor) -> torch.dtype:
+    """The type to compute with: half precision cannot tell singular values from rounding."""
+    return torch.promote_types(tensor.dtype, torch.float32) if tensor.is_floating_point() else torch.float32
 
 
 def unflat(r: Tensor, like: Tensor) -> Tensor:
@@ -236,6 +256,8 @@ def _probes(measure: Callable[[Tensor], Tensor], shape: tuple[int, ...], like: T
             raise ValueError(
                 f"The operator must return one measurement per sample, shape (B, ...); of one, got {what}."
             )
+        if not y.numel():
+            raise ValueError("The operator measures nothing: what it returns is empty. Keep at least one number.")
         if not y.isfinite().all():
             raise ValueError("The operator returned values that are not finite (NaN or infinite). Correct it.")
     return found

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ncsn_pipeline.densities import NoisyScoreFn
+from ncsn_pipeline.guidance.derivative import pulled_back
 from ncsn_pipeline.guidance.operators import LinearOperator
 
 
@@ -46,7 +47,7 @@ def pigdm(
             with torch.no_grad():
                 r = y.to(x) - operator(denoised)
                 u = operator.weighed(r, denoiser_error(float(sigma)), noise_std**2)
-            (g,) = torch.autograd.grad(denoised, x, operator.adjoint(u))
+            g = pulled_back(denoised, x, operator.adjoint(u), float(sigma))
             with torch.no_grad():
                 met = (u * (noise_std**2 * u + float(sigma) ** 2 * operator.linear_part(g))).sum(1)  # rho u' r
                 most = 2 * (u * r).sum(1)

@@ -100,7 +100,8 @@ def check_measurement(y: Tensor, operator: Operator) -> Tensor:
     """Measurements as real numbers `(B, m)`.
 
     Raises:
-        ValueError: for values that are not finite, or another shape than the operator returns.
+        ValueError: for values that are not finite, another shape than the operator returns, or real numbers where it
+            returns complex ones.
     """
     if not isinstance(y, Tensor) or tuple(y.shape[1:]) != operator.measurement_shape or not len(y):
         got = f"shape {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
@@ -108,7 +109,12 @@ def check_measurement(y: Tensor, operator: Operator) -> Tensor:
         raise ValueError(f"y must be a tensor of what the operator returns, shape ({expected}); got {got}.")
     if not y.isfinite().all():
         raise ValueError("y has values that are not finite (NaN or infinite). Leave those measurements out.")
-    return flat(y if y.is_complex() or y.is_floating_point() else y.to(torch.get_default_dtype()))
+    numbers = flat(y if y.is_complex() or y.is_floating_point() else y.to(torch.get_default_dtype()))
+    dtype = torch.promote_types(numbers.dtype, torch.float32)
+    if operator(numbers.new_zeros(1, *operator.shape, dtype=dtype)).shape[1] != numbers.shape[1]:
+        returned, given = ("real", "complex") if y.is_complex() else ("complex", "real")
+        raise ValueError(f"The operator returns {returned} numbers, and y holds {given} ones.")
+    return numbers
 
 
 def check_noise_std(noise_std: float) -> None:

@@ -64,7 +64,7 @@ class NCSNPosteriorPipeline(NCSNPipeline):
     It is another way to sample from the same folder, so saving it writes an ordinary `NCSNPipeline` folder.
     """
 
-    _table: tuple[Any, DenoiserError] | None = None
+    _table: tuple[Any, Any, DenoiserError] | None = None
     _evaluations = 0
 
     @property
@@ -209,15 +209,24 @@ class NCSNPosteriorPipeline(NCSNPipeline):
 
     def _denoiser_error(self, sigma: float) -> float:
         """r²(sigma): the table that training measured, or one by probes, made once for a network."""
-        if self._table is None or self._table[0] is not self.unet:
-            rows = getattr(self.unet.config, "denoiser_error", None)
-            self._table = self.unet, DenoiserError(rows) if rows else self._probed()
-        return self._table[1](sigma)
+        rows = getattr(self.unet.config, "denoiser_error", None)
+        # Of probes also the weights, which training changes in place, and the scheduler's ends.
+        weights = () if rows else tuple(parameter._version for parameter in self.unet.parameters())
+        made_of = rows, weights, self._ends()
+        if self._table is None or self._table[0] is not self.unet or self._table[1] != made_of:
+            self._table = self.unet, made_of, DenoiserError(rows) if rows else self._probed()
+        return self._table[2](sigma)
+
+    def _ends(self) -> tuple[float, float]:
+        """The largest and the smallest noise level that the network was trained on, or else the scheduler's."""
+        config = self.unet.config
+        high, low = (getattr(config, name, None) or self.scheduler.config[name] for name in ("sigma_max", "sigma_min"))
+        return high, low
 
     def _probed(self) -> DenoiserError:
         """At samples of the network's own, of all classes and without guidance, over the levels it was trained on."""
-        generator, config, device = torch.Generator().manual_seed(0), self.unet.config, self._execution_device
-        ends = [getattr(config, name, None) or self.scheduler.config[name] for name in ("sigma_max", "sigma_min")]
+        generator, device = torch.Generator().manual_seed(0), self._execution_device
+        ends = self._ends()
         labels = None if self._num_classes is None else self._labels("random", PROBES, generator)
         score, levels = self._score(None), geometric(*ends, NUM_LEVELS)
         if labels is not None:

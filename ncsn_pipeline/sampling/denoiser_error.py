@@ -13,9 +13,11 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
+from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from ncsn_pipeline.densities import NoisyScoreFn
+from ncsn_pipeline.guidance.derivative import pulled_back
 from ncsn_pipeline.noise_levels.spacing import check_noise_levels
 
 NUM_LEVELS = 20
@@ -69,11 +71,11 @@ def measured_denoiser_error(
         batch_size: samples at once.
 
     Raises:
-        ValueError: for noise levels out of range.
+        ValueError: for noise levels out of range, no samples, or a score of another shape than theirs.
     """
 
     def error(clean: Tensor, noisy: Tensor, sigma: float) -> Tensor:
-        return (noisy + sigma**2 * score(noisy, torch.tensor(sigma).to(noisy)) - clean).square()
+        return (_denoised(score, noisy, sigma) - clean).square()
 
     return _table(error, x, sigmas, generator, batch_size)
 
@@ -95,18 +97,26 @@ def probed_denoiser_error(
         batch_size: samples at once.
 
     Raises:
-        ValueError: for noise levels out of range.
+        ValueError: for noise levels out of range, no samples, or a score of another shape than theirs.
     """
 
     def error(clean: Tensor, noisy: Tensor, sigma: float) -> Tensor:
-        v = torch.randint(0, 2, noisy.shape, generator=generator).to(noisy) * 2 - 1
+        where = generator.device if generator is not None else None
+        v = torch.randint(0, 2, noisy.shape, generator=generator, device=where).to(noisy) * 2 - 1
         with torch.enable_grad():
             noisy = noisy.requires_grad_()
-            denoised = noisy + sigma**2 * score(noisy, torch.tensor(sigma).to(noisy))
-            (gradient,) = torch.autograd.grad(denoised, noisy, v)
+            denoised = _denoised(score, noisy, sigma)
+            gradient = pulled_back(denoised, noisy, v, sigma)
         return sigma**2 * v * gradient
 
     return _table(error, x, sigmas, generator, batch_size)
+
+
+def _denoised(score: NoisyScoreFn, x: Tensor, sigma: float) -> Tensor:
+    s = score(x, torch.tensor(sigma).to(x))
+    if s.shape != x.shape:
+        raise ValueError(f"The score has shape {tuple(s.shape)}, the samples have {tuple(x.shape)}.")
+    return x + sigma**2 * s
 
 
 def _table(
@@ -117,12 +127,14 @@ def _table(
     batch_size: int,
 ) -> DenoiserError:
     """The mean of `error(clean, noisy, sigma)` at every level."""
+    if not x.numel():
+        raise ValueError(f"x must hold samples, shape (N, *D); got shape {tuple(x.shape)}.")
     rows = []
     for sigma in check_noise_levels(sigmas).tolist():
         total = 0.0
         for clean in x.split(batch_size):
-            z = torch.randn(clean.shape, generator=generator, dtype=clean.dtype).to(clean.device)
-            total += float(error(clean, clean + sigma * z, sigma).sum(dtype=torch.float64))
+            z = randn_tensor(clean.shape, generator=generator, device=clean.device, dtype=clean.dtype)
+            total += error(clean, clean + sigma * z, sigma).flatten(1).sum(1).cpu().double().sum().item()
         # Of a network, a derivative's trace may come out below 0.
         rows.append((sigma, max(total / x.numel(), 1e-6 * sigma**2)))
     return DenoiserError(rows)

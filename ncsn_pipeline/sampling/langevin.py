@@ -49,7 +49,12 @@ def langevin_step(x: Tensor, score: Tensor, alpha: float, noise: Tensor) -> Tens
         score: s at x, the same shape.
         alpha: the step size, > 0, in squared data units.
         noise: unit normal z, the same shape.
+
+    Raises:
+        ValueError: for a score of another shape than the samples.
     """
+    if score.shape != x.shape:
+        raise ValueError(f"The score has shape {tuple(score.shape)}, the samples have {tuple(x.shape)}.")
     return x.add(score, alpha=alpha).add_(noise, alpha=math.sqrt(2 * alpha))
 
 

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from ncsn_pipeline.densities import NoisyScoreFn
+from ncsn_pipeline.guidance.derivative import pulled_back
 from ncsn_pipeline.guidance.operators import MatrixOperator, Operator
 from ncsn_pipeline.sampling.follow import Generators, draw_noise
 from ncsn_pipeline.sampling.scheduling_annealed import Table
@@ -115,7 +116,7 @@ class TwistedSteps:
             unit = torch.eye(x[0].numel(), dtype=x.dtype, device=x.device)
             if tweedie:
                 ends = unit.reshape(-1, 1, *x.shape[1:]).expand(-1, *x.shape)
-                rows = [torch.autograd.grad(denoised, x, e, retain_graph=True)[0].flatten(1) for e in ends]
+                rows = [pulled_back(denoised, x, e, float(sigma), retain_graph=True).flatten(1) for e in ends]
                 jacobian = torch.stack(rows, dim=1)
                 _check_finite(jacobian, sigma)
                 values, vectors = torch.linalg.eigh(variance / 2 * (jacobian + jacobian.mT))

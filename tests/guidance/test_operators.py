@@ -189,3 +189,55 @@ def test_conjugate_gradients_find_the_smallest_solution_of_a_singular_system():
     s = factor @ factor.mT
     r = normal(2, 5, seed=1) @ s
     torch.testing.assert_close(conjugate_gradients(lambda p: p @ s, r, 1e-12), r @ torch.linalg.pinv(s))
+
+
+@pytest.mark.parametrize("rows", [3, 16, 64])
+def test_little_noise_does_not_magnify_rounding(rows):
+    """Of a matrix that reaches all of y, of few and of many rows; a residual of 1e-7 over w = 1e-8 was ten."""
+    matrix = normal(rows, 16).float() / 4
+    r = (normal(5, 16, seed=1).float() @ matrix.mT) + 1e-4 * normal(5, rows, seed=2).float()
+    found = as_operator(matrix, (16,)).weighed(r, 1.0, 1e-8)
+    exact = as_operator(matrix.double(), (16,), LIKE).weighed(r.double(), 1.0, 1e-8)
+    by_x, expected = found @ matrix, exact @ matrix.double()
+    assert (by_x - expected).norm() < 0.02 * expected.norm()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_keeps_all_of_a_matrix(dtype):
+    matrix = normal(16, 1024).to(dtype)
+    operator = as_operator(matrix, (1024,))
+    assert operator.matrix.dtype == torch.float32 and len(operator._factors[1]) == 16
+    y = normal(2, 16).float()
+    torch.testing.assert_close(operator(operator.pseudo_inverse(y)), y, rtol=1e-4, atol=1e-4)
+    assert as_operator(average_pooling(2), (1, 4, 4), torch.zeros((), dtype=dtype)).linear
+
+
+def test_a_complex_matrix_is_that_of_real_and_imaginary_parts():
+    matrix, x = torch.complex(normal(3, 4), normal(3, 4, seed=1)), normal(5, 4, seed=2)
+    operator = as_operator(matrix.conj(), (4,), LIKE)
+    assert operator.measurement_shape == (3,)
+    torch.testing.assert_close(operator(x), operators.flat(x.to(matrix) @ matrix.conj().mT))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: mask(torch.tensor([1, 0, 1, 0])), "booleans, True for what is kept; got torch.int64"),
+        (lambda: fourier_mask(KEPT.float()), "booleans, True for what is kept; got torch.float32"),
+        (lambda: as_operator(fourier_mask(KEPT), (3, 6, 6)), "1 channel, or 2 for complex ones; got 3"),
+        (lambda: as_operator(mask(KEPT < 0), (1, 6, 6)), "measures nothing"),
+        (lambda: as_operator(torch.zeros(0, 4), (4,)), "must be finite, of shape .m, 4."),
+    ],
+)
+def test_measurements_of_something_else_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_factors_are_computed_where_there_is_float64():
+    """And handed out in the type of what they are applied to, converted once."""
+    operator = as_operator(normal(3, 4).float(), (4,))
+    assert all(factor.dtype == torch.float64 and factor.device.type == "cpu" for factor in operator._factors)
+    r = torch.ones(1, 3)
+    assert operator._factors_like(r) is operator._factors_like(2 * r)
+    assert {factor.dtype for factor in operator._factors_like(r)} == {torch.float32}

@@ -9,7 +9,11 @@ from ncsn_pipeline import GaussianMixture
 from ncsn_pipeline.guidance import added, posterior
 from ncsn_pipeline.sampling import follow, probed_denoiser_error
 from ncsn_pipeline.sampling.posterior import DPSSteps
-from ncsn_pipeline.sampling.scheduling_annealed import AnnealedLangevinScheduler, PredictorCorrectorScheduler
+from ncsn_pipeline.sampling.scheduling_annealed import (
+    AnnealedLangevinScheduler,
+    ConsistentAnnealedScheduler,
+    PredictorCorrectorScheduler,
+)
 from tests.known_posteriors import HeunSteps, KnownPosterior, blur_matrix, gaussian, random_matrix, run
 
 MATRICES = {
@@ -295,6 +299,8 @@ def two_modes():
         ({"y": torch.ones(1, 3)}, r"what the operator returns, shape \(B, 4\); got shape \(1, 3\)"),
         ({"y": torch.full((1, 4), torch.nan)}, "y has values that are not finite"),
         ({"operator": lambda x: x / 0}, "The operator returned values that are not finite"),
+        ({"operator": torch.eye(4) * 1j}, "The operator returns complex numbers, and y holds real ones"),
+        ({"y": torch.ones(1, 4) * 1j}, "The operator returns real numbers, and y holds complex ones"),
     ],
 )
 def test_what_does_not_fit_is_refused(settings, message):
@@ -309,3 +315,32 @@ def test_gradients_reach_through_a_run_that_is_without():
     score = posterior(known.y[None], known.operator, 0.2, "pigdm", shape=(8,), denoiser_error=lambda sigma: 0.1)
     states = follow(score(known.score), torch.randn(2, 8).double(), HeunSteps([1.0, 0.5]))
     assert not next(states).sample.requires_grad
+
+
+@pytest.mark.parametrize("noise_std", [1e-3, 1e-4])
+def test_little_noise_leaves_a_residual_of_its_size(noise_std):
+    """In float32, from sigma = 50 on: what rounding leaves is divided by the noise variance."""
+    matrix, y = random_matrix(16, 64).float(), torch.randn(1, 16)
+    score = posterior(y, matrix, noise_std, "annealed", shape=(64,))(lambda x, sigma: -x / (1 + sigma**2))
+    x = run(score, ConsistentAnnealedScheduler(50, 0.01, 50.0).table, torch.randn(20, 64), seeded(1), start=False)
+    assert (x @ matrix.mT - y).square().mean().sqrt() < noise_std
+
+
+@pytest.mark.parametrize("method", ["pigdm", "mmps"])
+def test_half_precision_is_not_left_on_the_way_back(method):
+    """At sigma = 300 the derivative's sigma² is more than float16 holds."""
+
+    def score(x, sigma):
+        return (-x.half() / (1 + sigma.half()) / sigma.half()).float()
+
+    settings = {"denoiser_error": isotropic_error(1.0)} if method == "pigdm" else {}
+    given = posterior(torch.ones(1, 3), torch.eye(8)[:3], 0.1, method, shape=(8,), **settings)
+    x, sigma = 300 * torch.randn(4, 8), torch.tensor(300.0)
+    exact = given(lambda x, sigma: -x / (1 + sigma) / sigma)(x, sigma)
+    torch.testing.assert_close(given(score)(x, sigma), exact, rtol=2e-2, atol=2e-2 * float(exact.abs().max()))
+
+
+def test_denoised_samples_that_are_not_finite_are_told():
+    given = posterior(torch.ones(1, 3), torch.eye(8)[:3], 0.1, "mmps", shape=(8,))
+    with pytest.raises(FloatingPointError, match="denoised samples are not finite at sigma = 2"):
+        given(lambda x, sigma: x / 0)(torch.ones(1, 8), torch.tensor(2.0))

@@ -297,5 +297,20 @@ def test_probes_are_those_of_the_network_whatever_was_called_before(pipe):
     called(other, guidance_scale=6.0, class_labels=1)
     assert torch.equal(called(other), called(pipe))
     before = pipe._denoiser_error(0.5)
+    kept, weight = pipe._table, next(pipe.unet.parameters())
+    assert pipe._denoiser_error(0.5) == before and pipe._table is kept
+    with torch.no_grad():
+        weight.mul_(1.5)  # as training does
+    trained = pipe._denoiser_error(0.5)
+    assert trained != before
     pipe.unet = type(pipe.unet).from_config(pipe.unet.config)
-    assert pipe._denoiser_error(0.5) != before
+    assert pipe._denoiser_error(0.5) not in (before, trained)
+
+
+def test_probes_lie_within_the_schedulers_levels_where_the_network_names_none():
+    pipe = gaussian(scheduler=ConsistentAnnealedScheduler(10, 0.01, 0.5))
+    pipe._denoiser_error(0.1)
+    pipe.scheduler = ConsistentAnnealedScheduler(10, 0.01, 20.0)
+    assert pipe._table[2].rows[0][0] == 0.5
+    pipe._denoiser_error(0.1)
+    assert pipe._table[2].rows[0][0] == 20.0

@@ -7,6 +7,7 @@ import torch
 from diffusers import ScoreSdeVePipeline, ScoreSdeVeScheduler, UNet2DModel
 
 from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler, NCSNPipeline, as_score_function
+from ncsn_pipeline.evaluation.held_out import denoising_losses
 
 
 def seeded(seed=0):
@@ -84,3 +85,10 @@ def test_it_can_be_loaded_with_another_range_of_data(network, tmp_path):
     load(network, ScoreSdeVeScheduler(2, sigma_max=5.0), tmp_path / "ve")
     pipeline = NCSNPipeline.from_pretrained(tmp_path / "ve", data_min=-1.0, data_max=1.0)
     assert (pipeline.config.data_min, pipeline.config.data_max) == (-1, 1)
+
+
+def test_its_loss_is_measured_over_the_schedulers_levels(network, tmp_path):
+    """The network's configuration names none."""
+    pipeline = load(network, ScoreSdeVeScheduler(4, sigma_min=0.02, sigma_max=30.0), tmp_path / "ve")
+    losses = denoising_losses(pipeline, torch.zeros(2, 3, 16, 16, dtype=torch.uint8) + 100, None)
+    assert next(iter(losses)).startswith("sigma 0.02 to") and list(losses)[-1].endswith("to 30")

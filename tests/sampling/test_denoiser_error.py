@@ -53,3 +53,11 @@ def test_between_rows_it_is_a_power_of_sigma_and_beyond_them_what_noise_says():
 def test_rows_out_of_range_are_refused(rows):
     with pytest.raises(ValueError, match="r² must be finite|Noise levels"):
         DenoiserError(rows)
+
+
+@pytest.mark.parametrize("measure", [measured_denoiser_error, probed_denoiser_error])
+def test_a_score_of_another_shape_and_no_samples_are_refused(measure):
+    with pytest.raises(ValueError, match=r"The score has shape \(5,\), the samples have \(5, 1\)"):
+        measure(lambda x, sigma: -x[:, 0], torch.ones(5, 1), [1.0])
+    with pytest.raises(ValueError, match=r"x must hold samples, shape \(N, \*D\); got shape \(0, 1\)"):
+        measure(lambda x, sigma: -x, torch.ones(0, 1), [1.0])

@@ -18,7 +18,7 @@ from ncsn_pipeline import (
     exact_score_function,
     mode_weights,
 )
-from ncsn_pipeline.sampling import Row, Table, follow
+from ncsn_pipeline.sampling import Row, Table, follow, langevin_dynamics
 
 LEVELS = {"num_train_timesteps": 40, "sigma_min": 0.02, "sigma_max": 8.0}
 SAMPLERS = {
@@ -324,3 +324,12 @@ def test_samples_that_are_not_finite_stop_the_run_at_the_tenth_row_and_the_last(
         scheduler = ConsistentAnnealedScheduler(count)
         with pytest.raises(FloatingPointError, match=f"{message} .*Take more levels or a smaller step_size"):
             last(follow(lambda x, sigma: x * math.inf, torch.ones(2), scheduler.table))
+
+
+def test_a_score_of_another_shape_is_refused():
+    """One number for each sample of one dimension would be added to all of them."""
+    x, message = torch.ones(5, 1), r"The score has shape \(5,\), the samples have \(5, 1\)"
+    with pytest.raises(ValueError, match=message):
+        next(follow(lambda x, sigma: -x[:, 0], x, AnnealedLangevinScheduler(3, 0.1, 1.0).table))
+    with pytest.raises(ValueError, match=message):
+        next(langevin_dynamics(lambda x: -x[:, 0], x, step_size=0.1, num_steps=1))

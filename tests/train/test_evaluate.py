@@ -253,7 +253,7 @@ class RepeatedImages:
         self.data, self.calls = data, []
         config = SimpleNamespace(num_class_embeds=num_classes, in_channels=1, sample_size=data.images.shape[-1])
         self.unet = SimpleNamespace(config=config)
-        self.scheduler = SimpleNamespace(timesteps=[3.0, 2.0, 1.0], config=SimpleNamespace(steps_per_level=5))
+        self.scheduler = SimpleNamespace(timesteps=[3.0, 2.0, 1.0], steps_per_level=5)
 
     def __call__(self, *, batch_size, generator, output_type, class_labels=None, **options):
         assert output_type == "pt" and isinstance(generator, torch.Generator)

@@ -61,8 +61,11 @@ class Table(list[Row]):
         """The samples after row `i`, from those before it and their score, all of shape `(B, ...)`.
 
         Raises:
+            ValueError: for a score of another shape than the samples.
             FloatingPointError: for samples that are not finite, at every tenth row and the last.
         """
+        if score.shape != x.shape:
+            raise ValueError(f"The score has shape {tuple(score.shape)}, the samples have {tuple(x.shape)}.")
         row = self[i]
         x = x.add(score, alpha=row.a)
         if row.b > 0:
