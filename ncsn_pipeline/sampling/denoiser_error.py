@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
-from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from ncsn_pipeline.densities import NoisyScoreFn
 from ncsn_pipeline.guidance.derivative import pulled_back
 from ncsn_pipeline.noise_levels.spacing import check_noise_levels
+from ncsn_pipeline.sampling.follow import draw_noise
 
 NUM_LEVELS = 20
 
@@ -133,7 +133,7 @@ def _table(
     for sigma in check_noise_levels(sigmas).tolist():
         total = 0.0
         for clean in x.split(batch_size):
-            z = randn_tensor(clean.shape, generator=generator, device=clean.device, dtype=clean.dtype)
+            z = draw_noise(clean, generator)
             total += error(clean, clean + sigma * z, sigma).flatten(1).sum(1).cpu().double().sum().item()
         # Of a network, a derivative's trace may come out below 0.
         rows.append((sigma, max(total / x.numel(), 1e-6 * sigma**2)))
