@@ -9,11 +9,11 @@ import os
 # Gradio reads this when it is imported.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
-from ncsn_pipeline.space import build_page, launch_options, models_to_show
+from ncsn_pipeline.space import build_page, models_to_show, serve
 
 OTHERS = [name.strip() for name in os.environ.get("NCSN_MODELS", "").split(",") if name.strip()]
 
 demo = build_page(*models_to_show(os.environ.get("NCSN_MODEL"), OTHERS))
 
 if __name__ == "__main__":
-    demo.launch(**launch_options())
+    serve(demo)

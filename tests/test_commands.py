@@ -86,6 +86,22 @@ def test_generate_draws_a_grid_and_a_folder(tmp_path, capsys):
     assert not (tmp_path / "x.png").exists()
 
 
+def test_ctrl_c_ends_a_command_in_the_middle_of_its_work_without_a_traceback(tmp_path, monkeypatch):
+    drawn = NCSNPipeline.__call__
+
+    def pressed(*given, **more):
+        signal.raise_signal(signal.SIGINT)
+        return drawn(*given, **more)
+
+    monkeypatch.setattr(NCSNPipeline, "__call__", pressed)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has background jobs ignore Ctrl-C
+    try:
+        assert main(["generate", "mnist", str(tmp_path / "x.png"), "--num-inference-steps", "2"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert not list(tmp_path.iterdir())
+
+
 OLD_LOCALE = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}  # as a machine whose text is not UTF-8
 
 

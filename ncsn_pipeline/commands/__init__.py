@@ -6,6 +6,7 @@ A command imports what it works with when it runs, so that `--help` loads neithe
 import difflib
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,4 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         meant = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(COMMANDS)}."
         print(f"ncsn: error: There is no command {name}; {meant}", file=sys.stderr)
         return 2
-    return importlib.import_module(f".{name.replace('-', '_')}", __name__).main(words[1:])
+    try:
+        return importlib.import_module(f".{name.replace('-', '_')}", __name__).main(words[1:])
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT  # as shells say of a program that Ctrl-C ended

@@ -25,12 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=None, help="port to serve at (default: the first free from 7860)")
     options = parser.parse_args(arguments)
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # Gradio reads it when it is imported
-    from ..space import build_page, launch_options, models_to_show
+    from ..space import build_page, models_to_show, serve
 
     try:
         page = build_page(*models_to_show(options.model, options.others))
     except (ValueError, OSError) as error:
         print(f"{PROGRAM}: error: {in_one_line(error)}", file=sys.stderr)
         return 2
-    page.launch(server_name=options.host, server_port=options.port, **launch_options())
+    serve(page, server_name=options.host, server_port=options.port)
     return 0

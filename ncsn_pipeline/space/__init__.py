@@ -15,6 +15,6 @@ widgets      pictures, figures, presets, seeds, programs
 server       failures and uploads; settings in the page's address
 """
 
-from .page import build_page, launch_options, models_to_show
+from .page import build_page, models_to_show, serve
 
-__all__ = ["build_page", "launch_options", "models_to_show"]
+__all__ = ["build_page", "models_to_show", "serve"]

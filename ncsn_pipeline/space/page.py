@@ -1,6 +1,7 @@
 """The page: its tabs, its theme, and how it is launched."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,19 +94,26 @@ def build_page(*model_sources: str) -> gr.Blocks:
     return page.queue(max_size=32, api_open=False)
 
 
-def launch_options() -> dict[str, Any]:
-    """Keyword arguments of `launch`; address and port come from Gradio's own environment variables."""
+def serve(page: gr.Blocks, **address: Any) -> None:
+    """Serves the page until Ctrl-C, also where that comes while Gradio starts: alone it ends in order only afterwards.
+
+    Args:
+        page: of `build_page`.
+        **address: `server_name` and `server_port`; Gradio's own environment variables where they are not given.
+    """
     html = poster(HEADING, SENTENCE, examples(MODELS[0])[POSTER_PICTURE])
-    return {
-        "theme": _theme(),
-        "css_paths": [Path(__file__).with_name("page.css"), Path(__file__).parent / "lecture" / "tab.css"],
-        "js": Path(__file__).with_name("page.js").read_text(encoding="utf-8"),
-        "footer_links": ["api", "gradio"],
-        "max_file_size": MOST_BYTES,
-        "app_kwargs": {"middleware": [(BoundedUploads, (), {}), (Poster, (), {"html": html})]},
-        "state_session_capacity": MOST_SESSIONS,
-        "run_history": False,
-    }
+    with suppress(KeyboardInterrupt):
+        page.launch(
+            theme=_theme(),
+            css_paths=[Path(__file__).with_name("page.css"), Path(__file__).parent / "lecture" / "tab.css"],
+            js=Path(__file__).with_name("page.js").read_text(encoding="utf-8"),
+            footer_links=["api", "gradio"],
+            max_file_size=MOST_BYTES,
+            app_kwargs={"middleware": [(BoundedUploads, (), {}), (Poster, (), {"html": html})]},
+            state_session_capacity=MOST_SESSIONS,
+            run_history=False,
+            **address,
+        )
 
 
 def _theme() -> gr.themes.Base:
