@@ -133,13 +133,14 @@ class NCSNInpaintPipeline(NCSNPipeline):
         begin = _first_evaluation(steps, start_sigma)
         known = self.units.to_model(image)
         labels = self._labels(class_labels, count, generator, copies)
+        score = self._score(labels, given)
         if start_sigma is None:
-            x = self._start(count, generator, latents, steps)
+            x = self._start(count, generator, latents, steps, score)
         else:
             noise = draw_noise(known, generator) if latents is None else latents.to(known)
             x = known.add(noise, alpha=float(torch.tensor(steps.sigmas[begin])))  # in float32, as the network is told
         x = self._run(
-            self._score(labels, given), x, steps, generator, callback_on_step_end, callback_on_step_end_tensor_inputs,
+            score, x, steps, generator, callback_on_step_end, callback_on_step_end_tensor_inputs,
             order=repeated(steps, repeats, begin), before=keeping(known, mask, steps, generator),
         )  # fmt: skip
         # The kept pixels as they were given, not as they come back from the model's range.

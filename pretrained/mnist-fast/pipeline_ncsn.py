@@ -7,6 +7,10 @@ scheduler's table, and takes the row's step:
     for sigma, a, b, _ in scheduler.table:
         x <- x + a score(x, sigma) + b z
 
+The solvers of diffusers, of which most add no noise and so keep what they start from, start around the mean instead:
+
+    x ~ N(D(0), sigma_1² I),    D(x) = x + sigma_1² score(x, sigma_1)
+
 A saved pipeline is a folder that holds the code of its parts beside their weights, so that it loads by
 `DiffusionPipeline.from_pretrained(folder, trust_remote_code=True)` where this package is not installed, and by
 `NCSNPipeline.from_pretrained(folder)` where it is.  From the Hub, `trust_remote_code=True` runs code of that
@@ -252,8 +256,9 @@ class NCSNPipeline(DiffusionPipeline):
             batch_size: number of images, >= 1.
             generator: source of all randomness, or one for each image; the same seed gives the same images on CPU.  A
                 call that is refused draws nothing from it.
-            num_inference_steps: exactly this many network evaluations N, except that Heun's second order makes 2N - 1;
-                by default the scheduler's whole noise schedule, for a solver of diffusers as many as that has levels.
+            num_inference_steps: exactly this many network evaluations N, except that Heun's second order makes 2N - 1,
+                and that solvers of diffusers make one more for the start; by default the scheduler's whole noise
+                schedule, for a solver of diffusers as many as that has levels.
             sigmas: the noise levels of this call, strictly decreasing, > 0, in data units.
             latents: the start as unit normal noise, shape `(batch_size, C, H, W)`; scaled by sigma_1.
             class_labels: one class for all images or one for each, by number or by its name in the network's
@@ -287,10 +292,9 @@ class NCSNPipeline(DiffusionPipeline):
         self.guidance_scale, self.guidance_interval = guidance_scale, guidance_interval
         steps = self._steps(num_inference_steps, sigmas)
         labels = self._labels(class_labels, batch_size, generator)
-        x = self._start(batch_size, generator, latents, steps)
-        x = self._run(
-            self._score(labels, given), x, steps, generator, callback_on_step_end, callback_on_step_end_tensor_inputs
-        )
+        score = self._score(labels, given)
+        x = self._start(batch_size, generator, latents, steps, score)
+        x = self._run(score, x, steps, generator, callback_on_step_end, callback_on_step_end_tensor_inputs)
         return self._output(x, output_type, return_dict)
 
     @classmethod
@@ -387,15 +391,21 @@ class NCSNPipeline(DiffusionPipeline):
                 f"score elsewhere. Sample by ConsistentAnnealedScheduler(sigmas={levels}, eta=1.0), all of it."
             )
 
-    def _start(self, count: int, generator: Generators, latents: Tensor | None, steps: Any) -> Tensor:
+    def _start(
+        self, count: int, generator: Generators, latents: Tensor | None, steps: Any, score: NoisyScoreFn
+    ) -> Tensor:
         """The first samples, float32 whatever the network's precision, shape `(B, C, H, W)`."""
         shape, device = (count, *self._image_shape()), self._execution_device
+        solver, sigma = isinstance(steps, SolverSteps), steps.sigmas[0]
         uniform = getattr(self.scheduler.config, "initial", "normal") == "uniform"
-        if latents is None and uniform and not isinstance(steps, SolverSteps):
+        if latents is None and uniform and not solver:
             return self.units.to_model(self._uniform(shape, generator)).to(device)
         if latents is None:
             latents = randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)
-        return latents.to(device, torch.float32) * steps.sigmas[0]
+        x = latents.to(device, torch.float32) * sigma
+        if solver:  # adds the mean, D(0): noise would make up for it, but a solver keeps what it starts from
+            x += score(torch.zeros_like(x), torch.tensor(sigma, device=device)) * sigma**2
+        return x
 
     def _score(self, labels: Tensor | None, given: Given | Sequence[Given] | None = None) -> Callable[..., Tensor]:
         """The network's score in the precision of x, given the classes, and then whatever else is given."""

@@ -78,8 +78,9 @@ def last_samples(pipeline, number, **arguments):
 
 
 def flow(latents, mean, std):
-    """Where the probability flow of N(mean, std²) takes sigma_max times `latents`: in closed form."""
-    return mean + (SIGMA_MAX * latents.double() - mean) * std / math.hypot(SIGMA_MAX, std)
+    """Where the probability flow of N(mean, std²) takes N(D(0), sigma_max²), drawn by `latents`: in closed form."""
+    start = mean * SIGMA_MAX**2 / (SIGMA_MAX**2 + std**2) + SIGMA_MAX * latents.double()
+    return mean + (start - mean) * std / math.hypot(SIGMA_MAX, std)
 
 
 @pytest.mark.parametrize(("name", "settings"), SOLVERS)
@@ -98,8 +99,19 @@ def test_samples_follow_the_exact_flow(name, settings):
         assert errors[50] < 0.004
         assert errors[100] < 0.003
     # 4096 pixels from the flow of latents with their own sampling error
-    assert abs(samples.mean() - 0.4) < 0.15 * (4 / 64 + 0.4 / SIGMA_MAX)
+    assert abs(samples.mean() - 0.4) < 0.15 * 4 / 64
     assert abs(samples.std() / 0.15 - 1) < 5 / math.sqrt(2 * 4096) + (0.03 if "Euler" in name else 0.01)
+
+
+def test_samples_keep_a_mean_that_is_as_large_as_the_noise():
+    """Of avatars 1.7 sigma_1: a start around 0 would end as far off, in deviations of the data."""
+    pipeline = gaussian_pipeline(mean=0.4, std=0.15)
+    pipeline.scheduler = ConsistentAnnealedScheduler(50, SIGMA_MIN, 0.4)
+    swap(pipeline, "EDMDPMSolverMultistepScheduler")
+    samples = last_samples(pipeline, 64, generator=seeded(), num_inference_steps=50)
+    short = 0.4 * 0.15**2 / (0.4**2 + 0.15**2)  # what D(0) lacks of the mean
+    expected = 0.4 - short * 0.15 / math.hypot(0.4, 0.15)
+    assert abs(samples.mean() - expected) < 0.15 * 5 / 64
 
 
 @pytest.mark.parametrize(("name", "settings"), STOCHASTIC)
@@ -123,9 +135,10 @@ def test_number_of_network_evaluations(name, steps):
     pipeline.unet.register_forward_pre_hook(lambda module, arguments: sigmas.append(arguments[1].item()))
     images = pipeline(2, generator=seeded(), num_inference_steps=steps, output_type="pt").images
     evaluations = 2 * steps - 1 if name == "HeunDiscreteScheduler" else steps
-    assert len(sigmas) == pipeline.num_timesteps == evaluations
+    assert pipeline.num_timesteps == evaluations
+    assert len(sigmas) == 1 + evaluations  # the first for the start
     assert images.isfinite().all()
-    assert sigmas[0] == pytest.approx(SIGMA_MAX)
+    assert sigmas[:2] == pytest.approx([SIGMA_MAX] * 2)
     assert steps == 1 or sigmas[-1] == pytest.approx(SIGMA_MIN)
 
 
@@ -147,7 +160,7 @@ def test_guidance_and_the_range_of_the_data(name):
     expected = flow(latents, means, 0.15)
     samples = last_samples(pipeline, 4, **arguments)
     torch.testing.assert_close(samples, expected, rtol=0, atol=0.02 if "Euler" in name else 0.003)
-    assert pipeline.unet.evaluations == pipeline.num_timesteps
+    assert pipeline.unet.evaluations == 1 + pipeline.num_timesteps
     images = pipeline(4, output_type="pt", **arguments).images
     torch.testing.assert_close(images.double(), ((samples + 1) / 2).clamp(0, 1), rtol=0, atol=1e-6)
 
@@ -168,7 +181,7 @@ def test_a_uniform_start_is_the_annealed_samplers_alone():
     starts = []
     pipeline.unet.register_forward_pre_hook(lambda module, arguments: starts.append(arguments[0]))
     pipeline(100, num_inference_steps=1, generator=seeded())
-    assert starts[0].std().item() == pytest.approx(SIGMA_MAX, rel=0.05)
+    assert starts[1].std().item() == pytest.approx(SIGMA_MAX, rel=0.05)
 
 
 @pytest.mark.parametrize(
