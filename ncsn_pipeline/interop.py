@@ -168,7 +168,8 @@ class AzulaNetwork(ModelMixin, ConfigMixin):
         t = _time(self.denoiser.schedule, sigma).to(sample.dtype)
         alpha = _over(self.denoiser.schedule(t)[0], sample)
         denoised = self.denoiser((alpha * sample).to(sample), t, **conditions).mean
-        return ((denoised - sample) / _over(sigma, sample) ** 2,)
+        wide = sample.to(_wide(sample))
+        return (((denoised - wide) / _over(sigma, wide) ** 2).to(sample.dtype),)
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
         """Refuses: the denoiser's class and weights are azula's.
@@ -180,7 +181,13 @@ class AzulaNetwork(ModelMixin, ConfigMixin):
 
 
 def _denoised(network: nn.Module, x: Tensor, sigma: Tensor, conditions: dict[str, Any]) -> Tensor:
-    return x + _over(sigma, x) ** 2 * network(x, sigma, return_dict=False, **conditions)[0]
+    wide = x.to(_wide(x))
+    return (wide + _over(sigma, wide) ** 2 * network(x, sigma, return_dict=False, **conditions)[0]).to(x.dtype)
+
+
+def _wide(x: Tensor) -> torch.dtype:
+    """At least float32: sigma² beyond 65,504 is infinite in float16."""
+    return torch.promote_types(x.dtype, torch.float32)
 
 
 def _over(values: Tensor, x: Tensor) -> Tensor:

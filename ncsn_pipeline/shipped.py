@@ -11,8 +11,8 @@ PLACES = (Path(__file__).with_name("pretrained"), Path(__file__).resolve().paren
 
 def shipped_folder(name: str) -> Path | None:
     """The folder of a shipped model or classifier, or `None` where there is none of that name."""
-    folder, name = Path(name).parent.as_posix(), Path(name).name
-    named = bool(name) and folder in (".", "pretrained")
+    name = name.removeprefix("./pretrained/").removeprefix("pretrained/")
+    named = bool(name) and Path(name).name == name  # of an explicit path that is not there, ./mnist, no other is taken
     return next((place / name for place in PLACES if named and (place / name).is_dir()), None)
 
 

@@ -61,6 +61,7 @@ def test_a_shipped_model_has_a_name_unless_a_folder_here_has_it(tmp_path, monkey
     assert (
         shipped_folder("../mnist") is None
         and shipped_folder("") is None
+        and shipped_folder("./mnist") is None  # a path that was written out and is not there
         and folder_or_shipped("user/mnist") == "user/mnist"
     )
     assert NCSNPipeline.from_pretrained("mnist").unet.config.sample_size == 28

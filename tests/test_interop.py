@@ -70,6 +70,17 @@ def test_deepinv_gets_the_posterior_mean_in_its_own_units(low, high):
         torch.testing.assert_close(denoiser(x, sigma), exact(x, 0.2), atol=1e-5, rtol=1e-4)
 
 
+def test_half_precision_has_large_noise_levels():
+    """sigma² of 348, FFHQ's, is beyond float16."""
+    network = CorrelatedGaussian()
+    x = 0.5 + 348 * torch.randn(3, 1, 4, 4, generator=seeded())
+    half = DeepinvDenoiser(NCSNPipeline(network, ConsistentAnnealedScheduler()))(x.half(), 348.0)
+    azula = AzulaDenoiser(network, lambda t: (torch.ones_like(t), 348.0 * t))
+    score = AzulaNetwork(azula, 4, 1, sigma_min=0.01)(x.half(), torch.tensor(348.0))[0]
+    for found in (half, azula(x.half(), torch.tensor(1.0)).mean, x + 348.0**2 * score):
+        torch.testing.assert_close(found.float(), exact(x, 348), atol=0.3, rtol=0)
+
+
 def test_deepinv_may_give_each_image_its_noise_and_conditions():
     torch.manual_seed(0)
     network = ScoreUNet(

@@ -64,16 +64,22 @@ def list_folder(folder: str | Path) -> Listing:
 
         hidden = [name for name in folders if name.startswith((".", "__"))]
         found.left_out.add("hidden folder(s)", *(shown(below + name) for name in sorted(hidden)))
-        real = {name: os.path.realpath(os.path.join(place, name)) for name in folders if name not in hidden}
-        again = [name for name in real if real[name] in seen]
+        again, folders[:] = [], sorted(set(folders) - set(hidden), key=lambda name: (_is_link(place, name), name))
+        for name in folders[:]:
+            if (real := os.path.realpath(os.path.join(place, name))) in seen:
+                again.append(name)
+                folders.remove(name)
+            seen.add(real)
         found.left_out.add("folder(s) that are there twice by a link", *(shown(below + name) for name in again))
-        folders[:] = [name for name in real if name not in again]
-        seen.update(real.values())
         for name in sorted(files):
             _add(found, below + name, name)
     for names in (found.pictures, found.tables, found.metadata):
         names.sort()
     return found
+
+
+def _is_link(place: str, name: str) -> bool:
+    return os.path.islink(os.path.join(place, name))
 
 
 def shown(name: str) -> str:
@@ -96,7 +102,9 @@ def _add(found: Listing, path: str, name: str) -> None:
             found.left_out.add("hidden", shown(path))
         return
     found.files += 1
-    if name in METADATA:
+    if name.startswith("cache-") and ending == ".arrow":
+        found.left_out.add("cached by datasets of what lies beside", shown(path))
+    elif name in METADATA:
         found.metadata.append(path)
     elif ending in TABLES:
         found.tables.append(path)

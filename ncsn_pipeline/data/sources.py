@@ -19,7 +19,7 @@ from .left_out import LeftOut
 from .listing import list_folder
 from .pictures import open_pictures
 from .selection import Selection
-from .tables import open_tables, tables_of
+from .tables import ClassesDiffer, open_tables, tables_of
 
 logger = logging.getLogger(__name__)
 
@@ -178,7 +178,7 @@ def _open(source: str, streaming: bool, config_name: str | None) -> tuple[Mappin
             return _open_folder(path, source, streaming, config_name)
         check_cache()
         return load_dataset(source, config_name, streaming=streaming), f"{source!r} on the Hub", LeftOut()
-    except CacheError:
+    except (CacheError, ClassesDiffer):
         raise
     except Exception as error:  # the library raises a dozen kinds, from missing repositories to torn files
         reasons = ": ".join(str(reason).rstrip(".") for reason in (error, error.__cause__) if reason)

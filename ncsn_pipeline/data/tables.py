@@ -16,6 +16,10 @@ _BUILDERS = {
 }
 
 
+class ClassesDiffer(ValueError):
+    """Files of one data set number their classes differently."""
+
+
 def open_tables(root: Path, parts: Mapping[str, Sequence[str]], *, streaming: bool = False) -> Mapping[str, Any]:
     """The data sets of tables of one kind.
 
@@ -26,6 +30,7 @@ def open_tables(root: Path, parts: Mapping[str, Sequence[str]], *, streaming: bo
 
     Raises:
         OSError: where `datasets` keeps what it reads and cannot write there.
+        ClassesDiffer: for Parquet files that number their classes differently.
         Exception: of many kinds, for tables that cannot be read.
     """
     from importlib import import_module
@@ -33,6 +38,8 @@ def open_tables(root: Path, parts: Mapping[str, Sequence[str]], *, streaming: bo
     from datasets.data_files import DataFilesDict, DataFilesList
 
     check_cache()
+    if Path(next(iter(parts.values()))[0]).suffix.lower() == ".parquet":
+        _check_classes(root, [name for names in parts.values() for name in names])
 
     def listed(names: Sequence[str]) -> DataFilesList:
         paths = [root / name for name in names]
@@ -46,6 +53,24 @@ def open_tables(root: Path, parts: Mapping[str, Sequence[str]], *, streaming: bo
         return builder.as_streaming_dataset()
     builder.download_and_prepare()
     return builder.as_dataset()
+
+
+def _check_classes(root: Path, names: Sequence[str]) -> None:
+    """Refuses files whose numbers mean different classes: all would be read by the names of the first."""
+    from datasets import ClassLabel, Features
+    from pyarrow import parquet
+
+    first: dict[str, tuple[str, list[str]]] = {}
+    for name in names:
+        for column, feature in Features.from_arrow_schema(parquet.read_schema(root / name)).items():
+            if isinstance(feature, ClassLabel) and feature.names is not None:
+                other, classes = first.setdefault(column, (name, feature.names))
+                if classes != feature.names:
+                    raise ClassesDiffer(
+                        f"The classes in the column {column!r} are {', '.join(classes)} in {other}, and "
+                        f"{', '.join(feature.names)} in {name}, by the same numbers. Write all files with one list, by "
+                        f"dataset.cast_column({column!r}, ClassLabel(names=[...])) of the labels as words."
+                    )
 
 
 def tables_of(listing: Listing) -> list[str]:

@@ -97,14 +97,19 @@ class NCSNOutput(BaseOutput):
 
 
 def normalise(x: Tensor, alpha: Tensor, beta: Tensor, gamma: Tensor) -> Tensor:
-    """InstanceNorm++ of x, shape `(B, C, H, W)`; alpha, beta and gamma have shape `(C,)` or `(B, C)`."""
+    """InstanceNorm++ of x, shape `(B, C, H, W)`; alpha, beta and gamma have shape `(C,)` or `(B, C)`.
+
+    Half precision is left for it: squares of values beyond 256, which sigma = 90 has, are infinite in float16.
+    """
+    dtype = x.dtype
+    x, alpha, beta, gamma = (each.to(torch.promote_types(dtype, torch.float32)) for each in (x, alpha, beta, gamma))
     means = x.mean((2, 3), keepdim=True)
     centred = x - means
     scale = gamma[..., None, None] * (centred.square().mean((2, 3), keepdim=True) + 1e-5).rsqrt()
     relative = means - means.mean(1, keepdim=True)
     relative = relative * (relative.square().sum(1, keepdim=True) / (x.shape[1] - 1) + 1e-5).rsqrt()
     shift = torch.addcmul(beta[..., None, None], (gamma * alpha)[..., None, None], relative)
-    return torch.addcmul(shift, centred, scale)
+    return torch.addcmul(shift, centred, scale).to(dtype)
 
 
 class InstanceNormPlus(nn.Module):

@@ -112,6 +112,7 @@ def serve(page: gr.Blocks, **address: Any) -> None:
             app_kwargs={"middleware": [(BoundedUploads, (), {}), (Poster, (), {"html": html})]},
             state_session_capacity=MOST_SESSIONS,
             run_history=False,
+            _frontend=False,  # else it asks itself for the page and gives up after three seconds, on a busy machine too
             **address,
         )
 

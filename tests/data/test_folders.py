@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset
+from datasets import ClassLabel, Dataset, Features, load_from_disk
 from datasets import Image as ImageFeature
 from PIL import Image
 
@@ -247,9 +247,17 @@ def test_folders_behind_links_are_read_once(tmp_path):
         (tmp_path / "data").mkdir(exist_ok=True)
         (tmp_path / "data" / name).symlink_to(tmp_path / "store" / name)
     (tmp_path / "data" / "again").symlink_to(tmp_path / "data")
+    (tmp_path / "data" / "kitten").symlink_to(tmp_path / "data" / "cat")
     data = load_images(str(tmp_path / "data"))
     assert by_class(data) == {"cat": [0, 1, 2], "dog": [10, 11, 12]}
-    assert "(again)" in data.about
+    assert "2 folder(s) that are there twice by a link (again, kitten)" in data.about
+
+
+def test_of_a_folder_and_a_link_to_it_the_folder_is_read(tmp_path):
+    write(tmp_path / "dog", 0, 3)
+    (tmp_path / "a dog").symlink_to("dog")
+    write(tmp_path / "cat", 10, 3)
+    assert by_class(load_images(str(tmp_path))) == {"dog": [0, 1, 2], "cat": [10, 11, 12]}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names themselves")
@@ -279,6 +287,29 @@ def test_tables_that_changed_are_read_anew(tmp_path):
     assert len(load_images(source)) == 6
     write_parquet(tmp_path, 9)
     assert len(load_images(source)) == 9
+
+
+def _labelled(names, labels):
+    rows = {"image": [Image.new("L", (6, 6)) for _ in labels], "label": [names.index(label) for label in labels]}
+    return Dataset.from_dict(rows, Features({"image": ImageFeature(), "label": ClassLabel(names=names)}))
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_tables_that_number_their_classes_differently_are_refused(tmp_path, streaming):
+    _labelled(["bee", "cat"], ["bee", "cat"]).to_parquet(tmp_path / "test.parquet")
+    _labelled(["ant", "bee", "cat"], ["ant", "bee", "cat"]).to_parquet(tmp_path / "train.parquet")
+    load = stream_train_and_held_out if streaming else load_train_and_held_out
+    with pytest.raises(ValueError, match="are ant, bee, cat in train.parquet, and bee, cat in test.parquet"):
+        load(str(tmp_path))
+
+
+def test_what_datasets_caches_beside_its_tables_is_left_out(tmp_path):
+    _labelled(["ant", "bee"], ["ant", "bee"] * 3).save_to_disk(tmp_path)
+    saved = load_from_disk(tmp_path)
+    saved.map(lambda row: row)
+    saved.shuffle(seed=0)
+    data = load_images(str(tmp_path))
+    assert len(data) == 6 and "2 cached by datasets of what lies beside" in data.about
 
 
 def test_captions_in_a_table_beside_pictures_are_left_out_and_pictures_beside_tables_too(tmp_path):

@@ -246,13 +246,14 @@ def test_any_size_and_width(size, architecture, width):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @torch.no_grad()
 def test_half_precision_keeps_large_and_small_sigma(dtype):
+    """Of pictures with as much noise."""
     for network in (small(sigma_max=500.0), small(NCSNModel)):
-        x = torch.rand(2, 1, 8, 8)
         for sigma in (network.config.sigma_max, 0.01):
+            x = torch.rand(2, 1, 8, 8) + sigma * torch.randn(2, 1, 8, 8)
             expected = network.float()(x, sigma).sample
             found = network.to(dtype)(x, sigma).sample
             assert found.dtype == torch.float32
-            assert relative_error(found, expected) < 0.1
+            assert relative_error(found, expected) < 0.2
 
 
 @pytest.mark.parametrize("kind", [NCSNModel, NCSNv2Model])
