@@ -87,6 +87,25 @@ def test_generate_draws_a_grid_and_a_folder(tmp_path, capsys):
     assert not (tmp_path / "x.png").exists()
 
 
+def test_a_folder_may_have_a_dot_in_its_name_and_what_cannot_be_one_is_refused_before_drawing(tmp_path, capsys):
+    words = ["--num-inference-steps", "1", "--num-images", "2"]
+    (tmp_path / "run.png").mkdir()
+    for name in ("run.7", "run.png"):
+        assert main(["generate", "mnist", str(tmp_path / name), *words]) == 0
+        assert len(list((tmp_path / name).iterdir())) == 2
+    (tmp_path / "file").touch()
+    capsys.readouterr()
+    assert main(["generate", "./nothing", str(tmp_path / "file"), *words]) == 2  # of the folder, not of the model
+    assert "File exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("device", ["gpu", "mps", "xpu"])
+def test_a_device_that_is_not_here_is_refused_in_words(tmp_path, device, capsys):
+    assert main(["generate", "mnist", str(tmp_path / "x.png"), "--device", device]) == 2
+    assert main(["evaluate", "--model", "mnist", "--device", device, "--output_dir", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count(f"Nothing can be computed on the device '{device}'") == 2
+
+
 def test_ctrl_c_ends_a_command_in_the_middle_of_its_work_without_a_traceback(tmp_path, monkeypatch):
     drawn = NCSNPipeline.__call__
 

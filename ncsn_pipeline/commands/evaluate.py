@@ -78,7 +78,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         "--sweep", type=_counts, default=None, help="numbers of evaluations, like 10,25,50: write the table"
     )
     parser.add_argument(
-        "--samplers", type=_samplers, default=["annealed_langevin", "consistent"], help="of the sweep, like --sampler"
+        "--samplers", type=_samplers, default=None, help="of the sweep (default: annealed_langevin,consistent)"
     )
     parser.add_argument("--device", default=None, help="default: a GPU where there is one")
     parser.add_argument("--num_threads", type=int, default=None, help="CPU threads; default: one a core")
@@ -102,6 +102,11 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error("Several --num_samples need a --sweep.")
     if args.sweep is not None and args.num_inference_steps is not None:
         parser.error("--sweep and --num_inference_steps both say how many evaluations; give one.")
+    if args.sweep is not None and args.sampler != DEFAULT:
+        parser.error("A --sweep takes --samplers, one or several; leave --sampler out.")
+    if args.sweep is None and args.samplers is not None:
+        parser.error("--samplers are those of a --sweep; give one --sampler.")
+    args.samplers = args.samplers or ["annealed_langevin", "consistent"]
     langevin_only = args.steps_per_level is not None or args.step_size is not None
     if args.sweep is None and args.sampler not in (DEFAULT, "annealed_langevin") and langevin_only:
         parser.error(f"--steps_per_level and --step_size belong to annealed_langevin, not to {args.sampler}.")
@@ -120,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         run(args)
-    except (ValueError, OSError, ModuleNotFoundError) as error:
+    except (ValueError, OSError, ModuleNotFoundError, FloatingPointError) as error:
         print(f"{PROGRAM}: error: {in_one_line(error)}", file=sys.stderr)
         return 2
     return 0

@@ -20,7 +20,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Draws images from a model.")
     parser.add_argument("model", help="a folder, a name on the Hub, or a shipped model: mnist")
     parser.add_argument(
-        "output", type=user_path, help="a picture to make a grid (grid.png), or a folder for one file each"
+        "output", type=user_path, help="a picture to make a grid, such as grid.png, or a folder for one file each"
     )
     parser.add_argument("--num-images", type=int, default=64, help="how many (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=64, help="how many at a time (default: %(default)s)")
@@ -60,12 +60,18 @@ def draw(options: argparse.Namespace) -> str:
         OSError: for a model that cannot be read, or a file that cannot be written.
     """
     import torch
+    from PIL import Image
 
+    from ..devices import device_named
     from ..pipelines import NCSNPipeline
     from ..pipelines.grid import picture_grid
 
+    output = options.output
+    known = Image.registered_extensions().get(output.suffix.lower()) in Image.SAVE
+    one_picture = known and not output.is_dir()
+    (output.parent if one_picture else output).mkdir(parents=True, exist_ok=True)
     pipe = NCSNPipeline.from_pretrained(options.model)
-    pipe.to(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    pipe.to(device_named(options.device))
     if options.sampler is not None:
         pipe.scheduler = sampler_for(pipe.scheduler, options.sampler)
     classes = getattr(pipe.unet.config, "num_class_embeds", None)
@@ -85,12 +91,10 @@ def draw(options: argparse.Namespace) -> str:
             len(numbers), generator, options.num_inference_steps, class_labels=labels,
             guidance_scale=options.guidance_scale, guidance_interval=options.guidance_interval,
         ).images  # fmt: skip
-    if options.output.suffix:
+    if one_picture:
         columns = next(n for n in range(int(len(images) ** 0.5), 0, -1) if len(images) % n == 0)
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        picture_grid(images, len(images) // columns).save(options.output)
-        return f"{options.output}: {len(images)} images"
-    options.output.mkdir(parents=True, exist_ok=True)
+        picture_grid(images, len(images) // columns).save(output)
+        return f"{output}: {len(images)} images"
     for number, image in enumerate(images):
-        image.save(options.output / f"{number:05}.png")
-    return f"{options.output}: {len(images)} files"
+        image.save(output / f"{number:05}.png")
+    return f"{output}: {len(images)} files"

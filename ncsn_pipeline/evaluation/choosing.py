@@ -5,11 +5,12 @@ chose them, where the data set they are of is the one compared with, or where th
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ..finding import looks_like_a_path
 from ..shipped import folder_or_shipped
@@ -49,6 +50,24 @@ def training_data(facts: Mapping[str, Any]) -> str | None:
     known = facts.get("dataset")
     told = known.get("name") if isinstance(known, dict) else known
     return facts.get("train_data_dir") or facts.get("dataset_name") or told
+
+
+def class_numbers(config: Any, names: Sequence[str] | None) -> Tensor | None:
+    """The number that a model has for each class of a data set, shape `(K,)`.
+
+    Args:
+        config: of the model's network; by its `id2label` where it has one, else the numbers are taken to be the same.
+        names: of the data's classes, in the order of their numbers; `None` for data without classes.
+
+    Returns:
+        `None` for a model or data without classes, and where the classes are not the same.
+    """
+    count = getattr(config, "num_class_embeds", None)
+    if not count or names is None or len(names) != count:
+        return None
+    own = getattr(config, "id2label", None) or dict(enumerate(names))
+    numbers = {name: int(number) for number, name in own.items()}
+    return torch.tensor([numbers[name] for name in names]) if set(names) == set(numbers) else None
 
 
 def shipped_classifier(*sources: str | None) -> str | None:

@@ -26,8 +26,11 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..data import Selection, load_train_and_held_out
+from ..data.images import held_out_split
+from ..data.sources import open_source
+from ..devices import device_named
 from ..samplers import sampler_for
-from .choosing import choose_features, shown_name, training_data, training_facts
+from .choosing import choose_features, class_numbers, shown_name, training_data, training_facts
 from .figure import evaluation_figure, sweep_figure
 from .held_out import denoising_losses
 from .quality import RealImages, SampleQuality, evaluate_samples
@@ -127,7 +130,8 @@ def evaluate_once(args: argparse.Namespace, pipe: Any, real: RealImages) -> None
         num_inference_steps=args.num_inference_steps,
         **guidance(args),
     )
-    quality = evaluate_samples(sampled.images, sampled.labels, real, seed=args.seed, measures=True)
+    asked = asked_of_data(sampled.labels, pipe, real)
+    quality = evaluate_samples(sampled.images, asked, real, seed=args.seed, measures=True)
     is_score = getattr(pipe.unet.config, "trained_sigmas", None) is None
     losses = held_out_losses(pipe, real, args.batch_size) if is_score else {}
     closest = quality.sample_distances.argsort()[:10]
@@ -164,14 +168,25 @@ def evaluate_once(args: argparse.Namespace, pipe: Any, real: RealImages) -> None
     print(f"written: {output / 'evaluation.json'}, {output / 'evaluation.png'}")
 
 
+def asked_of_data(labels: Tensor | None, pipe: Any, real: RealImages) -> Tensor | None:
+    """The classes that were asked for, `(N,)`, in the data's numbering; as they are where the classes differ."""
+    numbers = class_numbers(pipe.unet.config, real.test.label_names)
+    return labels if labels is None or numbers is None else numbers.argsort()[labels]
+
+
 def held_out_losses(pipe: Any, real: RealImages, batch_size: int) -> dict[str, dict[str, float]]:
-    """Band of noise levels -> the denoising loss of test images and of as many training images."""
-    count = min(len(real.test), len(real.train))
+    """Band of noise levels -> the denoising loss of test images and of as many training images.
+
+    Of the null class where the model does not have the classes of both.
+    """
+    count, parts = min(len(real.test), len(real.train)), {"test": real.test, "train": real.train}
+    numbers = class_numbers(pipe.unet.config, real.test.label_names)
+    known = numbers is not None and all(data.labels is not None for data in parts.values())
     found = {
         name: denoising_losses(
-            pipe, data.images[:count], None if data.labels is None else data.labels[:count], batch_size=batch_size
+            pipe, data.images[:count], numbers[data.labels[:count]] if known else None, batch_size=batch_size
         )
-        for name, data in (("test", real.test), ("train", real.train))
+        for name, data in parts.items()
     }
     return {band: {name: losses[band] for name, losses in found.items()} for band in found["test"]}
 
@@ -297,7 +312,8 @@ def evaluate_sweep(args: argparse.Namespace, pipe: Any, real: RealImages) -> Non
             )
             steps = getattr(pipe.scheduler, "steps_per_level", None)
             for count in args.num_samples:
-                labels = None if sampled.labels is None else sampled.labels[:count]
+                asked = asked_of_data(sampled.labels, pipe, real)
+                labels = None if asked is None else asked[:count]
                 quality = evaluate_samples(sampled.images[:count], labels, real, seed=args.seed)
                 row = SweepRow.of(name, steps if is_langevin else None, sampled, count, quality)
                 rows.append(row)
@@ -324,6 +340,19 @@ def divide_as_trained(args: argparse.Namespace, facts: Mapping[str, Any]) -> Non
             setattr(args, name, default if known is None else known)
 
 
+def check_kept_aside(source: str, selection: Selection) -> None:
+    """Refuses data of which a stream kept the first images aside: they are not those kept aside here.
+
+    Raises:
+        ValueError: for data without a split to measure on.
+    """
+    if held_out_split(open_source(source, streaming=True, selection=selection).parts, selection) is None:
+        raise ValueError(
+            f"The model was trained on a stream of {source!r}, which has no split to measure on: images drawn from it "
+            "now are ones that it was trained on. Give others by --dataset_name, or a --test_split."
+        )
+
+
 def run(args: argparse.Namespace) -> None:
     """Loads model and data, samples, measures, writes; `args` are the words of the command.
 
@@ -331,11 +360,14 @@ def run(args: argparse.Namespace) -> None:
         ValueError: for a model or data that do not fit.
         OSError: for a cache folder or an output folder that cannot be written.
         ModuleNotFoundError: where the features need an optional package.
+        FloatingPointError: for samples that are not finite.
     """
     if args.num_threads is not None:
         torch.set_num_threads(args.num_threads)
-    pipe = load_pipeline(args.model, args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    channels = pipe.unet.config.in_channels
+    pipe = load_pipeline(args.model, device_named(args.device))
+    channels, size = pipe.unet.config.in_channels, pipe.unet.config.sample_size
+    if not isinstance(size, int):
+        raise ValueError(f"The model's images are {size[0]}x{size[1]}; only square ones can be measured.")
     if args.guidance_scale is not None and getattr(pipe.unet.config, "num_class_embeds", None) is None:
         raise ValueError("--guidance_scale needs a model with classes; this one has none.")
     # Refuses what makes no sense before anything is read.
@@ -350,8 +382,10 @@ def run(args: argparse.Namespace) -> None:
         print(why_not)
     divide_as_trained(args, facts if args.dataset_name == trained_on else {})
     selection = Selection(**{field.name: getattr(args, field.name) for field in fields(Selection)})
+    if facts.get("streaming") and args.dataset_name == trained_on:
+        check_kept_aside(args.dataset_name, selection)
     train, test = load_train_and_held_out(
-        args.dataset_name, resolution=pipe.unet.config.sample_size, channels=channels,
+        args.dataset_name, resolution=size, channels=channels,
         held_out_fraction=args.held_out_fraction, seed=args.held_out_seed,
         selection=selection,
     )  # fmt: skip

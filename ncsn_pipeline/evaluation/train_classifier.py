@@ -178,7 +178,8 @@ def main(arguments: list[str] | None = None) -> None:
             raise ValueError(
                 f"Images of {height}x{width} pixels: a classifier takes square ones of an even side. Set --resolution."
             )
-    except ValueError as error:
+        Path(args.output_dir).mkdir(parents=True, exist_ok=True)
+    except (ValueError, OSError) as error:
         raise SystemExit(f"error: {in_one_line(error)}") from None
     steps = args.max_train_steps or max(1, round(args.num_train_epochs * len(train_data) / args.train_batch_size))
 

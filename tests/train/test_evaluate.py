@@ -12,7 +12,7 @@ from PIL import Image
 from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler, NCSNPipeline, ScoreUNet
 from ncsn_pipeline.commands.evaluate import main, parse_args
 from ncsn_pipeline.data import ImageData, load_images, load_train_and_held_out
-from ncsn_pipeline.evaluation.choosing import shown_name
+from ncsn_pipeline.evaluation.choosing import class_numbers, shown_name
 from ncsn_pipeline.evaluation.evaluate import sample_images, sweep_table
 from ncsn_pipeline.evaluation.features import extract_features, load_feature_network
 from ncsn_pipeline.evaluation.figure import evaluation_figure, sweep_figure, tile
@@ -400,6 +400,62 @@ def test_the_data_are_divided_as_the_models_training_divided_them(saved, tmp_pat
     assert other == as_trained | {"held_out_fraction": 0.05, "held_out_seed": 0, "image_column": None, "images": 2}
 
 
+def test_classes_are_the_models_by_their_names():
+    network = ScoreUNet(8, 1, (8, 16), num_class_embeds=3, id2label={"0": "cat", "1": "ant", "2": "bee"}).config
+    assert class_numbers(network, ("ant", "bee", "cat")).tolist() == [1, 2, 0]
+    for other in (("ant", "bee"), ("ant", "bee", "dog"), ("ant", "bee", "cat", "dog"), None):
+        assert class_numbers(network, other) is None
+    unnamed = ScoreUNet(8, 1, (8, 16), num_class_embeds=3).config
+    assert class_numbers(unnamed, ("x", "y", "z")).tolist() == [0, 1, 2]
+    assert class_numbers(unnamed, ("x", "y")) is None
+    assert class_numbers(ScoreUNet(8, 1, (8, 16)).config, ("x", "y", "z")) is None
+
+
+@pytest.mark.parametrize("names", [("ant", "bee", "cat"), ("ant", "bee", "cat", "dog")])
+def test_the_losses_are_those_of_the_models_classes_or_of_none(names, monkeypatch):
+    """Of both parts alike: of classes of which one knows nothing, or has no labels, the null class's."""
+    from ncsn_pipeline.evaluation import evaluate
+
+    given = []
+    monkeypatch.setattr(evaluate, "denoising_losses", lambda pipe, images, labels, **_: given.append(labels) or {})
+    config = SimpleNamespace(num_class_embeds=3, id2label={"0": "cat", "1": "ant", "2": "bee"})
+    pipe = SimpleNamespace(unet=SimpleNamespace(config=config))
+    part = ImageData(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 2, 2]), names)
+    evaluate.held_out_losses(pipe, SimpleNamespace(test=part, train=part), 2)
+    unlabelled = ImageData(part.images, None, names)
+    evaluate.held_out_losses(pipe, SimpleNamespace(test=unlabelled, train=part), 2)
+    same = len(names) == 3
+    assert [labels is not None for labels in given] == [same, same, False, False]
+    assert not same or given[0].tolist() == given[1].tolist() == [1, 2, 0, 0]
+
+
+def test_what_a_stream_kept_aside_is_not_drawn_anew(saved, tmp_path, capsys):
+    model, data = shutil.copytree(saved, tmp_path / "model"), tmp_path / "data" / "train"
+    data.mkdir(parents=True)
+    for i in range(4):
+        Image.new("L", (8, 8), i).save(data / f"{i}.png")
+    settings = {"train_data_dir": str(data.parent), "streaming": True}
+    (model / "train_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    words = ["--model", str(model), "--output_dir", str(tmp_path / "out"), "--classifier", "mnist_classifier"]
+    words += "--num_samples 2 --num_inference_steps 2 --device cpu".split()
+    assert main(words) == 2
+    assert "Give others by --dataset_name, or a --test_split" in capsys.readouterr().err
+    shutil.copytree(data, data.with_name("test"))
+    assert main(words) == 0
+
+
+def test_a_run_that_diverges_and_pictures_that_are_not_square_end_in_words(saved, tmp_path, capsys, monkeypatch):
+    words = ["--model", str(saved), "--dataset_name", "digits", "--output_dir", str(tmp_path), "--device", "cpu"]
+    assert main([*words, *"--guidance_scale 1e30 --num_inference_steps 40 --num_samples 4".split()]) == 2
+    assert "not finite" in capsys.readouterr().err
+    from ncsn_pipeline.evaluation import evaluate
+
+    wide = SimpleNamespace(unet=SimpleNamespace(config=SimpleNamespace(in_channels=1, sample_size=(8, 16))))
+    monkeypatch.setattr(evaluate, "load_pipeline", lambda model, device: wide)
+    assert main(words) == 2
+    assert "images are 8x16; only square ones" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
@@ -446,6 +502,8 @@ def test_the_sweep_writes_a_row_for_each_scheduler_count_and_number_of_evaluatio
         (["--sampler", "PNDMScheduler"], "predictor_corrector, heun"),
         (["--features", "inception", "--classifier", "mine"], "give one"),
         (["--samplers", "eular"], "annealed_langevin"),
+        (["--samplers", "heun"], "give one --sampler"),
+        (["--sweep", "3,4", "--sampler", "heun"], "leave --sampler out"),
     ],
 )
 def test_senseless_arguments_are_refused(arguments, message, capsys):
