@@ -122,7 +122,8 @@ def load_train_and_held_out(
     """The training images and those kept aside to measure the loss on.
 
     The second part is the one that `selection` names; else the data set's `test` or `validation` split where it has
-    one, and else a random `held_out_fraction` of the training images, the same for the same `seed`.
+    one, and else a random `held_out_fraction` of the training images, the same for the same `seed`, but for one at
+    least in either part.
 
     Raises:
         ValueError: as :func:`load_images`, and for fewer than two images.
@@ -139,7 +140,7 @@ def load_train_and_held_out(
     if len(train) < 2:
         raise ValueError(f"{source!r} has {len(train)} image(s); training needs some, and one more to measure on.")
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
-    number = max(1, round(held_out_fraction * len(train)))
+    number = min(len(train) - 1, max(1, round(held_out_fraction * len(train))))
     counts = f"{len(train) - number:,} images to train on, {number:,} kept aside at random to measure on"
     train = replace(train, about=describe(opened, train, (selection.train_split,), counts))
     return train.subset(order[number:]), train.subset(order[:number])

@@ -39,7 +39,7 @@ class Likelihood:
     """Log densities of points, and what they come to on average.
 
     Args:
-        log_prob: log p_sigma_min of each point, shape `(B,)`, in nats, float64.
+        log_prob: log p_sigma_min of each point, shape `(B,)`, in nats; float64, or float32 on a device without it.
         dimension: D, numbers per point.
         nfe: evaluations of the score that each point took; with an adaptive method, the most over the batches.
     """
@@ -133,15 +133,16 @@ def log_likelihood(
         if not (math.isfinite(number) and number > 0):
             raise ValueError(f"{name} must be finite and > 0; got {number}.")
 
-    prior_means = torch.as_tensor(prior_mean, dtype=torch.float64, device=x.device).expand(x.shape)
+    wide = torch.float64 if x.device.type in ("cpu", "cuda") else torch.float32  # not every device has the former
+    prior_means = torch.as_tensor(prior_mean, dtype=wide, device=x.device).expand(x.shape)
     ends = math.log(sigma_min), math.log(sigma_max)
     log_probs, most = [], 0
     for points, mean in zip(x.split(batch_size), prior_means.split(batch_size), strict=True):
         flow = _Flow(noisy_score_fn, points, num_probes if divergence == "hutchinson" else None, generator)
         if method == "heun":
-            end, change = _heun(flow, points.double(), ends, num_steps)
+            end, change = _heun(flow, points.to(wide), ends, num_steps)
         else:
-            end, change = _dopri5(flow, points.double(), ends, rtol, atol)
+            end, change = _dopri5(flow, points.to(wide), ends, rtol, atol)
         normal = torch.distributions.Normal(mean, prior_std)
         log_probs.append(normal.log_prob(end).flatten(1).sum(1) + change)
         most = max(most, flow.nfe)
@@ -149,7 +150,7 @@ def log_likelihood(
 
 
 class _Flow:
-    """`(x, tau) -> (dx / d tau, div)`, in float64, with the score evaluated in the points' own dtype."""
+    """`(x, tau) -> (dx / d tau, div)`, in the dtype of x, with the score evaluated in the points' own dtype."""
 
     def __init__(
         self, noisy_score_fn: NoisyScoreFn, points: Tensor, num_probes: int | None, generator: torch.Generator | None
@@ -160,7 +161,7 @@ class _Flow:
         self.nfe = 0
 
     def __call__(self, x: Tensor, tau: float) -> tuple[Tensor, Tensor]:
-        sigma = math.exp(tau)
+        sigma, wide = math.exp(tau), x.dtype
         level = torch.tensor(sigma, dtype=self.dtype, device=x.device)
         x, score = evaluate_for_derivatives(lambda x: self.noisy_score_fn(x, level), x.to(self.dtype))
         self.nfe += 1
@@ -168,7 +169,7 @@ class _Flow:
             trace = exact_trace(score, x)
         else:
             trace = quadratic_forms(score, x, self.probes).mean(0)
-        score, trace = score.detach().double(), trace.double()
+        score, trace = score.detach().to(wide), trace.to(wide)
         if not math.isfinite(float(score.sum() + trace.sum())):
             raise FloatingPointError(f"The score or its divergence is not finite at sigma = {sigma:.4g}.")
         return -(sigma**2) * score, -(sigma**2) * trace
@@ -192,7 +193,7 @@ def _dopri5(flow: Flow, x: Tensor, ends: tuple[float, float], rtol: float, atol:
     batch, numbers = len(x), x.numel()
 
     def right_hand_side(tau: float, state: np.ndarray) -> np.ndarray:
-        velocity, divergence = flow(torch.from_numpy(state[:numbers]).to(x.device).reshape(x.shape), tau)
+        velocity, divergence = flow(torch.from_numpy(state[:numbers]).to(x).reshape(x.shape), tau)
         return torch.cat([velocity.flatten(), divergence]).cpu().numpy()
 
     start = torch.cat([x.flatten(), x.new_zeros(batch)]).cpu().numpy()
@@ -201,5 +202,5 @@ def _dopri5(flow: Flow, x: Tensor, ends: tuple[float, float], rtol: float, atol:
         raise FloatingPointError(
             f"The integration stopped before sigma_max: {solution.message} Loosen rtol and atol, or use method='heun'."
         )
-    end = torch.from_numpy(solution.y[:, -1]).to(x.device)
+    end = torch.from_numpy(solution.y[:, -1]).to(x)
     return end[:numbers].reshape(x.shape), end[numbers:]

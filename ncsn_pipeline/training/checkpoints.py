@@ -85,8 +85,10 @@ def write_manifest(folder: Path) -> None:
 
 
 def flush(path: Path) -> None:
-    """Waits until a file or the entries of a folder are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    """Waits until a file or the entries of a folder are on the disk; Windows opens no folder to wait for."""
+    if path.is_dir() and os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:
@@ -164,7 +166,7 @@ def save_checkpoint(config: RunConfig, accelerator: Accelerator, record: RunReco
 
 
 def put_in_place(partial: Path, final: Path) -> None:
-    """Renames a folder over another of the same name, which is there until the new one is."""
+    """Renames a folder over another of the same name; between the two renames there is neither."""
     replaced = final.with_name(f"{final.name}.replaced")
     shutil.rmtree(replaced, ignore_errors=True)
     if final.exists():

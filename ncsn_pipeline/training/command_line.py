@@ -21,11 +21,11 @@ def shown_path(word: str) -> str:
 
 
 def without_flags(words: Sequence[str], names: set[str]) -> list[str]:
-    """`words` without the flags called `names` and their values, `--name value` or `--name=value`."""
+    """`words` without the flags called `names` and their values, `--name value` or `--name=value`, also with dashes."""
     kept, skip = [], False
     for word in words:
         flag, equals, _ = word.partition("=")
-        if flag.startswith("--") and flag[2:] in names:
+        if flag.startswith("--") and flag[2:].replace("-", "_") in names:
             skip = not equals
         elif skip:
             skip = False

@@ -179,6 +179,11 @@ class TrainConfig(RunConfig):
                 "The sliced objective's inner derivative underflows in fp16, since only the outer one is scaled. Set "
                 "mixed_precision to bf16 or no."
             )
+        if self.objective == "sliced" and self.torch_compile:
+            raise ValueError(
+                "The sliced objective needs a second derivative, which torch.compile does not give. Leave "
+                "torch_compile out."
+            )
         if self.network in REFINENETS:
             if self.use_labels:
                 raise ValueError(f"The network {self.network} takes no labels. Set use_labels to false.")

@@ -24,7 +24,7 @@ from .run import Run
 from .tracking import BandLosses, even_bands
 
 SIGMA_MAX = 10.0
-OF_THE_PICTURES = ("sample_size", "in_channels", "num_class_embeds", "id2label")
+OF_THE_PICTURES = ("sample_size", "in_channels", "num_class_embeds", "id2label", "data_min", "data_max")
 
 
 def load_teacher(config: DistillConfig) -> tuple[DistillConfig, NCSNPipeline]:
@@ -59,20 +59,20 @@ def load_generator(config: DistillConfig, teacher: NCSNPipeline) -> ModelMixin:
 
     Raises:
         OSError: where there is none of that name.
-        ValueError: for a network of other pictures or classes than the teacher's, or that knows only its own levels.
+        ValueError: for a model of other pictures, range or classes than the teacher, or that knows only its own levels.
     """
     if config.init_from is None:
         return copy.deepcopy(teacher.unet)
-    network = NCSNPipeline.from_pretrained(config.init_from).unet
-    _check_knows_all_levels(network, config.init_from)
-    one, other = described(network), described(teacher.unet)
+    start = NCSNPipeline.from_pretrained(config.init_from)
+    _check_knows_all_levels(start.unet, config.init_from)
+    one, other = (described(model.unet) | dict(model.config) for model in (start, teacher))
     differ = [name for name in OF_THE_PICTURES if one.get(name) != other.get(name)]
     if differ:
         raise ValueError(
-            f"The networks of {config.init_from} and {config.teacher} are for different pictures: they differ in "
+            f"The models of {config.init_from} and {config.teacher} are for different pictures: they differ in "
             f"{', '.join(differ)}. Give another init_from, or begin as the teacher."
         )
-    return network
+    return start.unet
 
 
 def _check_knows_all_levels(network: ModelMixin, name: str) -> None:

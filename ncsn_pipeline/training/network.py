@@ -126,6 +126,7 @@ def build_network(
     wanted = _wanted(config, data)
     if trained is not None:
         there = described(trained.unet) | {name: trained.config[name] for name in ("data_min", "data_max")}
+        there["id2label"] = None  # the classes of a start may have other names
         ranges = {"data_min": config.data_min, "data_max": config.data_max}
         _check_same(config, there, wanted | ranges, f"the model of {config.init_from}")
         trained.unet.register_to_config(sigma_min=config.sigma_min, sigma_max=config.sigma_max)
@@ -216,7 +217,7 @@ def _check_same(config: TrainConfig, there: dict[str, Any], wanted: dict[str, An
     defaults = {field.name: field.default for field in dataclasses.fields(config) if field.name in SIZES}
     for name, value in json.loads(json.dumps(wanted)).items():
         left_out = config.init_from and name in defaults and getattr(config, name) == defaults[name]
-        unknown = name == "id2label" and (config.init_from or there.get(name) is None)
+        unknown = name == "id2label" and there.get(name) is None
         if name not in free and not left_out and not unknown and there.get(name) != value:
             raise ValueError(
                 f"{SETTINGS.get(name, name)} is {value}, and {whose} was trained with {there.get(name)}. Set it to "

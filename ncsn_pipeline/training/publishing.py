@@ -48,13 +48,14 @@ def prepare_repository(config: RunConfig) -> str | None:
 
 
 def write_summary(output_dir: str, summary: dict[str, Any]) -> None:
-    """Writes `training.json`, the newest grid of samples as `samples.png`, and the card into the pipeline folder."""
+    """Writes `training.json`, the newest grid up to its step as `samples.png`, and the card, into the output folder."""
     folder = Path(output_dir)
     partial = folder / "training.json.partial"
     partial.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     partial.replace(folder / "training.json")
-    if grids := sorted(folder.glob("samples/step-*.png")):
-        shutil.copyfile(grids[-1], folder / "samples.png")
+    last = f"step-{summary['steps']:07d}.png"  # beyond it lie those of a run that was left for an earlier checkpoint
+    if grids := [path for path in folder.glob("samples/step-*.png") if path.name <= last]:
+        shutil.copyfile(max(grids), folder / "samples.png")
     write_card(folder)
 
 

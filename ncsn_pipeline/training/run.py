@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 import torch
 from diffusers import ModelMixin
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from tqdm.auto import tqdm
 
 from ..pipelines import NCSNPipeline
 from .averaging import WeightAverage, copy_weights
 from .beginning import Beginning
-from .checkpoints import save_checkpoint, save_pipeline
+from .checkpoints import checkpoints, save_checkpoint, save_pipeline
 from .command_line import training_command
 from .distributed import broadcast_from_main
 from .draws import BatchDraws
@@ -162,7 +163,7 @@ class Run(ABC):
         Before each the learning rate is set.  A run that was resumed at its end writes what may be missing.
 
         Raises:
-            FloatingPointError: for losses that are not finite.
+            FloatingPointError: for losses, or weights that are to be saved, that are not finite.
             OSError: in every process, if something cannot be written.
         """
         config = self.config
@@ -237,12 +238,31 @@ class Run(ABC):
         for bands in self.other_bands:
             means |= bands.take(self.accelerator)
         if not math.isfinite(means["train/loss"]):
-            raise FloatingPointError(
-                f"The training loss is {means['train/loss']} at step {self.step}. Checkpoints hold the weights from "
-                f"before; resume from one with a learning_rate below {self.config.learning_rate:g}."
-            )
+            raise self._diverged(f"The training loss is {means['train/loss']}")
         self.accelerator.log(means | {"train/learning_rate": learning_rate}, step=self.step)
         self.bar.set_postfix(loss=f"{means['train/loss']:.4f}", lr=f"{learning_rate:.1e}")
+
+    def check_finite(self) -> None:
+        """Looks at all weights that are trained, which a gradient that overflowed leaves without a number.
+
+        Raises:
+            FloatingPointError: in every process, if any are not finite in one of them.
+        """
+        groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
+        weights = [weight.detach() for group in groups for weight in group["params"]]
+        shards = [weight.to_local() if isinstance(weight, DTensor) else weight for weight in weights]
+        wrong = not all(bool(shard.isfinite().all()) for shard in shards)
+        votes = torch.full((1,), float(wrong), device=self.accelerator.device)
+        if self.accelerator.reduce(votes, reduction="sum").item():
+            raise self._diverged("Weights are not finite")
+
+    def _diverged(self, what: str) -> FloatingPointError:
+        """What to say of numbers that are not finite."""
+        way = "There is no checkpoint from before; begin anew"
+        if checkpoints(self.config.output_dir):
+            way = "Checkpoints hold the weights from before; resume from one"
+        rate = self.config.learning_rate
+        return FloatingPointError(f"{what} at step {self.step}. {way} with a learning_rate below {rate:g}.")
 
     def fill_ema_network(self) -> None:
         """Puts the average, or without one the weights themselves, into what is saved and looked at."""
@@ -252,8 +272,10 @@ class Run(ABC):
         """Checkpoint, unless it is the one that was loaded, and pipeline folder, of :meth:`fill_ema_network`'s network.
 
         Raises:
+            FloatingPointError: in every process, for weights that are not finite; nothing is written then.
             OSError: in every process, if something cannot be written.
         """
+        self.check_finite()
         if self.step > self.record.step:
             save_checkpoint(self.config, self.accelerator, self.so_far())
         self._in_main(lambda: save_pipeline(self.config, self.pipeline_to_save()))
@@ -285,8 +307,10 @@ class Run(ABC):
         """Saves a checkpoint before the run's end, and says how to go on.
 
         Raises:
+            FloatingPointError: in every process, for weights that are not finite; nothing is written then.
             OSError: if it cannot be written.
         """
+        self.check_finite()
         save_checkpoint(self.config, self.accelerator, self.so_far())
         if self.is_main:
             self.bar.close()

@@ -64,7 +64,7 @@ class RunConfig:
     validation_steps: int = option(1000, "steps between two held-out losses and sample grids", ge=1)
     num_sample_images: int = option(40, "images of the grid", ge=1)
     checkpointing_steps: int = option(1000, "steps between two checkpoints", ge=1)
-    checkpoints_total_limit: int | None = option(2, "older checkpoints are deleted", ge=1)
+    checkpoints_total_limit: int | None = option(2, "older checkpoints are deleted; `none` keeps all", ge=1)
     resume_from_checkpoint: str | None = option(
         None, "a checkpoint folder, or `latest` in output_dir; checkpoints beyond an earlier one are given up"
     )

@@ -84,7 +84,8 @@ class RunRecord:
 def hardware(device: torch.device) -> str:
     """The accelerator or processor behind a device, in words."""
     if device.type != "cpu":
-        return torch.get_device_module(device).get_device_name(device)
+        name_of = getattr(torch.get_device_module(device), "get_device_name", None)
+        return name_of(device) if name_of else device.type
     information = Path("/proc/cpuinfo")
     lines = information.read_text(encoding="utf-8").splitlines() if information.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

@@ -41,13 +41,18 @@ def option(default: object, description: str, *, only: Any = None, secret: bool 
 def check_types(settings: Any) -> None:
     """Replaces each value by the same in its setting's type, `"1e-3"` by 0.001.
 
+    `"none"` is `None` where a setting can be that and is not by default.
+
     Raises:
         ValueError: for one that is not of its setting's type or outside its range, in one sentence.
     """
-    hints, values = typing.get_type_hints(type(settings)), vars(settings)
-    for name, value in values.items():
+    hints, values = typing.get_type_hints(type(settings)), dict(vars(settings))
+    for field in dataclasses.fields(settings):
+        name, value = field.name, values[field.name]
         if isinstance(value, bool) and hints[name] is not bool:
             raise ValueError(f"{name} is {value}; it is not a switch, and --help says what it takes.")
+        if value == "none" and field.default is not None and type(None) in typing.get_args(hints[name]):
+            values[name] = None
     try:
         checked = dict(_model(type(settings))(**values))
     except pydantic.ValidationError as error:
@@ -74,17 +79,21 @@ def _model(cls: type) -> type[pydantic.BaseModel]:
 
 def flags_of(settings: Any) -> list[str]:
     """The command line flags of the settings that are not the default ones, without the secrets."""
-    words = []
+    words, hints = [], typing.get_type_hints(type(settings))
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
-        if value == field.default or value is None or field.metadata["secret"]:
+        if value == field.default or field.metadata["secret"]:
             continue
         if isinstance(value, bool):
             words.append(f"--{'' if value else 'no-'}{field.name}")
-        elif isinstance(value, tuple) and isinstance(value[0], str):
-            words += [f"--{field.name}", ",".join(value)]
+        elif value is None:
+            words += [f"--{field.name}", "none"]
+        elif not isinstance(value, tuple):
+            words += [f"--{field.name}", str(value)]
+        elif _takes_several(hints[field.name]):
+            words += [f"--{field.name}", *map(str, value)]
         else:
-            words += [f"--{field.name}", *map(str, value if isinstance(value, tuple) else [value])]
+            words += [f"--{field.name}", ",".join(value) or "none"]
     return words
 
 
@@ -207,11 +216,15 @@ def _underscored(word: str) -> str:
 def _argument(cls: type, field: dataclasses.Field) -> dict[str, Any]:
     """How argparse reads one field: as text, which is checked together with what the file says."""
     hint = typing.get_type_hints(cls)[field.name]
-    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     choices = f"; {', '.join(typing.get_args(hint))}" if typing.get_origin(hint) is Literal else ""
     default = "" if field.default is None else f" (default: {field.default})"
     described = {"help": field.metadata["help"].replace("%", "%%") + choices + default}
     if hint is bool:
         return described | {"action": argparse.BooleanOptionalAction}
-    several = any(typing.get_origin(kind) is tuple and str not in typing.get_args(kind) for kind in kinds)
-    return described | {"nargs": "+" if several else None}
+    return described | {"nargs": "*" if _takes_several(hint) else None}
+
+
+def _takes_several(hint: Any) -> bool:
+    """Whether a flag of this type takes several words, or none at all; names are one word with commas between."""
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return any(typing.get_origin(kind) is tuple and str not in typing.get_args(kind) for kind in kinds)

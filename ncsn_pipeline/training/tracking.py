@@ -95,12 +95,13 @@ class BandLosses:
     def __init__(self, low: Tensor, high: Tensor, device: torch.device, kind: str = "train") -> None:
         self.names, self.kind = band_names(low, high), kind
         self.inner_edges = (high[:-1] * low[1:]).sqrt().float()  # on single levels, between them
-        self.totals = torch.zeros(2, len(self.names), dtype=torch.float64, device=device)  # losses, images
+        wide = torch.float64 if device.type in ("cpu", "cuda") else torch.float32  # not every device has the former
+        self.totals = torch.zeros(2, len(self.names), dtype=wide, device=device)  # losses, images
 
     def add(self, losses: Tensor, sigma: Tensor) -> None:
         """Counts a batch: `losses` on the device and `sigma` on the CPU, both `(B,)`."""
         band = torch.bucketize(sigma, self.inner_edges).to(losses.device, non_blocking=True)
-        losses = losses.detach().double()
+        losses = losses.detach().to(self.totals.dtype)
         self.totals[0].index_add_(0, band, losses)
         self.totals[1].index_add_(0, band, torch.ones_like(losses))
 

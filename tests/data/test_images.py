@@ -87,8 +87,8 @@ def test_part_without_a_test_split_is_held_out_at_random_but_the_same(folder):
     assert len(together.unique(dim=0)) == 8
 
 
-@pytest.mark.parametrize(("fraction", "number"), [(0.0, 1), (0.05, 1), (0.3, 2), (0.9, 7)])
-def test_at_least_one_image_is_held_out(folder, fraction, number):
+@pytest.mark.parametrize(("fraction", "number"), [(0.0, 1), (0.05, 1), (0.3, 2), (0.9, 7), (0.95, 7)])
+def test_at_least_one_image_is_held_out_and_one_is_trained_on(folder, fraction, number):
     train, held_out = load_train_and_held_out(str(folder), held_out_fraction=fraction)
     assert (len(train), len(held_out)) == (8 - number, number)
 

@@ -12,12 +12,14 @@ import sys
 import time
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
+from types import SimpleNamespace
 
 import pytest
 import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
+from ncsn_pipeline.training import checkpoints as checkpointing
 from ncsn_pipeline.training import train as training
 from ncsn_pipeline.training.checkpoints import checkpoints, find_corruption, write_manifest
 from ncsn_pipeline.training.config import TrainConfig
@@ -160,7 +162,7 @@ def test_nothing_whole_is_refused_and_nothing_at_all_is_a_beginning(tmp_path, wh
     assert same_weights(whole, resume(tmp_path / "new"))
 
 
-def test_checkpoint_written_again_never_leaves_its_place_empty(tmp_path, whole, victims):
+def test_killed_while_a_checkpoint_is_written_again_the_one_before_is_whole(tmp_path, whole, victims):
     """Killed between the two renames, with a limit of one checkpoint."""
     output = Path(shutil.copytree(whole, tmp_path / "run"))
     config = settings(output, resume_from_checkpoint="checkpoint-8", checkpoints_total_limit=1)
@@ -183,6 +185,32 @@ def test_seal_tells_every_file(tmp_path):
     assert find_corruption(tmp_path) is None
     (tmp_path / "deep/b").write_text("deep/c", encoding="utf-8")
     assert find_corruption(tmp_path) == "deep/b is not what was written: its SHA-256 differs"
+
+
+def test_seal_is_written_where_folders_cannot_be_opened_and_only_writers_flush(tmp_path, monkeypatch):
+    """The rules of Windows."""
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "a").write_text("a", encoding="utf-8")
+    flushed, writers = [], {}
+
+    def opened(path, flags):
+        if os.path.isdir(path):
+            raise PermissionError(f"Permission denied: {path}")
+        handle = os.open(path, flags)
+        if flags & os.O_RDWR:
+            writers[handle] = path.name
+        return handle
+
+    def flush(handle):
+        if handle not in writers:
+            raise OSError("Bad file descriptor")
+        flushed.append(writers.pop(handle))
+
+    windows = SimpleNamespace(**vars(os) | {"name": "nt", "open": opened, "fsync": flush})
+    monkeypatch.setattr(checkpointing, "os", windows)
+    write_manifest(tmp_path)
+    assert flushed == ["a", "manifest.json"]
+    assert find_corruption(tmp_path) is None
 
 
 class SmallDisk:

@@ -181,18 +181,20 @@ def test_a_generator_that_was_made_before_is_made_better(teacher, whole, tmp_pat
 
 def test_a_generator_may_be_smaller_than_its_teacher(teacher, tmp_path):
     small = {"sample_size": 8, "in_channels": 1, "block_out_channels": (8,), "sigma_max": 12.0}
-    for folder, classes in (("small", 3), ("other", 2)):
+    for folder, classes, high in (("small", 3, 1.5), ("other", 2, 1.5), ("darker", 3, 1.0)):
         network = ScoreUNet(**small, num_class_embeds=classes)
-        NCSNPipeline(network, ConsistentAnnealedScheduler()).save_pretrained(tmp_path / folder)
+        pipeline = NCSNPipeline(network, ConsistentAnnealedScheduler(), data_min=-0.5, data_max=high)
+        pipeline.save_pretrained(tmp_path / folder)
     made = run(teacher, tmp_path / "run", **TWO_LEVELS, init_from=str(tmp_path / "small"), max_train_steps=3)
     drawn = NCSNPipeline.from_pretrained(made)
     assert drawn.unet.config.block_out_channels == [8] and drawn.unet.config.trained_sigmas == [2.0, 0.5]
     assert drawn.unet.num_parameters() < NCSNPipeline.from_pretrained(teacher).unet.num_parameters()
     before, after = load_file(tmp_path / "small" / WEIGHTS), load_file(made / WEIGHTS)
     assert all(not torch.equal(before[name], after[name]) for name in before if name.endswith("weight"))
-    message = "networks of .*other and .* are for different pictures: they differ in num_class_embeds"
-    with pytest.raises(ValueError, match=message):
-        run(teacher, tmp_path / "refused", init_from=str(tmp_path / "other"))
+    for folder, name in (("other", "num_class_embeds"), ("darker", "data_max")):
+        message = f"models of .*{folder} and .* are for different pictures: they differ in {name}. Give"
+        with pytest.raises(ValueError, match=message):
+            run(teacher, tmp_path / "refused", init_from=str(tmp_path / folder))
 
 
 @pytest.mark.parametrize(("known", "given", "expected"), [(5.0, None, 5.0), (12.0, None, 10.0), (12.0, 11.0, 11.0)])

@@ -1,5 +1,7 @@
 """The choice of network: what is built for which settings, and from which trained models a run may start."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
@@ -14,7 +16,14 @@ from ncsn_pipeline import (
 from ncsn_pipeline.data import ImageData
 from ncsn_pipeline.pipelines import from_ddpm
 from ncsn_pipeline.training.config import TrainConfig
-from ncsn_pipeline.training.network import build_network, build_pipeline, load_trained, measure_data, num_classes
+from ncsn_pipeline.training.network import (
+    build_network,
+    build_pipeline,
+    described,
+    load_trained,
+    measure_data,
+    num_classes,
+)
 
 LABELLED = ImageData(torch.randint(0, 256, (6, 3, 16, 16), dtype=torch.uint8), torch.arange(6) % 2, ("a", "b"))
 COMMON = {"dataset_name": "digits", "sigma_max": 2.0, "sigma_data": 0.3}
@@ -89,6 +98,18 @@ def test_a_network_of_another_kind_is_no_start(tmp_path):
     from_ddpm(DDPMPipeline(unet, DDPMScheduler(10, beta_end=0.5))).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="A DDPMScoreModel cannot be trained here; networks are score_unet, ncsn"):
         build(init_from=str(tmp_path))
+
+
+def test_classes_may_be_renamed_at_a_start_and_not_within_a_run(tmp_path):
+    build_pipeline(*build(block_out_channels=(8, 16))).save_pretrained(tmp_path)
+    start = {"init_from": str(tmp_path)}
+    others = replace(LABELLED, label_names=("b", "a"))
+    config, network = build(**start)
+    known = described(network)
+    assert described(build_network(config, LABELLED, None, known)) == known  # the sizes are the model's
+    with pytest.raises(ValueError, match="names of the classes is .*'0': 'b'.*, and the checkpoint .*'0': 'a'"):
+        build_network(config, others, None, known)
+    assert build_network(config, others, load_trained(config)).config.id2label == {0: "b", 1: "a"}
 
 
 @pytest.mark.parametrize(

@@ -201,11 +201,12 @@ def test_summary_is_written_with_card_and_picture(tmp_path):
     assert json.loads((tmp_path / "training.json").read_text(encoding="utf-8"))["steps"] == 7
 
 
-def test_the_picture_is_the_newest_grid(tmp_path):
+def test_the_picture_is_the_newest_grid_up_to_the_step(tmp_path):
     network = ScoreUNet(sample_size=8, block_out_channels=(8, 16), sigma_max=5.0)
     NCSNPipeline(network, ConsistentAnnealedScheduler(6, sigma_max=5.0)).save_pretrained(tmp_path)
     (tmp_path / "samples").mkdir()
     for step in (900, 1000, 10_000):
         Image.new("L", (8, 8), step // 100).save(tmp_path / "samples" / f"step-{step:07d}.png")
-    write_summary(str(tmp_path), {"steps": 10_000})
-    assert np.unique(np.asarray(Image.open(tmp_path / "samples.png"))).tolist() == [100]
+    for steps, shown in ((10_000, 100), (1001, 10), (1000, 10), (999, 9)):
+        write_summary(str(tmp_path), {"steps": steps})
+        assert np.unique(np.asarray(Image.open(tmp_path / "samples.png"))).tolist() == [shown]

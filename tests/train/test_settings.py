@@ -1,8 +1,12 @@
 """Settings from flags and YAML: the same types, the same ranges, one sentence with the setting's name."""
 
+import dataclasses
+
 import pytest
 
 from ncsn_pipeline.training.config import TrainConfig
+from ncsn_pipeline.training.distill_config import DistillConfig
+from ncsn_pipeline.training.tracking import tracker_names
 
 DIGITS = ["--dataset_name", "digits"]
 
@@ -32,7 +36,7 @@ WRONG = [
     ("resolution", "0", "resolution is"),
     ("network", "unet", "network is 'unet'; it should be 'score_unet'"),
     ("hub_strategy", "always", "it should be 'end' or 'checkpoint'"),
-    ("checkpoints_total_limit", "none", "checkpoints_total_limit is 'none'"),
+    ("checkpoints_total_limit", "all", "checkpoints_total_limit is 'all'"),
 ]
 
 
@@ -102,3 +106,36 @@ def test_a_recipe_is_named_and_an_unknown_one_is_refused(capsys):
 def test_flags_say_again_what_was_set():
     config = TrainConfig.from_command_line([*DIGITS, "--block_out_channels", "8", "16", "--no-use_ema", "--seed", "4"])
     assert TrainConfig.from_command_line(config.flags()) == config
+
+
+@pytest.mark.parametrize("value", [None, ()], ids=["none", "empty"])
+@pytest.mark.parametrize(
+    ("cls", "needed"), [(TrainConfig, {"dataset_name": "digits"}), (DistillConfig, {"teacher": "mnist"})]
+)
+def test_flags_say_again_what_is_none_or_empty(cls, needed, value):
+    """Every setting that can be, one at a time; trackers are compared by what they name."""
+    found = []
+    for field in dataclasses.fields(cls):
+        try:
+            config = cls(**needed | {field.name: value})
+        except ValueError:  # it cannot be
+            continue
+        found.append(field.name)
+        again = cls.from_command_line(config.flags())
+        assert dataclasses.replace(again, report_to=config.report_to) == config, field.name
+        assert tracker_names(again.report_to) == tracker_names(config.report_to)
+    assert "report_to" in found and (value == () or "checkpoints_total_limit" in found)
+
+
+def test_none_is_a_word_where_a_setting_can_be_none_and_is_not_by_default(tmp_path):
+    (tmp_path / "run.yaml").write_text("dataset_name: digits\ncheckpoints_total_limit: none\n", encoding="utf-8")
+    for words in ([*DIGITS, "--checkpoints_total_limit", "none"], ["--config", str(tmp_path / "run.yaml")]):
+        assert TrainConfig.from_command_line(words).checkpoints_total_limit is None
+    assert TrainConfig(train_data_dir="none").train_data_dir == "none"
+
+
+def test_sliced_is_not_compiled(capsys):
+    words = [*DIGITS, "--torch_compile", "--objective"]
+    assert "sliced objective needs a second derivative" in refusal(capsys, [*words, "sliced"])
+    for other in ("denoising", "single_sigma"):
+        assert TrainConfig.from_command_line([*words, other]).torch_compile

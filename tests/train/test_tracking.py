@@ -129,7 +129,7 @@ def test_trackers_from_a_file_and_from_flags(tmp_path):
     config = TrainConfig.from_command_line(["--config", str(path)])
     assert config.report_to == ("tensorboard", "trackio")
     assert TrainConfig.from_command_line(config.flags()).report_to == "tensorboard,trackio"
-    assert TrainConfig.from_command_line(["--config", str(path), "--report_to", "none"]).report_to == "none"
+    assert TrainConfig.from_command_line(["--config", str(path), "--report_to", "none"]).report_to is None
 
 
 def test_flags_give_the_same_settings_again():
@@ -142,6 +142,7 @@ def test_command_is_without_secrets_and_folders_without_what_lies_above(monkeypa
         monkeypatch.delenv(name, raising=False)
     config = TrainConfig(**SMALL)
     words = ["--train_data_dir=/home/me/pictures", "--hub_token", "hf_secret", "--seed", "3", "--hub_token=hf_secret"]
+    words += ["--hub-token", "hf_secret", "--hub-token=hf_secret", "--resume-from-checkpoint", "checkpoint-2"]
     words += ["--resume_from_checkpoint", "checkpoint-3", "--output_dir", "/home/me/runs/a b", "--push_to_hub"]
     command = training_command(config, words, 1)
     assert command == "ncsn train --train_data_dir=pictures --seed 3 --output_dir 'a b' --push_to_hub"

@@ -1,15 +1,18 @@
 """The training script: it learns, its folder samples, it resumes to the same weights, and it refuses bad settings."""
 
+import itertools
 import json
 import os
 import re
 import shutil
+import signal
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from PIL import Image
 from safetensors.torch import load_file
@@ -166,9 +169,32 @@ def test_new_run_does_not_mix_with_an_old_one_and_settings_count_on_resuming(tmp
 
 
 def test_loss_that_is_not_finite_stops_the_run_before_it_is_saved(tmp_path):
-    with pytest.raises(FloatingPointError, match="lower|below"):
+    with pytest.raises(FloatingPointError, match="no checkpoint from before; begin anew with a learning_rate below"):
         run(tmp_path, max_train_steps=10, learning_rate=1e30, lr_warmup_steps=0, logging_steps=1, use_ema=False)
     assert not list(tmp_path.glob("checkpoint*")) and not (tmp_path / "unet").exists()
+
+
+@pytest.mark.parametrize("asked_to_stop", [False, True], ids=["due", "asked to stop"])
+def test_weights_that_are_not_finite_are_not_saved(tmp_path, monkeypatch, asked_to_stop):
+    """One derivative overflows in the last step before a checkpoint; no loss tells of it yet."""
+    clip, steps = Accelerator.clip_grad_norm_, itertools.count(1)
+    broken = 3 if asked_to_stop else 4
+
+    def overflow(self, parameters, norm):
+        parameters = list(parameters)
+        if next(steps) == broken:
+            parameters[0].grad.view(-1)[0] = torch.inf
+            if asked_to_stop:
+                signal.raise_signal(signal.SIGTERM)
+        return clip(self, parameters, norm)
+
+    monkeypatch.setattr(Accelerator, "clip_grad_norm_", overflow)
+    words = f"Weights are not finite at step {broken}. Checkpoints hold the weights from before; resume from one with"
+    with pytest.raises(FloatingPointError, match=words):
+        run(tmp_path, max_train_steps=8, checkpointing_steps=2, checkpoints_total_limit=1, logging_steps=50)
+    assert [path.name for path in tmp_path.glob("checkpoint*")] == ["checkpoint-2"]
+    for file in (tmp_path / "checkpoint-2" / "model.safetensors", tmp_path / WEIGHTS):
+        assert all(weight.isfinite().all() for weight in load_file(file).values())
 
 
 def test_flags_replace_the_files_values():
