@@ -39,15 +39,16 @@ ARROWS = {
     "shipped": "",
     "cache": "",
     "data_flags": "",
+    "devices": "",
     "errors": "",
     "finding": "shipped cache",
     "samplers": "sampling",
     "__main__": "commands",
-    "evaluation": "shipped finding data_flags errors samplers noise_levels networks sampling pipelines data "
+    "evaluation": "shipped finding data_flags devices errors samplers noise_levels networks sampling pipelines data "
     "diagnostics",
     "training": "errors densities score_matching noise_levels guidance networks sampling pipelines data diagnostics "
     "hub evaluation",
-    "commands": "root shipped data_flags errors samplers sampling pipelines noise_levels data convert hub "
+    "commands": "root shipped data_flags devices errors samplers sampling pipelines noise_levels data convert hub "
     "lecture training evaluation space",
     "interop": "pipelines",
     "space": "root shipped samplers evaluation densities score_matching noise_levels guidance networks sampling "

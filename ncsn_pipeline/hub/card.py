@@ -90,20 +90,22 @@ def card_metadata(facts: Facts) -> ModelCardData:
     )
 
 
-def named_card(text: str, repo_id: str) -> str:
-    """A card whose usage snippet loads `repo_id`, as it should where that repository shows it."""
-    return _MODEL_LINE.sub(f'model = "{repo_id}"', text, count=1)
+def named_card(text: str, repo_id: str, revision: str | None = None) -> str:
+    """A card whose usage snippets load `repo_id`, of its branch, as they should where that repository shows it."""
+    text = _MODEL_LINE.sub(f'model = "{repo_id}"', text, count=1)
+    return text.replace('revision="main"', f'revision="{revision}"') if revision else text
 
 
 def _eval_results(facts: Facts, result: Result) -> list[EvalResult]:
-    how = f"{result.sampler}, {result.nfe} evaluations" + (f", {result.count:,} samples" if result.count else "")
-    name = _data_name(facts) or "unknown"
+    how = f"{result.sampler}{result.settings}, {result.nfe} evaluations"
+    how += f", {result.count:,} samples" if result.count else ""
+    name = result.data or _data_name(facts) or "unknown"
     shared = {
         "task_type": TASK,
         "task_name": "Unconditional image generation",
-        "dataset_type": next(iter(facts.data_on_the_hub), name),
+        "dataset_type": result.data or next(iter(facts.data_on_the_hub), name),
         "dataset_name": name,
-        "dataset_split": "test",
+        "dataset_split": result.split or "test",
         "metric_args": {"sampler": result.sampler, "nfe": result.nfe, "num_samples": result.count},
     }
     measured = []

@@ -51,12 +51,12 @@ def sweep_table(rows: Sequence[Result]) -> str:
     counts = sorted({row.count or 0 for row in rows}, reverse=True)
     marks = {count: "*" * i for i, count in enumerate(counts)}
     # Of several numbers of samples, the largest.
-    found = {(row.sampler, row.nfe): row for row in sorted(rows, key=lambda row: row.count or 0)}
+    found = {(row.sampler + row.settings, row.nfe): row for row in sorted(rows, key=lambda row: row.count or 0)}
     budgets = sorted({row.nfe for row in rows})
     columns = [("evaluations", [f"{nfe:,}" for nfe in budgets])]
-    for sampler in dict.fromkeys(row.sampler for row in rows):
-        column = [found.get((sampler, nfe)) for nfe in budgets]
-        columns.append((f"`{sampler}`", [_distance(row, marks) for row in column]))
+    for sampler, settings in dict.fromkeys((row.sampler, row.settings) for row in rows):
+        column = [found.get((sampler + settings, nfe)) for nfe in budgets]
+        columns.append((f"`{sampler}`{settings}", [_distance(row, marks) for row in column]))
         recognised = [_percent(row.recognised) if row else "" for row in column]
         columns += [("class recognised", recognised)] if any(recognised) else []
     return f"{_sweep_legend(rows, marks)}\n\n{_table(columns)}"
@@ -111,7 +111,8 @@ def _measured(result: Result, name: str) -> str:
 def _sampler(result: Result, default_sampler: str) -> str:
     text = f"`{result.sampler}`"
     text += f", {result.steps_per_level} steps per level" if result.steps_per_level else ""
-    return text + (", the default" if result.sampler == default_sampler else "")
+    text += result.settings + (f", compared with {result.data}" if result.data else "")
+    return text + (", the default" if result.sampler == default_sampler and not result.settings else "")
 
 
 def _reference(result: Result) -> str:

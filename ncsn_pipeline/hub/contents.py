@@ -11,10 +11,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from ..shipped import MODELS
 
 INDEX = "model_index.json"
 CARD = "README.md"
+WEIGHTS = "diffusion_pytorch_model.safetensors"
 SAMPLES = "samples.png"
 REPAIRS = "repairs.png"  # of marked, grey, coarse pictures
 PICTURES = (SAMPLES, REPAIRS)
@@ -73,6 +76,43 @@ def component_folders(folder: str | Path) -> list[str]:
     return [
         name for name, (library, _) in _components(_index(Path(folder).expanduser())).items() if library is not None
     ]
+
+
+def main_weights(folder: Path) -> list[Path]:
+    """The files of weights of a network's folder that are loaded without naming a variant.
+
+    Raises:
+        ValueError: where there are none, or one of several parts is missing.
+    """
+    whole, index = folder / WEIGHTS, folder / f"{WEIGHTS}.index.json"
+    if whole.is_file():
+        return [whole]
+    if not index.is_file():
+        variants = [path.name for path in sorted(folder.glob("*.safetensors"))]
+        beside = f"; {', '.join(variants)} would be loaded by a variant's name only" if variants else ""
+        raise ValueError(
+            f"{folder} holds no {WEIGHTS}{beside}. Save the pipeline without a variant, with safe_serialization=True."
+        )
+    try:
+        parts = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{index} names no parts: {error!r}. Save the pipeline again.") from error
+    if missing := [part for part in parts if not (folder / part).is_file()]:
+        raise ValueError(f"{folder} lacks {', '.join(missing)}, of {len(parts)} parts. Save the pipeline again.")
+    return [folder / part for part in parts]
+
+
+def _check_whole(path: Path) -> None:
+    """Refuses a file of weights that was cut off.
+
+    Raises:
+        ValueError: saying so.
+    """
+    try:
+        with safe_open(path, framework="pt"):
+            pass
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no whole file of weights: {error}. Save the pipeline again.") from error
 
 
 def space_files(root: str | Path) -> dict[str, Path]:
@@ -169,13 +209,11 @@ def _component_files(folder: Path, name: str, library: str, class_name: str) -> 
         if path.is_file() and path.suffix in COMPONENT_SUFFIXES and not path.name.startswith(".")
     }
     configurations = [path for path in files if path.endswith("config.json")]
-    weights = [path for path in files if path.endswith(".safetensors")]
     if not configurations:
         raise ValueError(f"{folder} lacks the configuration of {name}. Save the pipeline again by `save_pretrained`.")
-    if f"{name}/config.json" in configurations and not weights:
-        raise ValueError(
-            f"{folder / name} holds no safetensors weights. Save the pipeline with safe_serialization=True."
-        )
+    if f"{name}/config.json" in configurations:
+        for path in {*main_weights(folder / name), *(path for path in found if path.suffix == ".safetensors")}:
+            _check_whole(path)
     if library.startswith(("modeling_", "scheduling_")):
         files[f"{name}/{library}.py"] = folder / name / f"{library}.py"
     return files

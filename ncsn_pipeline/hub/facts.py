@@ -21,7 +21,7 @@ from typing import Any, Self
 from safetensors import safe_open
 
 from ..samplers import SAMPLERS
-from .contents import EVALUATIONS, SWEEPS, pipeline_files, publishable
+from .contents import EVALUATIONS, SWEEPS, main_weights, pipeline_files, publishable
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,9 @@ class Result:
         seconds: wall-clock time of one image.
         features: the name of the features of distance and recognition.
         measures: what suits any pictures: name -> of the samples, and of as many real images or `None`.
+        data: the data set that was compared with where it is another than the training's.
+        split: the part of it that was asked for.
+        settings: what was not as the model is stored, in words, after a comma each.
     """
 
     sampler: str
@@ -53,6 +56,9 @@ class Result:
     seconds: float | None = None
     features: str | None = None
     measures: dict[str, tuple[float, float | None]] = field(default_factory=dict)
+    data: str | None = None
+    split: str | None = None
+    settings: str = ""
 
     @property
     def ratio(self) -> float | None:
@@ -60,10 +66,10 @@ class Result:
         return self.frechet / self.real_frechet if self.real_frechet and self.frechet is not None else None
 
     @classmethod
-    def read(cls, values: dict[str, Any], default_sampler: str) -> Self | None:
+    def read(cls, values: dict[str, Any], default_sampler: str, trained_on: str | None = None) -> Self | None:
         """From an entry of `evaluation.json` or a row of `sweep.json`; `None` if nothing was measured."""
         samples, real, neighbours = (values.get(name) or {} for name in ("samples", "real", "sample_neighbours"))
-        sampler = _first(values, "scheduler", "sampler") or "default"
+        sampler, arguments = _first(values, "scheduler", "sampler") or "default", values.get("arguments") or {}
         frechet = _first(values, "frechet", "frechet_distance") or samples.get("frechet")
         reference = _first(values, "real_frechet", "reference", "reference_frechet_distance") or real.get("frechet")
         measures = {name: (one["samples"], one.get("real")) for name, one in (values.get("measures") or {}).items()}
@@ -83,6 +89,9 @@ class Result:
             seconds=_first(values, "seconds_per_image", "seconds"),
             features=values.get("features"),
             measures=measures,
+            data=None if _same(data := arguments.get("dataset_name"), trained_on) else data,
+            split=arguments.get("test_split"),
+            settings=_settings(arguments),
         )
 
 
@@ -119,9 +128,7 @@ class Facts:
     @property
     def data_name(self) -> str | None:
         """The data set as training was told it: a name on the Hub, or of a folder."""
-        known = self.training.get("dataset")
-        name = known.get("name") if isinstance(known, dict) else known
-        return name or self.settings.get("train_data_dir") or self.settings.get("dataset_name")
+        return _trained_on(self.settings, self.training)
 
     @property
     def data_on_the_hub(self) -> list[str]:
@@ -154,7 +161,7 @@ def read_facts(folder: str | Path) -> Facts:
         ValueError: if it is none, or one of its JSON files is not what it should be.
     """
     folder = Path(folder).expanduser()
-    files = pipeline_files(folder)
+    pipeline_files(folder)
     index = _read(folder / "model_index.json")
     if not {"unet", "scheduler"} <= index.keys():
         raise ValueError(f"{folder} holds no score network with a sampler: it needs the components unet and scheduler.")
@@ -162,23 +169,33 @@ def read_facts(folder: str | Path) -> Facts:
     for content in (_read(folder / name) for name in EVALUATIONS):
         evaluations += [entry for entry in content.get("results", [content]) if entry and entry not in evaluations]
     scheduler = (index["scheduler"][1], _read(folder / "scheduler" / "scheduler_config.json"))
-    weights = [path for name, path in files.items() if name.startswith("unet/") and path.suffix == ".safetensors"]
-    results = [Result.read(entry, scheduler[0]) for entry in evaluations]
-    rows = [row for name in SWEEPS for row in _read(folder / name).get("rows", [])]
-    sweep = [Result.read(row, scheduler[0]) for row in rows]
+    weights = main_weights(folder / "unet")
+    settings, training = _read(folder / "train_config.json"), _read(folder / "training.json")
+    trained_on = _trained_on(settings, training)
+    results = [Result.read(entry, scheduler[0], trained_on) for entry in evaluations]
+    sweeps = [_read(folder / name) for name in SWEEPS]
+    shared = [{"arguments": content.get("arguments")} for content in sweeps]
+    rows = [row | own for content, own in zip(sweeps, shared, strict=True) for row in content.get("rows", [])]
+    sweep = [Result.read(row, scheduler[0], trained_on) for row in rows]
     return Facts(
         folder=folder,
         network=(index["unet"][1], _read(folder / "unet" / "config.json")),
         scheduler=scheduler,
         num_parameters=sum(map(_num_weights, weights)),
         num_bytes=sum(path.stat().st_size for path in weights),
-        settings=_read(folder / "train_config.json"),
-        training=_read(folder / "training.json"),
+        settings=settings,
+        training=training,
         evaluations=evaluations,
         results=[result for result in results if result],
         sweep=[row for row in sweep if row],
         written=_read(folder / "card.json"),
     )
+
+
+def _trained_on(settings: dict[str, Any], training: dict[str, Any]) -> str | None:
+    known = training.get("dataset")
+    name = known.get("name") if isinstance(known, dict) else known
+    return name or settings.get("train_data_dir") or settings.get("dataset_name")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -197,6 +214,18 @@ def _num_weights(path: Path) -> int:
     """Number of values in a safetensors file, by the shapes alone."""
     with safe_open(path, framework="pt") as file:
         return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
+
+
+def _same(data: str | None, trained_on: str | None) -> bool:
+    """Whether two names are of one data set, as far as is known: of a folder, the last name counts."""
+    return data is None or trained_on is None or Path(data).name == Path(trained_on).name
+
+
+def _settings(arguments: dict[str, Any]) -> str:
+    scale, interval = arguments.get("guidance_scale"), arguments.get("guidance_interval")
+    text = "" if scale is None else f", guided by {scale:g}"
+    text += f" at sigma {interval[0]:g} to {interval[1]:g}" if interval else ""
+    return text + (f", from sigma {arguments['sigma_max']:g}" if arguments.get("sigma_max") else "")
 
 
 def _scheduler_of(sampler: str) -> str:

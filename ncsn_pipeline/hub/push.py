@@ -55,7 +55,7 @@ def push_folder(
         PushError: if the Hub refuses, or is not reached after all tries.
     """
     check_repo_id(repo_id)
-    contents = _pipeline_contents(Path(folder).expanduser(), repo_id)
+    contents = _pipeline_contents(Path(folder).expanduser())
     owned = (*(f"{name}/" for name in component_folders(folder)), "pipeline_", *PICTURES, *FACT_FILES)
     return _push(
         contents,
@@ -142,7 +142,7 @@ def check_repo_id(repo_id: str) -> None:
         raise ValueError(f"{repo_id!r} is no name of a repository; it looks like user/name. {error}") from error
 
 
-def _pipeline_contents(folder: Path, repo_id: str) -> dict[str, Path | bytes]:
+def _pipeline_contents(folder: Path) -> dict[str, Path | bytes]:
     """Path in the repository -> file, or its content where that differs from the file."""
     if not (folder / CARD).is_file():
         pipeline_files(folder)  # a folder that cannot be pushed gets no card either
@@ -151,7 +151,6 @@ def _pipeline_contents(folder: Path, repo_id: str) -> dict[str, Path | bytes]:
     for name in FACT_FILES:
         if name in contents and (clean := published_bytes(folder / name)) is not None:
             contents[name] = clean
-    contents[CARD] = named_card((folder / CARD).read_text(encoding="utf-8"), repo_id).encode()
     return contents
 
 
@@ -173,6 +172,7 @@ def _push(
     """One commit of `contents`; deletes what else lies at the paths that start with one of `owned`."""
     _refuse_a_token_in(contents, token)
     api = HfApi(token=token, library_name="ncsn_pipeline")
+    card = Path(str(contents[CARD])).read_text(encoding="utf-8")
     space = {"space_sdk": "gradio"} if repo_type == "space" else {}
 
     def attempt() -> str:
@@ -181,6 +181,8 @@ def _push(
         if revision not in (None, "main"):
             api.create_branch(name, branch=revision, repo_type=repo_type, exist_ok=True)
         there = api.list_repo_files(name, repo_type=repo_type, revision=revision)
+        if repo_type == "model":
+            contents[CARD] = named_card(card, name, revision).encode()
         stale = [path for path in there if path.startswith(owned) and path not in contents]
         operations = [CommitOperationAdd(path, source) for path, source in contents.items()]
         operations += [CommitOperationDelete(path) for path in stale]

@@ -4,12 +4,13 @@ import json
 import shutil
 
 import pytest
+import torch
 from huggingface_hub import ModelCard
 
 from ncsn_pipeline import ScoreUNet, write_card
 from ncsn_pipeline.hub.card import named_card
 from ncsn_pipeline.hub.card_tables import training_rows
-from ncsn_pipeline.hub.contents import pipeline_files, publishable
+from ncsn_pipeline.hub.contents import WEIGHTS, pipeline_files, publishable
 from ncsn_pipeline.hub.facts import read_facts
 from ncsn_pipeline.shipped import MODELS
 
@@ -48,6 +49,26 @@ MEASURED = {
 def put(folder, **files):
     for name, content in files.items():
         (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def halved(folder, only):
+    """Writes the weights in half precision too, or alone."""
+    ScoreUNet.from_pretrained(folder / "unet", torch_dtype=torch.float16).save_pretrained(
+        folder / "unet", variant="fp16"
+    )
+    if only:
+        (folder / "unet" / WEIGHTS).unlink()
+
+
+def sharded(folder):
+    """Writes the weights in several files; the first of them."""
+    ScoreUNet.from_pretrained(folder / "unet").save_pretrained(folder / "unet", max_shard_size="20KB")
+    (folder / "unet" / WEIGHTS).unlink(missing_ok=True)
+    return sorted((folder / "unet").glob("*-of-*.safetensors"))[0]
 
 
 def body_and_data(folder):
@@ -172,6 +193,7 @@ def test_only_names_on_the_hub_are_data_sets_of_the_metadata(folder, tmp_path, m
 def test_a_card_is_named_once():
     text = 'model = "here"  # this folder\nmodel = "other"\n'
     assert named_card(text, "user/name") == 'model = "user/name"\nmodel = "other"\n'
+    assert named_card('load(model, revision="main")', "user/name", "v2") == 'load(model, revision="v2")'
 
 
 @pytest.mark.parametrize("evaluation", [{"results": [RESULT]}, MEASURED], ids=["results", "as measured"])
@@ -186,6 +208,20 @@ def test_the_quality(evaluation, folder):
     values = {metric["type"]: metric["value"] for metric in result["metrics"]}
     assert values == {"frechet_distance": 0.2506, "frechet_distance_of_real_images": 0.1653, "accuracy": 0.963}
     assert result["metrics"][0]["args"] == {"sampler": RESULT["sampler"], "nfe": 50, "num_samples": 2000}
+
+
+def test_a_quality_is_that_of_what_was_measured(folder):
+    how = {"dataset_name": "user/clothes", "test_split": "dev", "guidance_scale": 1.5, "guidance_interval": [0.5, 1.2]}
+    put(folder, evaluation=MEASURED | {"arguments": how | {"sigma_max": 4.0}}, card={"datasets": ["user/digits"]})
+    text, data = body_and_data(folder)
+    settings = ", guided by 1.5 at sigma 0.5 to 1.2, from sigma 4"
+    assert f"| `ConsistentAnnealedScheduler`{settings}, compared with user/clothes | 50 |" in text
+    (result,) = data["model-index"][0]["results"]
+    assert result["dataset"] == {"name": "user/clothes", "type": "user/clothes", "split": "dev"}
+    assert settings in result["metrics"][0]["name"]
+    row = {"scheduler": "consistent", "nfe": 10, "count": 100, "frechet": 0.5, "real_frechet": 0.2}
+    put(folder, sweep={"rows": [row], "arguments": {"guidance_scale": 2.0, "dataset_name": "user/digits"}})
+    assert "| evaluations | `ConsistentAnnealedScheduler`, guided by 2 |" in body_and_data(folder)[0]
 
 
 def test_a_sweep(folder):
@@ -267,7 +303,10 @@ def test_the_shipped_card_is_what_the_command_writes(repo_root, tmp_path, monkey
         (lambda folder: (folder / "pipeline_ncsn.py").unlink(), "lacks pipeline_ncsn.py"),
         (lambda folder: (folder / "unet" / "modeling_score_unet.py").unlink(), "lacks unet/modeling_score_unet.py"),
         (lambda folder: (folder / "unet" / "config.json").unlink(), "lacks the configuration of unet"),
-        (lambda folder: (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink(), "no safetensors weights"),
+        (lambda folder: (folder / "unet" / WEIGHTS).unlink(), "holds no diffusion_pytorch_model.safetensors"),
+        (lambda folder: cut(folder / "unet" / WEIGHTS), "is no whole file of weights"),
+        (lambda folder: halved(folder, only=True), "model.fp16.safetensors would be loaded by a variant's name only"),
+        (lambda folder: sharded(folder).unlink(), "lacks diffusion_pytorch_model-00001-of-.* parts"),
         (lambda folder: shutil.rmtree(folder / "scheduler"), "lacks the configuration of scheduler"),
         (lambda folder: (folder / "training.json").write_text("half {", encoding="utf-8"), "training.json is not JSON"),
         (lambda folder: (folder / "training.json").write_text("[1]", encoding="utf-8"), "holds a list"),
@@ -278,6 +317,16 @@ def test_a_broken_folder_gets_no_card(break_it, words, folder):
     with pytest.raises(ValueError, match=words):
         write_card(folder)
     assert not (folder / "README.md").exists()
+
+
+def test_only_what_is_loaded_is_counted(folder):
+    count = read_facts(folder).num_parameters
+    halved(folder, only=False)
+    facts = read_facts(folder)
+    assert (facts.num_parameters, facts.num_bytes) == (count, (folder / "unet" / WEIGHTS).stat().st_size)
+    assert any("fp16" in name for name in pipeline_files(folder))
+    sharded(folder)
+    assert read_facts(folder).num_parameters == count
 
 
 def test_a_folder_that_loads_only_with_the_package_is_refused(folder):

@@ -70,6 +70,7 @@ def test_a_name_without_account_is_ones_own(installed, hub, folder):
     answer = installed.push(folder=str(folder), repo_id="mine")
     assert "/user/mine/commit/" in answer["value"]
     assert set(hub.files("user/mine")) == OURS
+    assert 'model = "user/mine"' in hub.repository("user/mine").head.files["README.md"].data.decode()
 
 
 def test_private_and_public(installed, hub, folder):

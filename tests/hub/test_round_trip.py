@@ -142,6 +142,7 @@ def test_a_branch(installed, bare, hub, saved, expected, tmp_path):
     repository = hub.repository("user/branched")
     assert list(repository.head.files) == [".gitattributes"]
     assert "model_index.json" in repository.at("trial/1").files
+    assert repository.at("trial/1").files["README.md"].data.decode().count('revision="trial/1"') == 2
     answer = bare.load(model="user/branched", custom=True, revision="trial/1", cache_dir=str(tmp_path))
     assert_equal(images(answer), expected)
 
