@@ -45,7 +45,7 @@ class Sampled:
     Args:
         images: `(N, C, H, W)` in [0, 1].
         labels: the classes asked for, `(N,)`, in rotation; `None` for a model without classes.
-        nfe: network evaluations for each image.
+        nfe: network evaluations for each image; two where it is guided.
         seconds_per_image: wall-clock time of sampling over N.
     """
 
@@ -68,7 +68,8 @@ def sample_images(pipe: Any, count: int, *, batch_size: int = 100, seed: int = 0
     num_classes = getattr(pipe.unet.config, "num_class_embeds", None)
     labels = torch.arange(count) % num_classes if num_classes else None
     generator = torch.Generator().manual_seed(seed)
-    start, parts = time.perf_counter(), []
+    start, parts, evaluated = time.perf_counter(), [], []
+    counter = pipe.unet.register_forward_pre_hook(lambda network, given: evaluated.append(len(given[0])))
     with tqdm(total=count, unit=" images", desc="sampling", leave=False) as progress:
         for first in range(0, count, batch_size):
             size = min(batch_size, count - first)
@@ -76,8 +77,9 @@ def sample_images(pipe: Any, count: int, *, batch_size: int = 100, seed: int = 0
                 options["class_labels"] = labels[first : first + size]
             parts.append(pipe(batch_size=size, generator=generator, output_type="pt", **options).images.cpu())
             progress.update(size)
+    counter.remove()
     seconds = (time.perf_counter() - start) / count
-    return Sampled(torch.cat(parts), labels, len(pipe.scheduler.timesteps), seconds)
+    return Sampled(torch.cat(parts), labels, round(sum(evaluated) / count), seconds)
 
 
 def load_pipeline(model: str, device: str) -> Any:
