@@ -47,8 +47,8 @@ class CleanLossParams(Params):
 
     data: str = flag("digits", "real images: digits, a folder, or a data set's name on the Hub")
     variance: float = flag(1e-4, "of the noise, for images in [0, 1]")
-    num_runs: int = flag(3, "trainings with clean images, and with noised ones, at least 2")
-    train_steps: int = flag(2000, "steps of each training")
+    num_runs: int = flag(3, "trainings with clean images, and with noised ones, at least 2", least=2)
+    train_steps: int = flag(2000, "steps of each training, at least 10", least=10)
     batch_size: int = flag(128, "images per step")
     hidden_features: int = flag(128, "width of the network's three hidden layers")
     learning_rate: float = flag(1e-3, "of Adam, the same at every step")
@@ -93,10 +93,6 @@ class CleanLossResult(Result):
 
 def run(params: CleanLossParams) -> CleanLossResult:
     """Trains networks on clean images and the same ones on noised images."""
-    if params.train_steps < 10:
-        raise ValueError(f"train_steps must be at least 10, to have a last tenth; got {params.train_steps}.")
-    if params.num_runs < 2:
-        raise ValueError(f"num_runs must be at least 2, to see how trainings differ; got {params.num_runs}.")
     images = load_images(params.data).float_images()
     data, sigma = images.flatten(1), params.variance**0.5
     seeds = torch.randint(2**31, (params.num_runs,), generator=torch.Generator().manual_seed(params.seed)).tolist()

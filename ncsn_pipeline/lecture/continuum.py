@@ -55,7 +55,7 @@ CLAIM = Claim(
 class ContinuumParams(Params):
     """Numbers of levels, the chains, and the training."""
 
-    num_levels: tuple[int, ...] = flag((1, 3, 10, 30, 100, 300, 1000), "numbers of levels L, increasing")
+    num_levels: tuple[int, ...] = flag((1, 3, 10, 30, 100, 300, 1000), "numbers of levels L, increasing", fewest=4)
     num_steps: int = flag(1000, "Langevin steps N of every run, at least the largest L; one evaluation each")
     relative_step: float = flag(0.2, "u = alpha_i / sigma_i² of every run, below 2", below=2)
     sigma_max: float = flag(20.0, "largest noise level, in data units")
@@ -132,10 +132,9 @@ class ContinuumResult(Result):
 def run(params: ContinuumParams) -> ContinuumResult:
     """One network at many noise schedules, with the same number of steps at each; and log densities by the ODE."""
     levels = list(params.num_levels)
-    if len(levels) < 4 or any(fewer >= more for fewer, more in pairwise(levels)) or levels[-1] > params.num_steps:
+    if any(fewer >= more for fewer, more in pairwise(levels)) or levels[-1] > params.num_steps:
         raise ValueError(
-            f"num_levels must be at least four increasing numbers of at most num_steps = {params.num_steps}; got "
-            f"{levels}."
+            f"num_levels must be increasing numbers of at most num_steps = {params.num_steps}; got {levels}."
         )
     generator = torch.Generator().manual_seed(params.seed)
     density = corner_mixture()

@@ -50,9 +50,17 @@ class Claim:
     equation: str
 
 
-def flag(default: Any, help: str, *, below: float = math.inf) -> Any:
-    """A parameter with its default, the line that `--help` shows for it, and what it must be below."""
-    return field(default=default, metadata={"help": help, "below": below})
+def flag(default: Any, help: str, *, least: float = 0, below: float = math.inf, fewest: int = 1) -> Any:
+    """A parameter.
+
+    Args:
+        default: what it is where nobody says.
+        help: the line that `--help` shows for it.
+        least: the smallest value, of several ones each; 0 where any positive number will do.
+        below: what it must be below.
+        fewest: how many values there must be, of a parameter of several.
+    """
+    return field(default=default, metadata={"help": help, "least": least, "below": below, "fewest": fewest})
 
 
 @dataclass(frozen=True)
@@ -77,10 +85,12 @@ class Params:
                     raise ValueError(f"{name} must be positive; got {value}.")
                 if name == "seed" and number < 0:
                     raise ValueError(f"seed must not be negative; got {value}.")
+                if number < parameter.metadata["least"]:
+                    raise ValueError(f"{name} must be at least {parameter.metadata['least']:g}; got {value}.")
                 if number >= parameter.metadata["below"]:
                     raise ValueError(f"{name} must be below {parameter.metadata['below']:g}; got {value}.")
-            if isinstance(value, tuple) and not value:
-                raise ValueError(f"{name} needs at least one value.")
+            if isinstance(value, tuple) and len(value) < (fewest := parameter.metadata["fewest"]):
+                raise ValueError(f"{name} must be at least {fewest} value{'s' * (fewest > 1)}; got {value}.")
         low, high = getattr(self, "sigma_min", 0.0), getattr(self, "sigma_max", math.inf)
         if not low < high:
             raise ValueError(f"sigma_min must be below sigma_max; got {low} and {high}.")

@@ -44,7 +44,7 @@ TOLERANCE = 0.1  # of the squared error, relative
 class FullSupportParams(Params):
     """See the flags."""
 
-    sigmas: tuple[float, ...] = flag((0.05, 0.2, 1.0), "noise levels, increasing, in data units")
+    sigmas: tuple[float, ...] = flag((0.05, 0.2, 1.0), "noise levels, increasing, in data units", fewest=2)
     hidden_features: int = flag(64, "width of each network's three hidden layers")
     train_steps: int = flag(
         500, "updates of each network: two at each level, two by slices, two by slices without noise"
@@ -55,8 +55,8 @@ class FullSupportParams(Params):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.sigmas) < 2 or list(self.sigmas) != sorted(set(self.sigmas)):
-            raise ValueError(f"sigmas must be at least two, strictly increasing; got {self.sigmas}.")
+        if list(self.sigmas) != sorted(set(self.sigmas)):
+            raise ValueError(f"sigmas must be strictly increasing; got {self.sigmas}.")
 
 
 Params = FullSupportParams

@@ -41,7 +41,9 @@ class LangevinParams(Params):
     num_steps: int = flag(1000, "Langevin steps")
     step_size: float = flag(0.01, "alpha, in squared data units")
     num_bins: int = flag(40, "bins of the histogram on [-5, 5]")
-    variance_step_sizes: tuple[float, ...] = flag((0.1, 0.5, 1.0, 1.5), "alphas whose variance is propagated", below=2)
+    variance_step_sizes: tuple[float, ...] = flag(
+        (0.1, 0.5, 1.0, 1.5), "alphas whose variance is propagated", below=2, least=1e-3
+    )
 
 
 Params = LangevinParams
@@ -94,8 +96,6 @@ def propagate_variance(step_size: float, num_steps: int) -> Tensor:
 
 def run(params: LangevinParams) -> LangevinResult:
     """Propagates the variance, then fills a histogram."""
-    if min(params.variance_step_sizes) < 1e-3:
-        raise ValueError(f"variance_step_sizes must be at least 0.001, to settle; got {params.variance_step_sizes}.")
     generator = torch.Generator().manual_seed(params.seed)
     variances = [
         propagate_variance(alpha, max(60, math.ceil(20 / min(alpha, 2 - alpha))))

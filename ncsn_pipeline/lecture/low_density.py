@@ -55,23 +55,21 @@ EXTENT = (-8.0, 8.0, -8.0, 8.0)  # of the grid, in data units
 class LowDensityParams(Params):
     """Noise levels, data, and the networks at each level."""
 
-    sigmas: tuple[float, ...] = flag((0.1, 1.0, 5.0, 20.0), "noise levels, increasing; the last of the data's extent")
-    num_data: int = flag(1000, "points of the clean density that each network learns from, at least 2")
+    sigmas: tuple[float, ...] = flag(
+        (0.1, 1.0, 5.0, 20.0), "noise levels, increasing; the last of the data's extent", fewest=2
+    )
+    num_data: int = flag(1000, "points of the clean density that each network learns from, at least 2", least=2)
     num_networks: int = flag(4, "networks at each noise level that the error is the mean of")
     hidden_features: int = flag(64, "width of each network's three hidden layers")
     train_steps: int = flag(1000, "updates of each network")
     batch_size: int = flag(512, "samples an update")
     learning_rate: float = flag(5e-3, "of Adam at the start")
-    grid_size: int = flag(64, "points along each side of the grid, at least 4")
+    grid_size: int = flag(64, "points along each side of the grid, at least 4", least=4)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.sigmas) < 2 or list(self.sigmas) != sorted(set(self.sigmas)):
-            raise ValueError(f"sigmas must be at least two, strictly increasing; got {self.sigmas}.")
-        if self.num_data < 2:
-            raise ValueError(f"num_data must be at least 2, for their largest distance; got {self.num_data}.")
-        if self.grid_size < 4:
-            raise ValueError(f"grid_size must be at least 4, for ten tenths; got {self.grid_size}.")
+        if list(self.sigmas) != sorted(set(self.sigmas)):
+            raise ValueError(f"sigmas must be strictly increasing; got {self.sigmas}.")
 
 
 Params = LowDensityParams

@@ -52,8 +52,10 @@ NUM_SHOWN = 5  # images in the picture
 class ManifoldParams(Params):
     """The noise levels, the training at each, and the images."""
 
-    sigmas: tuple[float, ...] = flag((0.4, 0.2, 0.1, 0.05, 0.025), "noise levels, decreasing, in data units")
-    distance: float = flag(0.25, "d, from the circle of radius 1 to where the norm is taken, below 1, in data units")
+    sigmas: tuple[float, ...] = flag((0.4, 0.2, 0.1, 0.05, 0.025), "noise levels, decreasing, in data units", fewest=2)
+    distance: float = flag(
+        0.25, "d, from the circle of radius 1 to where the norm is taken, below 1, in data units", below=1
+    )
     hidden_features: int = flag(64, "width of the network's three hidden layers")
     train_steps: int = flag(1000, "updates of the network at each noise level")
     batch_size: int = flag(512, "samples an update")
@@ -61,15 +63,12 @@ class ManifoldParams(Params):
     num_samples: int = flag(10_000, "samples of the noised density that the network's error is averaged over")
     data: str = flag("digits", "images whose components are counted: digits, a folder, or a data set's name on the Hub")
     num_images: int = flag(5000, "the most images that the components are taken from")
-    variance: float = flag(0.95, "share of the variance that the components are to hold, below 1")
+    variance: float = flag(0.95, "share of the variance that the components are to hold, below 1", below=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.sigmas) < 2 or list(self.sigmas) != sorted(set(self.sigmas), reverse=True):
-            raise ValueError(f"sigmas must be at least two, strictly decreasing; got {self.sigmas}.")
-        for name in ("distance", "variance"):
-            if getattr(self, name) >= 1:
-                raise ValueError(f"{name} must be below 1; got {getattr(self, name)}.")
+        if list(self.sigmas) != sorted(set(self.sigmas), reverse=True):
+            raise ValueError(f"sigmas must be strictly decreasing; got {self.sigmas}.")
 
 
 Params = ManifoldParams

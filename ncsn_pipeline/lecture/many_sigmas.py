@@ -45,6 +45,9 @@ CLAIM = Claim(
     equation="s_theta(x, sigma_i) ~ grad log p_sigma_i(x), sigma_1 > ... > sigma_L",
 )
 
+FARTHEST = 4.0
+EDGES = (0.0, 0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0, FARTHEST)  # of the bins of distance, in data units
+
 
 @dataclass(frozen=True)
 class ManySigmasParams(Params):
@@ -52,9 +55,9 @@ class ManySigmasParams(Params):
 
     sigma_max: float = flag(2.0, "sigma_1, the largest level, in data units")
     sigma_min: float = flag(0.03, "sigma_L, the smallest level, below the thickness, in data units")
-    num_levels: int = flag(6, "L, levels of the geometric schedule, at least 2")
+    num_levels: int = flag(6, "L, levels of the geometric schedule, at least 2", least=2)
     thickness: float = flag(0.1, "tau, standard deviation of the data about the two moons, in data units")
-    far: float = flag(1.0, "distance from which a point is far, in data units; points reach out to 4")
+    far: float = flag(1.0, "distance from which a point is far, in data units; points reach out to 4", below=FARTHEST)
     right_angle: float = flag(45.0, "mean angle up to which directions are given, in degrees", below=90)
     hidden_features: int = flag(64, "width of each network's three hidden layers")
     train_steps: int = flag(1500, "updates of each network of the ensemble")
@@ -62,13 +65,6 @@ class ManySigmasParams(Params):
     batch_size: int = flag(512, "samples an update")
     learning_rate: float = flag(1e-2, "of Adam at the start")
     num_points: int = flag(10_000, "points near, and points at all distances, that angles are averaged over")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.num_levels < 2:
-            raise ValueError(f"num_levels must be at least 2, to compare levels; got {self.num_levels}.")
-        if self.far >= FARTHEST:
-            raise ValueError(f"far must be below {FARTHEST:g}, where the farthest points are; got {self.far}.")
 
 
 Params = ManySigmasParams
@@ -80,8 +76,6 @@ QUICK = {
     "batch_size": 256,
     "num_points": 2000,
 }
-FARTHEST = 4.0
-EDGES = (0.0, 0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0, FARTHEST)  # of the bins of distance, in data units
 EXTENT = (-2.2, 3.2, -2.3, 2.8)  # of the picture
 
 

@@ -46,7 +46,7 @@ class NeverLostParams(Params):
 
     sigma_max: float = flag(20.0, "sigma_1, in data units")
     sigma_min: float = flag(0.25, "sigma_L, in data units")
-    num_levels: int = flag(12, "L, levels of the geometric schedule, at least 2")
+    num_levels: int = flag(12, "L, levels of the geometric schedule, at least 2", least=2)
     steps_per_level: int = flag(40, "T, Langevin steps at each level")
     relative_step: float = flag(0.1, "alpha_i / sigma_i², without unit", below=2)
     num_particles: int = flag(2000, "particles, uniform on [-8, 8]² at the start")
@@ -54,11 +54,6 @@ class NeverLostParams(Params):
     train_steps: int = flag(1000, "updates of the network")
     batch_size: int = flag(512, "samples an update")
     learning_rate: float = flag(1e-2, "of Adam at the start")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.num_levels < 2:
-            raise ValueError(f"num_levels must be at least 2, to anneal; got {self.num_levels}.")
 
 
 Params = NeverLostParams

@@ -46,7 +46,9 @@ LEAST_PRICED = 0.2  # sigma from which on the price is well above the error of l
 class NoisedTargetParams(Params):
     """Noise levels, and the training at each."""
 
-    sigmas: tuple[float, ...] = flag((0.1, 0.2, 0.4, 0.8, 1.5, 3.0), "noise levels, increasing, in data units")
+    sigmas: tuple[float, ...] = flag(
+        (0.1, 0.2, 0.4, 0.8, 1.5, 3.0), "noise levels, increasing, in data units", fewest=2
+    )
     hidden_features: int = flag(64, "width of each network's three hidden layers")
     train_steps: int = flag(800, "updates of each network")
     batch_size: int = flag(1024, "samples an update")
@@ -56,8 +58,8 @@ class NoisedTargetParams(Params):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.sigmas) < 2 or list(self.sigmas) != sorted(set(self.sigmas)):
-            raise ValueError(f"sigmas must be at least two, strictly increasing; got {self.sigmas}.")
+        if list(self.sigmas) != sorted(set(self.sigmas)):
+            raise ValueError(f"sigmas must be strictly increasing; got {self.sigmas}.")
 
 
 Params = NoisedTargetParams

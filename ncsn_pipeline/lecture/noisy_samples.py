@@ -44,7 +44,7 @@ CLAIM = Claim(
 class NoisySamplesParams(Params):
     """See the flags."""
 
-    sigmas: tuple[float, ...] = flag((0.25, 0.5, 1.0, 1.5), "noise levels, increasing, in data units")
+    sigmas: tuple[float, ...] = flag((0.25, 0.5, 1.0, 1.5), "noise levels, increasing, in data units", fewest=2)
     std: float = flag(1.0, "deviation of both modes of the data, in data units")
     hidden_features: int = flag(64, "width of each network's three hidden layers")
     train_steps: int = flag(800, "updates of each network")
@@ -56,8 +56,8 @@ class NoisySamplesParams(Params):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.sigmas) < 2 or list(self.sigmas) != sorted(set(self.sigmas)):
-            raise ValueError(f"sigmas must be at least two, strictly increasing; got {self.sigmas}.")
+        if list(self.sigmas) != sorted(set(self.sigmas)):
+            raise ValueError(f"sigmas must be strictly increasing; got {self.sigmas}.")
 
 
 Params = NoisySamplesParams

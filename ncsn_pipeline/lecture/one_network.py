@@ -52,11 +52,11 @@ CLAIM = Claim(
 class OneNetworkParams(Params):
     """Levels, sizes, training and sampling."""
 
-    num_levels: int = flag(8, "noise levels L, at least 2")
+    num_levels: int = flag(8, "noise levels L, at least 2", least=2)
     sigma_max: float = flag(3.0, "largest noise level, in data units; the data are 3 wide")
     sigma_min: float = flag(0.05, "smallest noise level, in data units")
     hidden_features: int = flag(64, "width of the three hidden layers of each network of the ensemble")
-    ensemble_steps: int = flag(1000, "updates of each network of the ensemble, at least 2")
+    ensemble_steps: int = flag(1000, "updates of each network of the ensemble, at least 2", least=2)
     ensemble_batch_size: int = flag(256, "samples an update of a network of the ensemble")
     large_steps: int = flag(1500, "updates of the conditional network of the size of all")
     batch_size: int = flag(512, "samples an update of a conditional network")
@@ -112,10 +112,6 @@ class OneNetworkResult(Result):
 
 def run(params: OneNetworkParams) -> OneNetworkResult:
     """An ensemble and two conditional networks on the same levels of two moons."""
-    if params.num_levels < 2:
-        raise ValueError(f"num_levels must be at least 2, or there is nothing to share; got {params.num_levels}.")
-    if params.ensemble_steps < 2:
-        raise ValueError(f"ensemble_steps must be at least 2, to have a half; got {params.ensemble_steps}.")
     generator = torch.Generator().manual_seed(params.seed)
     density = two_moons()
     sigmas = geometric_noise_levels(params.sigma_max, params.sigma_min, params.num_levels)

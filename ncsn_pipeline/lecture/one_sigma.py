@@ -55,7 +55,9 @@ LEARNED = 0.1  # relative error of a score that counts as learned
 class OneSigmaParams(Params):
     """The sweep, the training at each level, and the chains."""
 
-    sigmas: tuple[float, ...] = flag((0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0), "the sweep, increasing, in data units")
+    sigmas: tuple[float, ...] = flag(
+        (0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0), "the sweep, increasing, in data units", fewest=3
+    )
     std: float = flag(0.1, "deviation of each of the eight modes, in data units")
     hidden_features: int = flag(64, "width of each network's three hidden layers")
     train_steps: int = flag(2000, "updates of each network")
@@ -69,8 +71,8 @@ class OneSigmaParams(Params):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.sigmas) < 3 or list(self.sigmas) != sorted(set(self.sigmas)):
-            raise ValueError(f"sigmas must be at least three, strictly increasing; got {self.sigmas}.")
+        if list(self.sigmas) != sorted(set(self.sigmas)):
+            raise ValueError(f"sigmas must be strictly increasing; got {self.sigmas}.")
 
 
 Params = OneSigmaParams

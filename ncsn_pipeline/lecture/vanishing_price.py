@@ -41,13 +41,8 @@ class VanishingPriceParams(Params):
 
     sigma_max: float = flag(1.0, "the largest noise level, in data units")
     sigma_min: float = flag(0.005, "the smallest, in data units")
-    num_levels: int = flag(15, "levels between them, geometric, at least 3")
+    num_levels: int = flag(15, "levels between them, geometric, at least 3", least=3)
     num_samples: int = flag(20_000, "samples of each density that the price is averaged over")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.num_levels < 3:
-            raise ValueError(f"num_levels must be at least 3, for an order at both ends; got {self.num_levels}.")
 
 
 Params = VanishingPriceParams

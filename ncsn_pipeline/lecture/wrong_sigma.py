@@ -42,17 +42,12 @@ class WrongSigmaParams(Params):
 
     sigma_max: float = flag(3.0, "sigma_1, the largest level, in data units")
     sigma_min: float = flag(0.1, "sigma_L, the smallest level, in data units")
-    num_levels: int = flag(7, "L, levels of the geometric schedule, at least 2")
+    num_levels: int = flag(7, "L, levels of the geometric schedule, at least 2", least=2)
     hidden_features: int = flag(64, "width of each network's three hidden layers")
     train_steps: int = flag(1000, "updates of each network")
     batch_size: int = flag(512, "samples an update")
     learning_rate: float = flag(1e-2, "of Adam at the start")
     num_samples: int = flag(10_000, "samples at each level that errors are averaged over")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.num_levels < 2:
-            raise ValueError(f"num_levels must be at least 2, to ask at a wrong one; got {self.num_levels}.")
 
 
 Params = WrongSigmaParams

@@ -33,5 +33,7 @@ def test_the_order_is_read_off_the_ends():
 
 
 def test_fewer_than_four_numbers_of_levels_are_refused():
-    with pytest.raises(ValueError, match="at least four increasing numbers of at most num_steps = 1000"):
-        run(ContinuumParams(num_levels=(1, 10, 100)))
+    with pytest.raises(ValueError, match="num_levels must be at least 4 values"):
+        ContinuumParams(num_levels=(1, 10, 100))
+    with pytest.raises(ValueError, match="increasing numbers of at most num_steps = 1000"):
+        run(ContinuumParams(num_levels=(1, 10, 100, 2000)))

@@ -47,7 +47,7 @@ def test_the_error_is_taken_where_the_chain_is():
 
 
 def test_one_level_is_no_annealing():
-    with pytest.raises(ValueError, match="num_levels must be at least 2, to anneal; got 1"):
+    with pytest.raises(ValueError, match="num_levels must be at least 2; got 1"):
         NeverLostParams(num_levels=1)
 
 

@@ -32,5 +32,5 @@ def test_what_is_read_off_a_row():
 
 
 def test_one_level_is_too_few():
-    with pytest.raises(ValueError, match="num_levels must be at least 2, to ask at a wrong one; got 1"):
+    with pytest.raises(ValueError, match="num_levels must be at least 2; got 1"):
         WrongSigmaParams(num_levels=1)

@@ -8,9 +8,17 @@ import torch
 
 from ncsn_pipeline import AnnealedLangevinScheduler, NCSNPipeline, ScoreUNet
 from ncsn_pipeline.samplers import SAMPLERS
-from ncsn_pipeline.space.generate.call import call_arguments, ladder_of, pipeline_for, python_snippet, table_of
+from ncsn_pipeline.space.generate.call import (
+    call_arguments,
+    ladder_of,
+    pipeline_for,
+    python_snippet,
+    table_of,
+    title_of,
+)
+from ncsn_pipeline.space.generate.controls import CONTROLS
 from ncsn_pipeline.space.generate.settings import check_generate
-from ncsn_pipeline.space.runs.controls import ModelFacts
+from ncsn_pipeline.space.runs.controls import ModelFacts, defaults
 from ncsn_pipeline.space.runs.run import SamplingRun
 
 GOOD = {"sampler": "consistent", "ladder": "geometric", "sigma_max": 5.5, "sigma_min": 1 / 30, "num_levels": 7}
@@ -106,3 +114,25 @@ def test_a_step_follows_the_score_as_far_as_it_is_said_to(folder, name):
     noise = ladder_of(chosen, MODEL)[1].item() if name == "consistent" else 1e-4
     error = 4 * noise / float(score.norm())
     assert abs(alpha - table_of(chosen, MODEL)[0].a) < error + 1e-3
+
+
+@pytest.mark.parametrize(
+    "changed, words",
+    [
+        ({}, ""),
+        ({"guidance_scale": 4, "seed": 2_000_000_001}, ", Guidance = 4, Seed = 2000000001"),
+        ({"class_label": "1"}, ", Class = one"),
+        ({"noise_back": "ode"}, ", Noise put back after each step = None (ODE)"),
+        ({"noise_back": "eta", "eta": 1}, ", Noise put back after each step = By η, η = 1"),
+        ({"eta": 1, "corrector_steps": 3}, ""),  # neither has a meaning
+    ],
+)
+def test_the_title_of_a_run_tells_it_from_another(changed, words):
+    title = title_of(check_generate(defaults(CONTROLS, MODEL) | changed, MODEL), MODEL)
+    assert title == "Consistent annealed, 50 levels, geometric, σ 12 → 0.01" + words
+
+
+def test_the_title_of_a_model_of_few_evaluations_tells_what_it_takes():
+    model = MODEL._replace(few_levels=(2.0, 0.7))
+    chosen = check_generate(defaults(CONTROLS, model) | {"seed": 3, "guidance_scale": 2, "sampler": "heun"}, model)
+    assert title_of(chosen, model) == "2 evaluations, σ 2, 0.7, Seed = 3"

@@ -80,6 +80,8 @@ def test_stop_frees_the_worker_at_once(page):
     button(page, "Stop").click()
     wait_for_status(page, r"Stopped at evaluation [\d,]+ of 20,001")
     expect(button(page, "Generate")).to_be_enabled()
+    page.locator("#trajectory .pin").click()
+    expect(page.locator("#trajectory .pins p")).to_have_text(re.compile(r"stopped at \d+ of 20001 evaluations in"))
     fill(page, "num-levels", 1)
     expect(page.locator("#cost")).to_contain_text("101 network evaluations")
     button(page, "Generate").click()
@@ -157,6 +159,15 @@ def test_pictures_of_other_settings_are_greyed_and_say_so(page):
     fill(page, "num-levels", 3)
     expect(stale).to_be_hidden()
     assert views.evaluate("views => getComputedStyle(views).opacity") == "1"
+    fill(page, "sigma-max", 0.5)
+    fill(page, "sigma-min", 1)
+    expect(stale).to_be_visible()
+    button(page, "Generate").click()
+    wait_for_status(page, "must be below")
+    expect(stale).to_be_visible()
+    fill(page, "sigma-min", 0.01)
+    fill(page, "sigma-max", 12)
+    expect(stale).to_be_hidden()
 
 
 def test_four_runs_are_pinned_side_by_side(page):
@@ -175,6 +186,9 @@ def test_four_runs_are_pinned_side_by_side(page):
     assert len({pin.locator("img").get_attribute("src") for pin in pins.all()}) == 4
     pins.first.get_by_role("button").click()
     expect(pins).to_have_count(3)
+    page.get_by_label("Step of the trajectory").fill("0")
+    page.locator("#trajectory .pin").click()
+    assert pins.last.locator("img").get_attribute("src") == pins.nth(2).locator("img").get_attribute("src")
 
 
 def test_a_view_can_be_shared(page, address):
@@ -188,7 +202,7 @@ def test_a_view_can_be_shared(page, address):
     fill(page, "num-levels", 50)
     wait_for_query(page, "generate.num_levels", None)
     visit(page, shared)
-    expect(page.locator("#cost")).to_contain_text("15 network evaluations of 20 images")
+    expect(page.locator("#cost")).to_contain_text("15 network evaluations of 20 images, and one for the start")
     button(page, "Generate").click()
     wait_for_status(page, "Done: 15 evaluations")
     visit(page, f"{address}?tab=generate&generate.num_levels=9000&generate.seed=4&generate.nothing=1")
@@ -216,6 +230,7 @@ def test_another_model_brings_its_own_controls(page):
     visit(page, page.url)
     expect(page.locator("#cost")).to_contain_text("5 network evaluations of 16 images")
     expect(page.locator("#class-label")).to_be_hidden()
+    expect(page.locator("#trajectory .stale")).to_be_visible()  # they are another model's
 
 
 def test_a_model_of_few_evaluations_draws_with_every_change(page):
@@ -237,14 +252,17 @@ def test_a_model_of_few_evaluations_draws_with_every_change(page):
     expect(page.locator("#trajectory .stale")).to_be_hidden()
     wait_for_query(page, "generate.model", "fast")
     visit(page, page.url)
+    wait_for_status(page, "Done: 2 evaluations")
     expect(page.locator("#notes")).to_contain_text("Drawn in 2 evaluations")
     expect(page.locator("#num-levels")).to_be_hidden()
+    expect(page.locator("#trajectory .stale")).to_be_hidden()
     choose(page, "model", "small")
     expect(page.locator("#num-levels")).to_be_visible()
     expect(page.locator("#plots svg").first).to_be_visible()
     fill(page, "num-images", 7)
     expect(page.locator("#cost")).to_contain_text("50 network evaluations of 7 images")
-    expect(page.locator("#status")).to_contain_text("Ready")
+    expect(page.locator("#status")).to_contain_text("Done: 2 evaluations")
+    expect(page.locator("#trajectory .stale")).to_be_visible()
 
 
 def test_what_costs_too_much_is_refused_before_it_runs(page):

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 from ncsn_pipeline.diagnostics import mode_weights
 from ncsn_pipeline.space.learn.data import DATA
 from ncsn_pipeline.space.learn.dilemma import chance_distance, dilemma, distance_to_data, noised_distances
-from ncsn_pipeline.space.learn.handlers import LEARN_INPUTS
+from ncsn_pipeline.space.learn.handlers import LEARN_INPUTS, LearnHandlers
 from ncsn_pipeline.space.learn.limits import OBJECTIVES, check_learn
 from ncsn_pipeline.space.learn.moments import SWEEP_SIGMAS
 from ncsn_pipeline.space.learn.objectives import Objective
@@ -237,6 +237,20 @@ def test_true_and_learned_arrows_are_on_one_scale_and_the_figures_are_named():
     assert "the plane has no density" in clean
 
 
+def test_the_true_score_is_told_whatever_is_learned():
+    handlers = LearnHandlers()
+    clean = handlers.true_score(*(LEARN_DEFAULTS | {"sigma": 0}).values())
+    assert np.isfinite(clean["score"]).all() and clean["distance_to_clean_data"] == 0
+    with pytest.raises(SettingsError, match="Objective must be one of"):
+        handlers.true_score(*(LEARN_DEFAULTS | {"objective": "exactly"}).values())
+
+
+def test_the_pictures_say_at_which_sigma_they_are():
+    drawn = Panels(settings_of(sigma=0.25)).html()
+    titles = re.findall("<figcaption>(.*?)</figcaption>", drawn)
+    assert titles == [f"{title} at σ = 0.25" for title in ("True score", "Learned score", "Squared error")]
+
+
 def test_marks_are_this_session_s_runs_of_the_same_data():
     run = trained(data="ring", sigma=0.4, num_steps=50)
     past = PastRun(run.settings, run.errors(), 0.2, np.array(run.losses))
@@ -245,6 +259,9 @@ def test_marks_are_this_session_s_runs_of_the_same_data():
     shown = report.loss(run.losses, settings_of(data="ring", sigma=0.1), None, [past])
     assert "before: denoising, σ = 0.4" in shown
     assert "before" not in report.loss(run.losses, settings_of(data="ring", objective="exact"), None, [past])
+    everywhere = replace(past, settings=replace(past.settings, levels="all"))
+    shown = report.loss(run.losses, settings_of(data="ring", levels="all", num_steps=60), None, [everywhere])
+    assert "before: denoising, all levels" in shown
     out_of_sight = replace(past, losses=past.losses + 1e4)
     assert "before" not in report.loss(run.losses, settings_of(data="ring", sigma=0.1), None, [out_of_sight])
     assert f"<dd>{past.errors.relative:.3g}<p>" in report.numbers(past)
@@ -389,9 +406,7 @@ def test_the_true_score_comes_in_numbers_or_not_at_all(address):
     assert told["log_density"] == pytest.approx(noised.log_prob(x).tolist(), rel=1e-5)
     sigmas, distances = noised_distances("ring")
     assert np.interp(0.4, sigmas, distances) == pytest.approx(told["distance_to_clean_data"], rel=0.05)
-    clean = client.predict(data="ring", sigma=0, objective="sliced", api_name="/true_score")
+    clean = client.predict(data="ring", sigma=0, api_name="/true_score")
     assert clean["score"] is clean["log_density"] is None and clean["distance_to_clean_data"] == 0
-    with pytest.raises(AppError, match="Denoising score matching learns from the noise"):
-        client.predict(sigma=0, api_name="/true_score")
     with pytest.raises(AppError, match="Denoising score matching learns from the noise"):
         client.predict(sigma=0, api_name="/train")

@@ -7,6 +7,7 @@ import threading
 import time
 from functools import partial
 
+import numpy as np
 import pytest
 from gradio_client.exceptions import AppError
 from playwright.sync_api import expect
@@ -91,13 +92,40 @@ def test_no_knob_takes_what_lies_beyond_its_ends():
         low, high = (int(end) if knob.whole else float(end) for end in (knob.low, knob.high))
         if knob.most:
             for end in (low, high):
-                assert knob.check([end]) == knob.check(f"{end!r}") == (end,), knob
+                fewest = (end,) * knob.fewest
+                assert knob.check(fewest) == knob.check(", ".join(map(repr, fewest))) == fewest, knob
+                assert refusal(knob.check, fewest[1:]), knob
             assert knob.check([low] * knob.most) == (low,) * knob.most, knob
             assert refusal(knob.check, [low] * (knob.most + 1)), knob
             assert refusal(knob.check, [low, high + 1]), knob
         else:
             assert_range(knob.check, knob.label, low, high)
     assert len(knobs) > 100
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_experiment_takes_what_its_knobs_allow(name):
+    """Both ends; of several numbers, the fewest and the most between them."""
+    module = EXPERIMENTS[name]
+    for knob in knobs_of(module):
+        for values in allowed_of(knob):
+            module.Params(**module.QUICK | {knob.name: knob.check(values)})
+
+
+def allowed_of(knob):
+    if not knob.most:
+        return knob.low, knob.high
+    increases = list(knob.value) == sorted(knob.value)
+    found = [np.geomspace(knob.low, knob.high, count).clip(knob.low, knob.high) for count in (knob.fewest, knob.most)]
+    return [(values.round() if knob.whole else values)[:: 1 if increases else -1].tolist() for values in found]
+
+
+def test_the_least_that_an_experiment_takes_is_said():
+    knobs = {name: {knob.name: knob for knob in knobs_of(EXPERIMENTS[name])} for name in NAMES}
+    assert knobs["clean-loss"]["num_runs"].allowed == "2 to 12"
+    assert knobs["vanishing-price"]["num_levels"].allowed == "3 to 36"
+    assert knobs["full-support"]["sigmas"].allowed == "2 to 3 numbers, each 0.005 to 10"
+    assert knobs["many-sigmas"]["far"].allowed == "0.1 to 3.8"
 
 
 def test_no_strange_value_passes_a_knob():
@@ -119,7 +147,7 @@ def test_no_strange_value_passes_a_knob():
         ("clean-loss", {"data": "folder"}, "clean-loss has no setting data"),
         ("mixing", {"num_steps": 45.5}, "Steps must be a whole number"),
         ("many-sigmas", {"sigma_min": 0.25, "sigma_max": 0.2}, "sigma_min must be below sigma_max"),
-        ("one-sigma", {"sigmas": "0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8"}, "up to 7 numbers"),
+        ("one-sigma", {"sigmas": "0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8"}, "3 to 7 numbers"),
     ],
 )
 def test_what_is_wrong_is_said(name, given, reason):

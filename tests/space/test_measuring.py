@@ -245,9 +245,7 @@ def test_a_visitor_sees_y_the_mean_and_where_the_results_differ(page):
     expect(spread).to_contain_text("m = 4.")
     expect(page.locator("#repair-download-mask")).to_be_disabled()
     page.get_by_label("Repair what is marked").check()
-    fill(page, "repair-num-levels", 2)
-    button(page, "Paint").click()
-    wait_for_status(page, "Done: 5 evaluations", "repair-status")
+    wait_for_status(page, "Ready", "repair-status")
     expect(spread.locator("svg")).to_have_count(0)
 
 
@@ -280,3 +278,7 @@ def test_a_phone_is_wide_enough_for_mean_and_map(page):
     wait_for_status(page, "Done: 6 evaluations", "repair-status")
     expect(page.locator("#repair-spread svg")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.locator("#repair-model input").click()
+    page.get_by_role("option", name="colour").click()
+    wait_for_status(page, "Ready", "repair-status")
+    expect(page.locator("#repair-spread svg")).to_have_count(0)

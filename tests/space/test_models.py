@@ -1,5 +1,7 @@
 """The owner's list of models: only those, each loaded once, a few kept, and a failure said in words."""
 
+import json
+import shutil
 import threading
 from dataclasses import replace
 
@@ -8,9 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ncsn_pipeline.shipped import examples
 from ncsn_pipeline.space import build_page
 from ncsn_pipeline.space.generate.controls import CONTROLS
 from ncsn_pipeline.space.generate.handlers import INPUTS, GenerateHandlers
+from ncsn_pipeline.space.repair.handlers import RepairHandlers
 from ncsn_pipeline.space.runs import models as module
 from ncsn_pipeline.space.runs.controls import defaults
 from ncsn_pipeline.space.runs.limits import SettingsError
@@ -66,6 +70,15 @@ def test_a_page_of_such_a_model_has_no_repair(fast_model_folder, model_folder):
         block.label for block in build_page(str(folder)).blocks.values() if isinstance(block, gr.Tab)
     ]
     assert set(tabs(model_folder)) - set(tabs(fast_model_folder)) == {"Repair"}
+
+
+def test_a_model_of_fewer_examples_than_others_has_a_page(model_folder, tmp_path):
+    folder = shutil.copytree(model_folder, tmp_path / "small")
+    (folder / "examples").mkdir()
+    shutil.copy(examples()[0], folder / "examples")
+    build_page(str(folder))
+    handlers = RepairHandlers(SpaceModels([str(folder)]))
+    assert json.loads(handlers.choose_model("small")[0])["mask"]
 
 
 @pytest.mark.parametrize("name", ["google/ncsnpp", "", None, True, 3, ["small"], "../small"])

@@ -14,6 +14,9 @@ from ..runs.controls import Facts, arguments_of
 from .controls import CONTROLS, noise_levels
 from .settings import GenerateSettings
 
+# What a run's title says in a few words of its own, and the number of images, which is seen.
+IN_SHORT = ("sampler", "ladder", "sigma_max", "sigma_min", "num_levels", "steps_per_level", "num_images")
+
 
 def pipeline_for(settings: GenerateSettings, pipeline: NCSNPipeline, model: Facts) -> NCSNPipeline:
     """A pipeline of one run's own, around the same network."""
@@ -67,7 +70,18 @@ def asked_of(settings: GenerateSettings, model: Facts) -> list[int] | None:
 
 
 def title_of(settings: GenerateSettings, model: Facts) -> str:
-    """The run in a few words, beside others."""
+    """The run in a few words, beside others: its sampler and levels, and what else is not as it starts on the page."""
+    others = (
+        f"{row.called or row.label} = {row.kind.shown(getattr(settings, row.name), model)}"
+        for row in CONTROLS
+        if row.name not in IN_SHORT
+        and row.applies(settings, model)
+        and getattr(settings, row.name) != row.default_for(model)
+    )
+    return ", ".join([_levels_in_short(settings, model), *others])
+
+
+def _levels_in_short(settings: GenerateSettings, model: Facts) -> str:
     if levels := model.few_levels:
         times = f"{len(levels)} evaluations" if len(levels) > 1 else "1 evaluation"
         return f"{times}, σ {', '.join(f'{sigma:g}' for sigma in levels)}"

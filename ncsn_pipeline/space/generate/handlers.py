@@ -1,8 +1,9 @@
 """What the Generate tab answers: the preview of settings, the run itself, waiting and stopping."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,9 @@ class Progress:
         frame: its newest frame.
         pictures: files of x and of its denoised estimate.
         code: the program that draws the same.
-        done: what it leaves, at its end: by name the files `"images"`, `"animation"` and, of one that was not stopped,
-            `"program"`; the player's value `"trajectory"`; and what the classifier reads, `"read"`, if it can.
+        done: what it leaves, at its end: by name the files `"images"` and `"animation"` and the player's value
+            `"trajectory"`; of one that was not stopped, the file `"program"` and what the classifier reads, `"read"`,
+            if it can.
     """
 
     model: SpaceModel
@@ -124,23 +126,24 @@ class GenerateHandlers(SessionRuns):
             gr.Error: for settings that are refused and for runs that fail, with the reason.
         """
         *values, request = values
-        yield from self.answered(request, lambda stop: self._run(*self.check(*values), stop), self._shown)
+        shown = partial(self._shown, values)
+        yield from self.answered(request, lambda stop: self._run(*self.check(*values), stop), shown)
 
     def generate_numbers(self, *values: Any) -> Iterator[dict[str, Any]]:
         """The same as numbers and files, for a program."""
         *values, request = values
         yield from self.answered(request, lambda stop: self._run(*self.check(*values), stop), self._told, messages.said)
 
-    def _shown(self, progress: Progress) -> tuple[Any, ...]:
-        """What the page shows of a moment of a run."""
+    def _shown(self, values: Sequence[Any], progress: Progress) -> tuple[Any, ...]:
+        """What the page shows of a moment of a run with these inputs."""
         status = messages.progress(progress.frame, progress.run)
         if (done := progress.done) is None:
             words = f"Evaluation {progress.frame.evaluation} of {progress.frame.evaluations}"
-            return self.outputs(live_value(*progress.pictures, words), status, progress.code)
+            return self.outputs(live_value(*progress.pictures, words, values), status, progress.code)
         few = progress.model.few_levels
         statistics = gr.skip() if few else report.run_plots(progress.run.recording, progress.model)
         files = (done["images"], done["animation"], done.get("program"))
-        return (done["trajectory"], status, progress.code, statistics, *files)
+        return (done["trajectory"] | {"made_with": values}, status, progress.code, statistics, *files)
 
     @staticmethod
     def _told(progress: Progress) -> dict[str, Any]:
@@ -183,13 +186,14 @@ class GenerateHandlers(SessionRuns):
         grid: Path,
         code: str,
     ) -> dict[str, Any]:
-        """What a run leaves; of a stopped one, no program."""
+        """What a run leaves; of a stopped one no program, and nothing is read in its noise."""
         left = {"images": str(grid), "animation": str(save_animation(run.recording, columns, grid.with_suffix(".gif")))}
         if last.evaluation == last.evaluations:
             left["program"] = str(grid.with_suffix(".py"))
             Path(left["program"]).write_text(code, encoding="utf-8")
-        if model.reader is not None:
-            left["read"] = words_about(read(model.reader, last.samples), asked_of(settings, model), model.class_names)
+            if model.reader is not None:
+                found = read(model.reader, last.samples)
+                left["read"] = words_about(found, asked_of(settings, model), model.names_read)
         about = {"title": title_of(settings, model), "seconds": run.seconds} | {
             k: left[k] for k in ("read",) if k in left
         }
@@ -215,12 +219,14 @@ class GenerateHandlers(SessionRuns):
         stop = threading.Event()
         stop.set()
         model = self.models.default
-        settings = check_generate(defaults(CONTROLS, model), model)
+        given = defaults(CONTROLS, model)
+        settings = check_generate(given, model)
         (frame,) = self._sampling(model, settings, stop).frames()
         columns = row_of_classes(settings.num_images, model.num_classes) if model.num_classes else None
         files = FrameFiles(new_folder())
         pictures = [files.save(image_grid(images, columns)) for images in (frame.samples, frame.denoised)]
-        return frame, live_value(*pictures, f"Evaluation 1 of {frame.evaluations}")
+        words, made_with = f"Evaluation 1 of {frame.evaluations}", [model.name, *given.values()]
+        return frame, live_value(*pictures, words, made_with)
 
     @staticmethod
     def _sampling(model: SpaceModel, settings: GenerateSettings, stop: threading.Event) -> SamplingRun:

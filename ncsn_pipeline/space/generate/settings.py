@@ -25,6 +25,11 @@ class _Costs:
         return self.num_levels * self.steps_per_level + (self.sampler == "annealed_langevin")
 
     @property
+    def starts_at_mean(self) -> bool:
+        """Whether one evaluation more finds the mean, around which solvers of diffusers start."""
+        return SAMPLERS[self.sampler].is_solver
+
+    @property
     def images_per_evaluation(self) -> int:
         """Images that the network sees at once: each twice with guidance."""
         return self.num_images * (1 if self.guidance_scale == 1 else 2)

@@ -21,25 +21,24 @@ from .handlers import INPUTS, GenerateHandlers
 from .presets import presets
 from .trajectory import trajectory_player
 
-# Pictures of other settings than those that are set are greyed; where a model draws at once, new ones are drawn.
-REMEMBER = """(...values) => {
-  window.generated = JSON.stringify(values);
-  document.querySelector("#trajectory .player").classList.remove("old");
-  document.querySelector("#trajectory .stale").hidden = true;
-  return [];
-}"""
-GREY_OUT_OTHERS = """(...values) => {
-  const old = window.generated !== undefined && window.generated !== JSON.stringify(values);
+# Pictures of other settings than those that are set are greyed; where a model draws at once, new ones are drawn: after
+# another was chosen, once the page is laid out for it.
+GREY_OUT_OTHERS = """(shown, ...values) => {
+  const old = JSON.stringify(shown.made_with) !== JSON.stringify(values);
   document.querySelector("#trajectory .player").classList.toggle("old", old);
   document.querySelector("#trajectory .stale").hidden = !old;
-  if (old) document.querySelector("#draw-at-once:not(:disabled)")?.click();
+  if (old && shown.made_with[0] === values[0]) document.querySelector("#draw-at-once:not(:disabled)")?.click();
   return [];
 }"""
 PRESS_GENERATE = """() => {
   document.querySelector("#generate:not(:disabled)")?.click();
   return [];
 }"""
-DRAW_AT_ONCE = PRESS_GENERATE.replace("#generate", "#draw-at-once")
+DRAW_AT_ONCE = """() => {
+  const old = document.querySelector("#trajectory .player.old");
+  if (old) document.querySelector("#draw-at-once:not(:disabled)")?.click();
+  return [];
+}"""
 
 
 class GenerateTab:
@@ -112,6 +111,7 @@ class GenerateTab:
         shared = {name: controls[name] for name in INPUTS if name != "model" or len(self.models.names) > 1}
         self.view = SharedView("generate", shared, self._check_shared, self.status, self.handlers, CONTROLS)
         self.inputs = [controls[name] for name in INPUTS]
+        self.compared = [self.trajectory, *self.inputs]
         self.parameters = {"model": (str, self.model.name)} | parameters(CONTROLS, self.model)
         self.shown = [*self.of_a_score, self.at_once_button, *(controls[row.name] for row in CONTROLS)]
         self.of_the_model = [controls[row.name] for row in CONTROLS if row.is_of_the_model]
@@ -159,7 +159,8 @@ class GenerateTab:
             "wrong with the settings, what they cost, their Python.",
             concurrency_id="plots",
         )
-        gr.on([control.change for control in self.inputs], None, self.inputs, None, js=GREY_OUT_OTHERS, **PRIVATE)
+        changed = [component.change for component in self.compared]
+        gr.on(changed, None, self.compared, None, js=GREY_OUT_OTHERS, **PRIVATE)
         connect_new_seed(self.seed_button, controls["seed"])
         for index, (preset, button) in enumerate(zip(self.presets, self.preset_buttons, strict=True)):
             targets = [controls[name] for name in preset.values]
@@ -168,14 +169,6 @@ class GenerateTab:
             )
             applied.then(None, None, None, js=PRESS_GENERATE, **PRIVATE)
         outputs = [self.trajectory, self.status, self.code, self.statistics]
-        gr.on(
-            [self.generate_button.click, self.at_once_button.click],
-            None,
-            self.inputs,
-            None,
-            js=REMEMBER,
-            **PRIVATE,
-        )
         run = self.handlers.connect_run(
             self.generate_button,
             with_signature(self.handlers.generate, self.parameters, request=gr.Request),
@@ -216,7 +209,8 @@ class GenerateTab:
         """What happens when the page opens and when it is left."""
         self.view.at_defaults(page, self.handlers.cost, self.inputs, self.cost)
         restored = self.view.connect(page)
-        restored.then(self.layout, self.inputs, self.shown, **PRIVATE | CHECKED_BY_US)
+        laid_out = restored.then(self.layout, self.inputs, self.shown, **PRIVATE | CHECKED_BY_US)
+        laid_out.then(None, None, None, js=DRAW_AT_ONCE, **PRIVATE)
         # Behind the previews that the restored settings asked for one by one.
         restored.then(self.handlers.describe, self.inputs, self.previewed, api_visibility="private", **PREVIEW)
         page.unload(self.handlers.leave)

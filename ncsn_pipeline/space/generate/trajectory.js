@@ -8,22 +8,25 @@ let shown = 0;
 
 const find = (selector) => element.querySelector(selector);
 
-function paint(view, picture, left, top, width, height, words) {
-  const canvas = find(view);
+function paint(canvas, picture, left, top, width, height) {
   canvas.width = width;
   canvas.height = height;
   canvas.getContext("2d").drawImage(picture, left, top, width, height, 0, 0, width, height);
-  canvas.setAttribute("aria-label", words);
+  return canvas;
+}
+
+// A step of the strip: x in its upper half, the denoised estimate in its lower.
+function paintStep(canvas, step, half) {
+  const { columns, width, height } = data;
+  return paint(canvas, strip, (step % columns) * width, (2 * Math.floor(step / columns) + half) * height, width, height);
 }
 
 function draw(step) {
   shown = step;
-  const { columns, width, height, evaluations, sigmas, of } = data;
-  const left = (step % columns) * width;
-  const top = Math.floor(step / columns) * 2 * height;
+  const { evaluations, sigmas, of } = data;
   const words = `Evaluation ${evaluations[step]} of ${of}, σ = ${Number(sigmas[step].toPrecision(3))}`;
-  paint(".noisy", strip, left, top, width, height, `${words}: noisy images`);
-  paint(".denoised", strip, left, top + height, width, height, `${words}: denoised images`);
+  paintStep(find(".noisy"), step, 0).setAttribute("aria-label", `${words}: noisy images`);
+  paintStep(find(".denoised"), step, 1).setAttribute("aria-label", `${words}: denoised images`);
   const slider = find("input");
   slider.max = Math.max(evaluations.length - 1, 1);
   slider.value = step;
@@ -72,9 +75,10 @@ async function load() {
     draw(data.evaluations.length - 1);
   } else {
     delete find(".player").dataset.evaluation;
-    [".noisy", ".denoised"].forEach((view, i) =>
-      paint(view, pictures[i], 0, 0, pictures[i].naturalWidth, pictures[i].naturalHeight, `${value.words}, ${i ? "denoised" : "noisy"} images`)
-    );
+    ["noisy", "denoised"].forEach((view, i) => {
+      const { naturalWidth: width, naturalHeight: height } = pictures[i];
+      paint(find(`.${view}`), pictures[i], 0, 0, width, height).setAttribute("aria-label", `${value.words}, ${view} images`);
+    });
     find("output").textContent = value.words;
   }
 }
@@ -87,14 +91,18 @@ function schedule({ sigmas, evaluations, of }) {
   return `<svg viewBox="0 0 100 30" preserveAspectRatio="none" role="img" aria-label="Noise levels"><polyline points="0,${points[0].split(",")[1]} ${points.join(" ")}"/></svg>`;
 }
 
+// Keeps the last step, whichever is shown: that is what the words are about.
 function pin() {
+  const last = data.evaluations.length - 1;
+  const [done, of] = [data.evaluations[last], data.of];
   const pins = find(".pins");
   const item = document.createElement("li");
   const picture = document.createElement("img");
-  picture.src = find(".noisy").toDataURL();
+  picture.src = paintStep(document.createElement("canvas"), last, 0).toDataURL();
   picture.alt = `Images: ${data.title}`;
   const words = document.createElement("p");
-  words.textContent = [data.title, `${data.of} evaluations in ${data.seconds.toFixed(1)} s`, data.read].filter(Boolean).join(" · ");
+  const count = `${done < of ? `stopped at ${done} of ` : ""}${of} evaluation${of > 1 ? "s" : ""}`;
+  words.textContent = [data.title, `${count} in ${data.seconds.toFixed(1)} s`, data.read].filter(Boolean).join(" · ");
   const remove = document.createElement("button");
   remove.type = "button";
   remove.className = "unpin";

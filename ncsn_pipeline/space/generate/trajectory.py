@@ -4,6 +4,7 @@ Of a finished run the browser gets one picture that holds all kept steps and cut
 of the server.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,16 @@ def trajectory_player(value: dict[str, Any], elem_id: str = "trajectory") -> gr.
     )
 
 
-def live_value(noisy: str | Path, denoised: str | Path, words: str) -> dict[str, Any]:
+def live_value(noisy: str | Path, denoised: str | Path, words: str, made_with: Sequence[Any]) -> dict[str, Any]:
     """A run that goes on.
 
     Args:
         noisy: the file of x.
         denoised: the file of x + sigma² s.
         words: about them.
+        made_with: the values of the page's controls that they were made with.
     """
-    return {"noisy": file_data(noisy), "denoised": file_data(denoised), "words": words}
+    return {"noisy": file_data(noisy), "denoised": file_data(denoised), "words": words, "made_with": made_with}
 
 
 def trajectory_value(recording: Recording, columns: int | None, folder: Path, evaluations: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from ..runs import messages
 from ..runs.sessions import Outputs, SessionRuns
 from . import moments, report
 from .dilemma import dilemma, noised_distance
-from .limits import TRAIN_SECONDS, check_learn
+from .limits import TRAIN_SECONDS, check_each, check_learn
 from .moments import Moment, Runs
 from .plots import ARROWS
 from .report import Panels
@@ -51,10 +51,12 @@ class LearnHandlers(SessionRuns):
     def true_score(self, *values: Any) -> dict[str, Any]:
         """The same as numbers: points of the plane, log p and the true score there, null where there is none.
 
+        Whatever is to be learned of it.
+
         Raises:
-            ValueError: for settings that are refused.
+            ValueError: for an input that is refused.
         """
-        settings = check_learn(*values)
+        settings = check_each(*values)
         noised, x = settings.learned.density.noised(settings.sigma), plane_grid(settings.learned.extent, ARROWS)
         has = settings.has_score
         return {

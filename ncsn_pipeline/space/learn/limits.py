@@ -53,12 +53,11 @@ class LearnSettings:
         return self.sigma > 0 or self.learned.has_clean_score
 
 
-def check_learn(data: Any, levels: Any, objective: Any, sigma: Any, num_steps: Any, seed: Any) -> LearnSettings:
-    """Checks the inputs of the Learn tab.
+def check_each(data: Any, levels: Any, objective: Any, sigma: Any, num_steps: Any, seed: Any) -> LearnSettings:
+    """Checks the inputs of the Learn tab, each by itself.
 
     Raises:
-        SettingsError: for the first input that is not valid, for denoising without noise, and for all levels
-            without denoising.
+        SettingsError: for the first that is not valid.
     """
     data = check_choice("Data", data, tuple(DATA))
     levels = check_choice("Noise levels", levels, LEVELS)
@@ -68,14 +67,25 @@ def check_learn(data: Any, levels: Any, objective: Any, sigma: Any, num_steps: A
     seed = check_whole("Seed", seed, *SEED)
     if 0 < sigma < LEAST_SIGMA:
         raise SettingsError(f"σ must be 0, for clean data, or at least {LEAST_SIGMA:g}; got {sigma:g}.")
-    if sigma == 0 and objective == "denoising":
+    return LearnSettings(data, levels, objective, sigma, num_steps, seed)
+
+
+def check_learn(data: Any, levels: Any, objective: Any, sigma: Any, num_steps: Any, seed: Any) -> LearnSettings:
+    """Checks the inputs of a training, as :func:`check_each`, and whether they go together.
+
+    Raises:
+        SettingsError: for the first input that is not valid, for denoising without noise, and for all levels
+            without denoising.
+    """
+    settings = check_each(data, levels, objective, sigma, num_steps, seed)
+    if settings.sigma == 0 and settings.objective == "denoising":
         raise SettingsError(
             "Denoising score matching learns from the noise that is added, and at σ = 0 there is none. "
             f"Raise σ to at least {LEAST_SIGMA:g}, or choose the exact or the sliced objective."
         )
-    if levels == "all" and objective != "denoising":
+    if settings.all_levels and settings.objective != "denoising":
         raise SettingsError(
             "All noise levels are learned by denoising, which costs the same at each. Choose the denoising objective, "
             "or one noise level."
         )
-    return LearnSettings(data, levels, objective, sigma, num_steps, seed)
+    return settings

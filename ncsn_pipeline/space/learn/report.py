@@ -80,8 +80,8 @@ class Panels:
         if not self.settings.has_score:
             middle = "What the network makes of the points: arrows that grow for as long as it is trained."
         right = (
-            "Blue: right. Yellow: wrong by many times the score's own size. Look outside the white line, where few "
-            "data fall: what is never seen is not learned."
+            "<i>‖s − s*‖²</i> over <i>E‖s*‖²</i>. Blue: right. Yellow: wrong by many times the score's own size. Look "
+            "outside the white line, where few data fall: what is never seen is not learned."
             if self.settings.has_score
             else "No true score, no error: the network can only be held against something once there is noise."
         )
@@ -89,11 +89,12 @@ class Panels:
         return (
             '<div class="ladder panels">'
             + "".join(
-                f"<figure><figcaption>{title}</figcaption>{picture or empty}<p>{words}</p></figure>"
+                f"<figure><figcaption>{title} at σ = {self.settings.sigma:g}</figcaption>"
+                f"{picture or empty}<p>{words}</p></figure>"
                 for title, picture, words in (
                     ("True score", self._true, true),
                     ("Learned score", learned, middle),
-                    ("Squared error <i>‖s − s*‖²</i> over <i>E‖s*‖²</i>", error, right),
+                    ("Squared error", error, right),
                 )
             )
             + "</div>"
@@ -114,7 +115,8 @@ def loss(losses: Sequence[float], settings: LearnSettings, least: float | None, 
         past = run.settings
         kinds = [(either.objective == "denoising", either.levels) for either in (past, settings)]
         if past.data == settings.data and kinds[0] == kinds[1] and past != settings and len(run.losses):
-            before = (f"before: {past.objective}, σ = {past.sigma:g}", run.losses)
+            levels = "all levels" if past.all_levels else f"σ = {past.sigma:g}"
+            before = (f"before: {past.objective}, {levels}", run.losses)
             break
     figure = loss_figure(losses, settings.num_steps, least, before)
     if not len(losses):

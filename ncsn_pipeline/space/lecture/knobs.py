@@ -7,7 +7,7 @@ are no knobs: a visitor has no business with folders or other hosts.
 
 import math
 import re
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
 from types import ModuleType
 from typing import Any, get_args, get_origin
 
@@ -36,6 +36,7 @@ class Knob:
         high: the largest.
         whole: whether only whole numbers are.
         most: how many numbers there may be; 0 where it is one number and no list.
+        fewest: how many of a list there must be.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Knob:
     high: float
     whole: bool
     most: int = 0
+    fewest: int = 1
 
     @property
     def label(self) -> str:
@@ -60,7 +62,8 @@ class Knob:
     @property
     def allowed(self) -> str:
         """What is valid, in words."""
-        return (f"up to {self.most} numbers, each " if self.most else "") + f"{self.low:,.10g} to {self.high:,.10g}"
+        count = f"up to {self.most}" if self.fewest == 1 else f"{self.fewest} to {self.most}"
+        return (f"{count} numbers, each " if self.most else "") + f"{self.low:,.10g} to {self.high:,.10g}"
 
     def check(self, value: Any) -> float | tuple[float, ...]:
         """`value` where it is valid; a list may come as text with commas.
@@ -72,7 +75,7 @@ class Knob:
         if not self.most:
             return check(self.label, value, self.low, self.high)
         values = [_number(part) for part in value.split(",")] if isinstance(value, str) else value
-        if not isinstance(values, list | tuple) or not 1 <= len(values) <= self.most:
+        if not isinstance(values, list | tuple) or not self.fewest <= len(values) <= self.most:
             raise SettingsError(f"{self.label} must be {self.allowed}, with commas between them.")
         return tuple(check(self.label, number, self.low, self.high) for number in values)
 
@@ -100,26 +103,27 @@ def knobs_of(module: ModuleType) -> list[Knob]:
                 name=parameter.name,
                 help=parameter.metadata["help"],
                 value=value,
-                **_range(parameter.name, value, parameter.default, kind is int, parameter.metadata["below"]),
+                **_range(parameter, value, kind is int),
                 whole=kind is int,
                 most=max(len(value), len(parameter.default)) if many else 0,
+                fewest=parameter.metadata["fewest"],
             )
         )
     return sorted(knobs, key=lambda knob: (knob.name == "seed", knob.is_size))
 
 
-def _range(name: str, value: Any, default: Any, whole: bool, below: float) -> dict[str, float]:
-    if name == "seed":
+def _range(parameter: Field, value: Any, whole: bool) -> dict[str, float]:
+    if parameter.name == "seed":
         return {"low": SEED[0], "high": SEED[1]}
-    quick, full = (given if isinstance(given, tuple) else (given,) for given in (value, default))
+    least, below = parameter.metadata["least"], parameter.metadata["below"]
+    quick, full = (given if isinstance(given, tuple) else (given,) for given in (value, parameter.default))
     both = (*quick, *full)
     if whole:
         times = 2 if isinstance(value, tuple) else MOST_TIMES
-        least = 2 if name == "num_levels" else 1  # a ladder has two ends
-        low = min(both) if isinstance(value, tuple) else max(least, min(both) // 10)
+        low = min(both) if isinstance(value, tuple) else max(least, 1, min(both) // 10)
         return {"low": low, "high": min(times * max(quick), below - 1)}
     low, high = float(f"{min(both) / AROUND:.2g}"), float(f"{max(both) * AROUND:.2g}")
-    return {"low": low, "high": min(high, round(0.95 * below, 3))}
+    return {"low": max(low, least), "high": min(high, round(0.95 * below, 3))}
 
 
 def check_experiment(name: Any, given: Any) -> tuple[ModuleType, Params]:

@@ -10,6 +10,7 @@ class Playground {
   constructor(root) {
     this.root = root;
     this.settings = readQuery(new URLSearchParams(location.search));
+    this.lines = this.settings.strokes ?? []; // as drawn, or through the points of the address
     this.pointer = new Pointer({
       drawing: () => this.settings.density === "drawing",
       drop: (x, y) => this.drop(x, y),
@@ -91,13 +92,18 @@ class Playground {
   }
 
   addStroke(line) {
-    const strokes = this.settings.strokes ?? [];
-    if (strokes.length >= MOST_STROKES) {
+    if (this.lines.length >= MOST_STROKES) {
       this.numbers.say(`${MOST_STROKES} strokes are the most: undo one, or clear them.`);
       this.schedule();
       return;
     }
-    this.settings.strokes = addStroke(strokes, line);
+    this.setLines([...this.lines, line]);
+  }
+
+  // Strokes are spaced anew from the lines: each stands as it did before another came, once that is undone.
+  setLines(lines) {
+    this.lines = lines;
+    this.settings.strokes = lines.length ? strokesOf(lines) : null;
     this.changed("strokes");
   }
 
@@ -159,14 +165,13 @@ class Playground {
     else if (action === "scribble") {
       const from = random(0, 2 * Math.PI);
       this.addStroke(arc(12, random(2, 4), from, from + random(2, 4), [random(-5, 5), random(-5, 5)]));
-    } else if (action === "undo" || action === "clear") {
-      const left = action === "undo" ? (settings.strokes ?? []).slice(0, -1) : [];
-      settings.strokes = left.length ? left : null;
-      this.changed("strokes");
-    } else if (action === "average") {
+    } else if (action === "undo") this.setLines(this.lines.slice(0, -1));
+    else if (action === "clear") this.setLines([]);
+    else if (action === "average") {
       this.run.startAverage();
     } else if (action === "defaults") {
       Object.assign(settings, DEFAULTS);
+      this.lines = [];
       this.changed("density");
     }
     this.frames.forget();

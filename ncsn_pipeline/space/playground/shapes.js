@@ -73,11 +73,11 @@ function drawing(strokes) {
   return fromGroups(groups, groups.map((points) => points.length), STROKE_STD);
 }
 
-// The strokes with one more: all of them at the smallest spacing at which there are few enough components.
-function addStroke(strokes, line) {
+// Lines as strokes: all of them at the smallest spacing at which there are few enough components.
+function strokesOf(lines) {
   for (let spacing = 0.6; ; spacing *= 1.15) {
-    const spaced = [...strokes, line].map((points) => evenly(points, spacing));
-    if (spaced.flat().length <= MOST_COMPONENTS) return spaced;
+    const strokes = lines.map((points) => evenly(points, spacing));
+    if (strokes.flat().length <= MOST_COMPONENTS) return strokes;
   }
 }
 

@@ -30,7 +30,7 @@ from .spread import Spread, measurement_picture, spread_numbers, spread_panel
 # The order in which the endpoints take their inputs, after the canvas.
 INPUTS = ("model", *(row.name for row in CONTROLS))
 COLUMNS = 4
-FIRST = 2  # of the examples, on the page's canvas
+FIRST = 2  # of the examples, on the page's canvas, or the last of fewer
 MARK = (99, 102, 241)
 
 Update = dict[str, Any]
@@ -59,6 +59,11 @@ class Progress:
     files: dict[str, str | None] | None = None
     read: str = ""
     spread: Spread | None = None
+
+
+def first_of(model: SpaceModel) -> int:
+    """The number of the example that is on the page's canvas first."""
+    return min(FIRST, len(model.examples) - 1)
 
 
 class RepairHandlers(SessionRuns):
@@ -104,7 +109,7 @@ class RepairHandlers(SessionRuns):
             SettingsError: as :meth:`score_of`.
         """
         model = self.score_of(name)
-        return [self._example(model, FIRST, anew=True), *of_the_model(CONTROLS, model)]
+        return [self._example(model, first_of(model), anew=True), *of_the_model(CONTROLS, model)]
 
     def describe(self, *values: Any) -> tuple[str, str | Update]:
         """What a run with these settings costs, and its Python; where they are refused, why."""
@@ -158,7 +163,7 @@ class RepairHandlers(SessionRuns):
     def _shown(self, progress: Progress) -> tuple[Any, ...]:
         """What the page shows of a moment of a run."""
         if progress.frame is None:
-            return self.outputs(progress.given, *[gr.skip()] * 4, "")
+            return self.outputs(progress.given, *[gr.skip()] * 3, "", "")
         status = messages.progress(progress.frame, progress.run)
         read = messages.reading(progress.read) if progress.read else gr.skip()
         spread = spread_panel(progress.spread) if progress.spread else gr.skip()
@@ -212,16 +217,16 @@ class RepairHandlers(SessionRuns):
 
     @staticmethod
     def _read(model: SpaceModel, frame: Frame, image: np.ndarray, mask: np.ndarray) -> str:
-        """What the classifier reads in the results, if there is one."""
+        """What the classifier reads in the results that are shown, if there is one."""
         if model.reader is None:
             return ""
-        found = read(model.reader, np.where(mask[..., None], frame.samples, image / 255))
-        return words_about(found, None, model.class_names)
+        found = read(model.reader, RepairHandlers._painted(frame, image, mask))
+        return words_about(found, None, model.names_read)
 
     def start(self) -> tuple[Frame, Image.Image, Image.Image]:
         """The first evaluation of the page's first run: frame, image as given, results."""
         model = self.models.default
-        image, mask = check_canvas(self._example(model, FIRST), model.sample_shape)
+        image, mask = check_canvas(self._example(model, first_of(model)), model.sample_shape)
         settings = check_repair(defaults(CONTROLS, model), model)
         stop = threading.Event()
         stop.set()
@@ -239,9 +244,14 @@ class RepairHandlers(SessionRuns):
 
     @staticmethod
     def _results(frame: Frame, image: np.ndarray, mask: np.ndarray) -> Image.Image:
-        """All results as one picture; until the end as the network's estimate of them, which no noise hides."""
-        painted = frame.samples if frame.evaluation == frame.evaluations else frame.denoised
-        return image_grid(np.where(mask[..., None], painted, image / 255), COLUMNS)
+        """All results as one picture."""
+        return image_grid(RepairHandlers._painted(frame, image, mask), COLUMNS)
+
+    @staticmethod
+    def _painted(frame: Frame, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """The results, `(B, H, W, C)` in [0, 1]; until the end the network's estimate of them, which no noise hides."""
+        painted = frame.samples if messages.kind_of(frame) == "done" else frame.denoised
+        return np.where(mask[..., None], painted, image / 255)
 
     @staticmethod
     def _given(settings: RepairSettings, image: np.ndarray, mask: np.ndarray) -> Image.Image:

@@ -19,7 +19,7 @@ from ..widgets.programs import code_view
 from ..widgets.seeds import connect_new_seed
 from .canvas import pixel_canvas
 from .controls import CONTROLS
-from .handlers import FIRST, INPUTS, RepairHandlers
+from .handlers import INPUTS, RepairHandlers, first_of
 from .measuring import MEASUREMENTS
 
 PREFIX = "repair-"
@@ -44,6 +44,11 @@ TELL_CANVAS = """(task) => {
 }"""
 
 
+def nothing_yet() -> list[str]:
+    """The line of status, what is read in the results and what they say together, before a run."""
+    return [messages.status(READY), "", ""]
+
+
 class RepairTab:
     """Builds the tab inside the current `gr.Blocks` and connects its events.
 
@@ -63,7 +68,7 @@ class RepairTab:
         self.note = gr.HTML(preset_note(*NOTES["inpaint"]), elem_id="repair-note")
         with gr.Row(elem_classes="section"):
             with gr.Column(scale=5, min_width=300):
-                self.canvas = pixel_canvas(self.handlers.example(FIRST, self.model.name))
+                self.canvas = pixel_canvas(self.handlers.example(first_of(self.model), self.model.name))
                 self.example_buttons = {pictures: self._examples(pictures) for pictures in self._sets_of_examples()}
                 with gr.Row(elem_classes="repair-examples"):
                     self.upload_button = gr.UploadButton(
@@ -123,6 +128,7 @@ class RepairTab:
         self.inputs = [controls[name] for name in INPUTS]
         rows = [row for row, _ in self.example_buttons.values()]
         self.shown = [self.note, *rows, *(controls[row.name] for row in CONTROLS)]
+        self.of_a_run = [self.status, self.read, self.spread]
         self.view = SharedView(
             "repair",
             {name: controls[name] for name in INPUTS if name != "model" or len(self.models.names) > 1},
@@ -153,9 +159,9 @@ class RepairTab:
         chosen.then(self.handlers.describe, self.inputs, [self.cost, self.code], api_visibility="private", **PREVIEW)
         chosen.then(self.layout, self.inputs, self.shown, **PRIVATE | CHECKED_BY_US)
         chosen.success(
-            lambda: [messages.status(READY), gr.update(visible=False)],
+            lambda: [*nothing_yet(), gr.update(visible=False)],
             None,
-            [self.status, self.as_it_is_button],
+            [*self.of_a_run, self.as_it_is_button],
             **PRIVATE,
         )
         named = {"model": (str, self.model.name)} | parameters(CONTROLS, self.model)
@@ -166,7 +172,7 @@ class RepairTab:
             concurrency_id="plots",
         )
         controls["task"].change(None, controls["task"], None, js=TELL_CANVAS, **PRIVATE)
-        controls["task"].input(lambda: messages.status(READY), None, self.status, **PRIVATE)
+        controls["task"].input(nothing_yet, None, self.of_a_run, **PRIVATE)
         gr.on(
             [controls[row.name].change for row in CONTROLS if isinstance(row.kind, Choice)],
             self.layout,
@@ -253,7 +259,7 @@ class RepairTab:
     def restored(self, *values: Any) -> list[Any]:
         """What the settings in the page's address change: the picture, where they name another model, cost, program."""
         model = self.models.or_default(values[0])
-        canvas = gr.skip() if model is self.model else self.handlers.example(FIRST, model.name)
+        canvas = gr.skip() if model is self.model else self.handlers.example(first_of(model), model.name)
         return [canvas, *self.handlers.describe(*values)]
 
     def _offers_all_of_it(self, name: str) -> dict[str, Any]:

@@ -63,6 +63,10 @@ class Number:
         """The value, checked; raises `SettingsError`."""
         return (check_whole if self.whole else check_number)(called, value, self.low, self.high)
 
+    def shown(self, value: float, model: Facts) -> str:
+        """The value as the page writes it."""
+        return f"{value:.10g}"
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -90,6 +94,10 @@ class Choice:
         names = tuple(name for _, name in self.of(model))
         value = self.meant(value) if isinstance(value, str) else value
         return check_class(value, names) if self.numbered else check_choice(called, value, names)
+
+    def shown(self, value: str, model: Facts) -> str:
+        """What the name is called on the page."""
+        return next(label for label, name in self.of(model) if name == value)
 
 
 def _always(values: Values, model: Facts) -> bool:

@@ -37,9 +37,10 @@ def cost(settings: Settings, model: SpaceModel) -> str:
     """How much a run costs and, once one was seen, about how long it takes here."""
     images = "1</b> image" if settings.num_images == 1 else f"{settings.num_images}</b> images"
     guided = ", each twice for the guidance" if settings.images_per_evaluation > settings.num_images else ""
+    start = ", and one for the start" if getattr(settings, "starts_at_mean", False) else ""
     return (
         f'<div class="cost"><b>{settings.evaluations:,}</b> network evaluation{"s" * (settings.evaluations > 1)} of '
-        f"<b>{images}{guided}{_about(settings, model)}</div>"
+        f"<b>{images}{guided}{start}{_about(settings, model)}</div>"
     )
 
 

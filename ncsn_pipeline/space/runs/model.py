@@ -12,7 +12,7 @@ from ncsn_pipeline import NCSNPipeline
 
 from ...evaluation.features import ClassifierFeatures
 from ...shipped import examples
-from .reading import reader_for, reads_digits
+from .reading import DIGITS, reader_for, reads_digits
 
 FIRST_FACTOR = 2.0  # seen on two cores: 1.3 to 2.1
 KNOWN_SECONDS = 1.0  # a run that takes as long counts as much as all before: short ones are spent on other things
@@ -123,6 +123,11 @@ class SpaceModel:
     def reads_digits(self) -> bool:
         """Whether it draws handwritten digits, and a classifier reads them."""
         return reads_digits(self.reader)
+
+    @property
+    def names_read(self) -> list[str]:
+        """What the classes that its classifier reads are called: digits by their numbers, others as its own."""
+        return [str(number) for number in range(len(DIGITS))] if self.reads_digits else self.class_names
 
     @property
     def sample_shape(self) -> tuple[int, int, int]:

@@ -48,16 +48,19 @@ def words_about(found: Sequence[int], asked: Sequence[int] | None, names: Sequen
     Args:
         found: the class that each picture looks like.
         asked: the class that was asked of each, if any was.
-        names: of the classes.
+        names: of the classes; one that has none is called by its number.
     """
     if asked is not None:
         right = sum(one == other for one, other in zip(found, asked, strict=True))
         return f"{right} of {len(found)} read as asked"
-    return ", ".join(f"{count} {_called(names[label], count)}" for label, count in Counter(found).most_common())
+    return ", ".join(f"{count} {_called(label, names, count)}" for label, count in Counter(found).most_common())
 
 
-def _called(name: str, count: int) -> str:
-    """A class in words, several of it where there are: "two", "sixes", "landscape"."""
+def _called(label: int, names: Sequence[str], count: int) -> str:
+    """A class in words, several of it where there are: "two", "sixes", "landscape", "of class 3"."""
+    if label >= len(names):
+        return f"of class {label}"
+    name = names[label]
     if not name.isdecimal() or int(name) >= len(DIGITS):
         return name
     word = DIGITS[int(name)]
