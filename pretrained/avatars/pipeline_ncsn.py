@@ -7,7 +7,8 @@ scheduler's table, and takes the row's step:
     for sigma, a, b, _ in scheduler.table:
         x <- x + a score(x, sigma) + b z
 
-The solvers of diffusers, of which most add no noise and so keep what they start from, start around the mean instead:
+What adds no noise keeps what it starts from: the solvers of diffusers, and a table of our own with b = 0 all the way,
+start around the mean instead:
 
     x ~ N(D(0), sigma_1² I),    D(x) = x + sigma_1² score(x, sigma_1)
 
@@ -123,6 +124,11 @@ def classifier_free(
         return guided
 
     return given
+
+
+def _adds_no_noise(table: Any) -> bool:
+    """Whether a table of several rows follows the flow; a single row denoises."""
+    return len(table) > 1 and all(row.b == 0 for row in table)
 
 
 class SolverSteps:
@@ -257,8 +263,8 @@ class NCSNPipeline(DiffusionPipeline):
             generator: source of all randomness, or one for each image; the same seed gives the same images on CPU.  A
                 call that is refused draws nothing from it.
             num_inference_steps: exactly this many network evaluations N, except that Heun's second order makes 2N - 1,
-                and that solvers of diffusers make one more for the start; by default the scheduler's whole noise
-                schedule, for a solver of diffusers as many as that has levels.
+                and that samplers without noise, and all solvers of diffusers, make one more for the start; by default
+                the scheduler's whole noise schedule, for a solver of diffusers as many as that has levels.
             sigmas: the noise levels of this call, strictly decreasing, > 0, in data units.
             latents: the start as unit normal noise, shape `(batch_size, C, H, W)`; scaled by sigma_1.
             class_labels: one class for all images or one for each, by number or by its name in the network's
@@ -403,7 +409,7 @@ class NCSNPipeline(DiffusionPipeline):
         if latents is None:
             latents = randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)
         x = latents.to(device, torch.float32) * sigma
-        if solver:  # adds the mean, D(0): noise would make up for it, but a solver keeps what it starts from
+        if solver or _adds_no_noise(steps):  # then it keeps what it starts from, and starts around the mean, D(0)
             x += score(torch.zeros_like(x), torch.tensor(sigma, device=device)) * sigma**2
         return x
 

@@ -312,3 +312,17 @@ def test_a_folder_with_a_swapped_scheduler_loads_and_swaps_back(name, tmp_path):
         torch.testing.assert_close(images, expected, rtol=0, atol=1e-5)
     back = AnnealedLangevinScheduler.from_config(installed.scheduler.config)
     assert (back.config.num_train_timesteps, back.config.sigma_min, back.config.sigma_max) == (6, SIGMA_MIN, SIGMA_MAX)
+
+
+@pytest.mark.parametrize(("settings", "around_mean"), [({"eta": "ode"}, True), ({}, False), ({"eta": 1.0}, False)])
+def test_a_table_of_our_own_starts_around_the_mean_where_it_adds_no_noise(settings, around_mean):
+    pipeline = gaussian_pipeline()
+    pipeline.scheduler = ConsistentAnnealedScheduler(100, SIGMA_MIN, SIGMA_MAX, **settings)
+    latents = torch.randn(64, 1, 8, 8, generator=seeded())
+    samples = last_samples(pipeline, 64, latents=latents, generator=seeded(1))
+    assert pipeline.unet.evaluations == 100 + around_mean
+    if around_mean:  # of first order: half the error in a test above with 50 levels
+        assert (samples - flow(latents, 0.4, 0.15)).abs().max() < 0.02
+    pipeline.unet.evaluations = 0
+    pipeline(2, num_inference_steps=1, generator=seeded())
+    assert pipeline.unet.evaluations == 1

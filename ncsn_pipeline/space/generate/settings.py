@@ -26,8 +26,9 @@ class _Costs:
 
     @property
     def starts_at_mean(self) -> bool:
-        """Whether one evaluation more finds the mean, around which solvers of diffusers start."""
-        return SAMPLERS[self.sampler].is_solver
+        """Whether one evaluation more finds the mean, around which samplers without noise start."""
+        flow = self.sampler == "consistent" and self.noise_back == "ode" and self.num_levels > 1
+        return flow or SAMPLERS[self.sampler].is_solver
 
     @property
     def images_per_evaluation(self) -> int:
