@@ -182,7 +182,8 @@ class AzulaNetwork(ModelMixin, ConfigMixin):
 
 def _denoised(network: nn.Module, x: Tensor, sigma: Tensor, conditions: dict[str, Any]) -> Tensor:
     wide = x.to(_wide(x))
-    return (wide + _over(sigma, wide) ** 2 * network(x, sigma, return_dict=False, **conditions)[0]).to(x.dtype)
+    score = network(x, sigma, return_dict=False, **conditions)[0].to(wide)
+    return (wide + _over(sigma, wide) ** 2 * score).to(x.dtype)
 
 
 def _wide(x: Tensor) -> torch.dtype:

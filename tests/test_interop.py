@@ -72,13 +72,18 @@ def test_deepinv_gets_the_posterior_mean_in_its_own_units(low, high):
 
 def test_half_precision_has_large_noise_levels():
     """sigma² of 348, FFHQ's, is beyond float16."""
-    network = CorrelatedGaussian()
+
+    class Half(CorrelatedGaussian):
+        def forward(self, sample, timestep, return_dict=True):
+            return (super().forward(sample.float(), timestep.float())[0].to(sample.dtype),)
+
+    network = Half()
     x = 0.5 + 348 * torch.randn(3, 1, 4, 4, generator=seeded())
     half = DeepinvDenoiser(NCSNPipeline(network, ConsistentAnnealedScheduler()))(x.half(), 348.0)
     azula = AzulaDenoiser(network, lambda t: (torch.ones_like(t), 348.0 * t))
     score = AzulaNetwork(azula, 4, 1, sigma_min=0.01)(x.half(), torch.tensor(348.0))[0]
-    for found in (half, azula(x.half(), torch.tensor(1.0)).mean, x + 348.0**2 * score):
-        torch.testing.assert_close(found.float(), exact(x, 348), atol=0.3, rtol=0)
+    for found in (half, azula(x.half(), torch.tensor(1.0)).mean, x + 348.0**2 * score.float()):
+        torch.testing.assert_close(found.float(), exact(x, 348), atol=2, rtol=0)  # of half precision at 3 sigma: 1
 
 
 def test_deepinv_may_give_each_image_its_noise_and_conditions():

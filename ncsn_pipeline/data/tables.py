@@ -38,8 +38,9 @@ def open_tables(root: Path, parts: Mapping[str, Sequence[str]], *, streaming: bo
     from datasets.data_files import DataFilesDict, DataFilesList
 
     check_cache()
-    if Path(next(iter(parts.values()))[0]).suffix.lower() == ".parquet":
-        _check_classes(root, [name for names in parts.values() for name in names])
+    files = [name for names in parts.values() for name in names]
+    if len(files) > 1 and Path(files[0]).suffix.lower() == ".parquet":
+        _check_classes(root, files)
 
     def listed(names: Sequence[str]) -> DataFilesList:
         paths = [root / name for name in names]
@@ -57,12 +58,11 @@ def open_tables(root: Path, parts: Mapping[str, Sequence[str]], *, streaming: bo
 
 def _check_classes(root: Path, names: Sequence[str]) -> None:
     """Refuses files whose numbers mean different classes: all would be read by the names of the first."""
-    from datasets import ClassLabel, Features
-    from pyarrow import parquet
+    from datasets import ClassLabel
 
     first: dict[str, tuple[str, list[str]]] = {}
     for name in names:
-        for column, feature in Features.from_arrow_schema(parquet.read_schema(root / name)).items():
+        for column, feature in _features(root, name).items():
             if isinstance(feature, ClassLabel) and feature.names is not None:
                 other, classes = first.setdefault(column, (name, feature.names))
                 if classes != feature.names:
@@ -91,7 +91,12 @@ def holds_pictures(root: Path, name: str) -> bool:
     from datasets import Image
 
     try:
-        features = open_tables(root, {"train": [name]}, streaming=True)["train"].features
+        features = _features(root, name)
     except Exception:  # of many kinds; whoever opens it will say so
         return True
-    return any(isinstance(feature, Image) for feature in (features or {}).values())
+    return any(isinstance(feature, Image) for feature in features.values())
+
+
+def _features(root: Path, name: str) -> Mapping[str, Any]:
+    """The columns of one table, as it declares them."""
+    return open_tables(root, {"train": [name]}, streaming=True)["train"].features or {}
