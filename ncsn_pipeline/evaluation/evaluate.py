@@ -69,15 +69,14 @@ def sample_images(pipe: Any, count: int, *, batch_size: int = 100, seed: int = 0
     labels = torch.arange(count) % num_classes if num_classes else None
     generator = torch.Generator().manual_seed(seed)
     start, parts, evaluated = time.perf_counter(), [], []
-    counter = pipe.unet.register_forward_pre_hook(lambda network, given: evaluated.append(len(given[0])))
-    with tqdm(total=count, unit=" images", desc="sampling", leave=False) as progress:
+    counting = pipe.unet.register_forward_pre_hook(lambda network, given: evaluated.append(len(given[0])))
+    with counting, tqdm(total=count, unit=" images", desc="sampling", leave=False) as progress:
         for first in range(0, count, batch_size):
             size = min(batch_size, count - first)
             if labels is not None:
                 options["class_labels"] = labels[first : first + size]
             parts.append(pipe(batch_size=size, generator=generator, output_type="pt", **options).images.cpu())
             progress.update(size)
-    counter.remove()
     seconds = (time.perf_counter() - start) / count
     return Sampled(torch.cat(parts), labels, round(sum(evaluated) / count), seconds)
 
@@ -313,8 +312,8 @@ def evaluate_sweep(args: argparse.Namespace, pipe: Any, real: RealImages) -> Non
                 **guidance(args),
             )
             steps = getattr(pipe.scheduler, "steps_per_level", None)
+            asked = asked_of_data(sampled.labels, pipe, real)
             for count in args.num_samples:
-                asked = asked_of_data(sampled.labels, pipe, real)
                 labels = None if asked is None else asked[:count]
                 quality = evaluate_samples(sampled.images[:count], labels, real, seed=args.seed)
                 row = SweepRow.of(name, steps if is_langevin else None, sampled, count, quality)
@@ -368,8 +367,9 @@ def run(args: argparse.Namespace) -> None:
         torch.set_num_threads(args.num_threads)
     pipe = load_pipeline(args.model, device_named(args.device))
     channels, size = pipe.unet.config.in_channels, pipe.unet.config.sample_size
-    if not isinstance(size, int):
-        raise ValueError(f"The model's images are {size[0]}x{size[1]}; only square ones can be measured.")
+    height, width = (size, size) if isinstance(size, int) else size
+    if height != width:
+        raise ValueError(f"The model's images are {height}x{width}; only square ones can be measured.")
     if args.guidance_scale is not None and getattr(pipe.unet.config, "num_class_embeds", None) is None:
         raise ValueError("--guidance_scale needs a model with classes; this one has none.")
     # Refuses what makes no sense before anything is read.
@@ -387,7 +387,7 @@ def run(args: argparse.Namespace) -> None:
     if facts.get("streaming") and args.dataset_name == trained_on:
         check_kept_aside(args.dataset_name, selection)
     train, test = load_train_and_held_out(
-        args.dataset_name, resolution=size, channels=channels,
+        args.dataset_name, resolution=height, channels=channels,
         held_out_fraction=args.held_out_fraction, seed=args.held_out_seed,
         selection=selection,
     )  # fmt: skip

@@ -174,8 +174,7 @@ def read_facts(folder: str | Path) -> Facts:
     trained_on = _trained_on(settings, training)
     results = [Result.read(entry, scheduler[0], trained_on) for entry in evaluations]
     sweeps = [_read(folder / name) for name in SWEEPS]
-    shared = [{"arguments": content.get("arguments")} for content in sweeps]
-    rows = [row | own for content, own in zip(sweeps, shared, strict=True) for row in content.get("rows", [])]
+    rows = [row | {"arguments": found.get("arguments")} for found in sweeps for row in found.get("rows", [])]
     sweep = [Result.read(row, scheduler[0], trained_on) for row in rows]
     return Facts(
         folder=folder,
