@@ -103,7 +103,8 @@ def test_a_sweep_without_features_is_of_the_sliced_distance(model):
     flags = ["--num_samples", "12", "--sweep", "2,3", "--samplers", "consistent,heun,EDMEulerScheduler"]
     assert main(["--model", str(model), *flags]) == 0
     sweep = json.loads((model / "evaluation" / "sweep.json").read_text(encoding="utf-8"))["rows"]
-    assert [row["nfe"] for row in sweep] == [2, 3, 4, 6, 3, 4]  # Heun makes 2 N - 1, and without noise there is one more for the start
+    # Heun makes 2 N - 1, and without noise there is one more for the start.
+    assert [row["nfe"] for row in sweep] == [2, 3, 4, 6, 3, 4]
     assert all(row["frechet"] is None and row["sliced_wasserstein"] > row["real_sliced_wasserstein"] for row in sweep)
     assert "| sliced Wasserstein |" in (model / "evaluation" / "sweep.md").read_text(encoding="utf-8")
     card = write_card(model).read_text(encoding="utf-8")
