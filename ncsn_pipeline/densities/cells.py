@@ -103,7 +103,7 @@ class CellDensity:
         inside = (i >= 0) & (i < height) & (j >= 0) & (j < width)
         i, j = (torch.where(inside, index, 0).long() for index in (i, j))
         mass = torch.where(inside, self.weights.to(x)[i, j], 0)
-        return mass.log() - math.log(a * b)
+        return torch.where(x.isnan().any(1), math.nan, mass.log() - math.log(a * b))
 
     def _blocks(self, x: Tensor) -> tuple[Tensor, ...]:
         return check_points(x, (2,)).split(max(1, _BLOCK_ELEMENTS // sum(self.weights.shape)))

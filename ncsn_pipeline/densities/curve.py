@@ -70,7 +70,7 @@ class CurveDensity:
         return y + self.sigma * randn_tensor(y.shape, generator=generator, device=y.device, dtype=y.dtype)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """log p_sigma at `x (B, d)`, shape `(B,)`, in nats; finite at any distance.  ValueError at sigma = 0."""
+        """log p_sigma at `x (B, d)`, shape `(B,)`, in nats; finite wherever squares are.  ValueError at sigma = 0."""
         return torch.cat([self._log_terms(rows)[0].logsumexp(1) for rows in self._blocks(x, noised=True)])
 
     def score(self, x: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ def _segments(vertices: Tensor, closed: bool) -> tuple[Tensor, Tensor]:
     if closed:
         vertices = torch.cat([vertices, vertices[:1]])
     start, end = vertices[:-1], vertices[1:]
-    apart = (start != end).any(1)
+    apart = torch.linalg.vector_norm(end - start, dim=1).square() > 0  # neither of them may be rounded to 0
     if not apart.any():
         raise ValueError(f"a curve needs two different vertices; got {len(vertices)} that leave it without a length.")
     return start[apart], end[apart]

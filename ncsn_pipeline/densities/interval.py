@@ -36,6 +36,8 @@ def noised_interval(t: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         log q and d log q / dt, both of the shape of `t`; both can be differentiated again.
     """
+    given, wide = t.dtype, torch.promote_types(t.dtype, torch.float32)  # erfcx knows no half precision
+    t, h = t.to(wide), h.to(wide)
     # Not abs and sign: at t = 0 their derivatives are 0, and those of an even function's pieces are not.
     side = torch.where(t < 0, -1.0, 1.0).to(t)
     shape, h = t.shape, h.expand_as(t).flatten()
@@ -50,7 +52,8 @@ def noised_interval(t: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
             log_q, ratio = (
                 whole.index_copy(0, places, part) for whole, part in zip((log_q, ratio), values, strict=True)
             )
-    return log_q.reshape(shape), side * (ratio * torch.expm1(-2 * h * t)).reshape(shape)
+    slope = side * (ratio * torch.expm1(-2 * h * t)).reshape(shape)
+    return log_q.reshape(shape).to(given), slope.to(given)
 
 
 def _inside(t: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:

@@ -110,7 +110,8 @@ def autocorrelation_time(series: Tensor) -> float:
 
     Returns:
         tau: 1 for independent values, `(1 + phi) / (1 - phi)` for an AR(1) chain; infinity where the series is too
-        short, that is, where no lag up to T / 2 reaches Sokal's window.
+        short, that is, where no lag up to T / 2 reaches Sokal's window.  That window is 5 times tau, or, for chains
+        that turn back at every step (phi < 0), of the tau that they have once every other value is negated.
 
     Raises:
         ValueError: for another shape, or a series that is constant or not finite.
@@ -126,8 +127,9 @@ def autocorrelation_time(series: Tensor) -> float:
     power = torch.fft.rfft(deviation, n=2 * length, dim=0).abs().square().sum(1)
     lags = torch.arange(length // 2 + 1, device=series.device)
     covariance = torch.fft.irfft(power, n=2 * length)[: len(lags)] / (length - lags)
-    tau = 2 * (covariance / covariance[0]).cumsum(0) - 1
-    reached = (lags >= SOKAL_WINDOW * tau) & (lags > 0)
+    rho = covariance / covariance[0]
+    tau, turned = (2 * terms.cumsum(0) - 1 for terms in (rho, rho * (1 - 2 * (lags % 2))))
+    reached = (lags >= SOKAL_WINDOW * torch.maximum(tau, turned)) & (lags > 0) & (tau > 0)
     return tau[reached][0].item() if reached.any() else math.inf
 
 

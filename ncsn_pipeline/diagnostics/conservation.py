@@ -82,7 +82,7 @@ def relative_circulation(score_fn: ScoreFn, loop: Tensor, *, num_nodes: int = 8)
         ValueError: for a loop of fewer than three points or fewer than one node.
     """
     along, norm = _line_integrals(score_fn, loop, num_nodes)
-    return abs(along) / norm if norm > 0 else 0.0
+    return 0.0 if norm == 0 else abs(along) / norm
 
 
 def _line_integrals(score_fn: ScoreFn, loop: Tensor, num_nodes: int) -> tuple[float, float]:
@@ -92,11 +92,13 @@ def _line_integrals(score_fn: ScoreFn, loop: Tensor, num_nodes: int) -> tuple[fl
             "loop must have shape (M, d) with at least 3 points, and num_nodes must be at least 1; "
             f"got {tuple(loop.shape)} and {num_nodes}."
         )
-    nodes, weights = (torch.from_numpy(values).to(loop) for values in np.polynomial.legendre.leggauss(num_nodes))
+    loop = loop if loop.is_floating_point() else loop.to(torch.get_default_dtype())
+    nodes, weights = map(torch.from_numpy, np.polynomial.legendre.leggauss(num_nodes))
+    nodes, weights = nodes.to(loop), weights.to(loop.device)
     segments = loop.roll(-1, 0) - loop
     points = loop[:, None] + (nodes[:, None] + 1) / 2 * segments[:, None]  # (M, n, d)
     score = score_fn(points.flatten(0, 1)).detach().reshape(points.shape).double()
-    weights, segments = weights.double() / 2, segments.double()
+    weights, segments = weights / 2, segments.double()
     along = torch.einsum("n,mnd,md->", weights, score, segments)
     norm = torch.einsum("n,mn,m->", weights, score.norm(dim=2), segments.norm(dim=1))
     return along.item(), norm.item()
@@ -134,4 +136,4 @@ def jacobian_asymmetry(score_fn: ScoreFn, x: Tensor) -> Tensor:
     jacobian = torch.stack(rows, dim=1)
     norm = jacobian.flatten(1).norm(dim=1)
     asymmetry = (jacobian - jacobian.mT).flatten(1).norm(dim=1)
-    return torch.where(norm > 0, asymmetry / norm, 0.0)
+    return torch.where(norm == 0, 0.0, asymmetry / norm)

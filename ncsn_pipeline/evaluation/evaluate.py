@@ -165,7 +165,7 @@ def evaluate_once(args: argparse.Namespace, pipe: Any, real: RealImages) -> None
     print("\n".join(lines_of(quality)))
     if losses:
         unseen, seen = (sum(each[name] for each in losses.values()) / len(losses) for name in ("test", "train"))
-        print(f"denoising loss of test images: {unseen:.3g} (training images: {seen:.3g}; an untrained network: 0.5)")
+        print(f"denoising loss of test images: {unseen:.3g} (training images: {seen:.3g}; an untrained U-Net: 0.5)")
     print(f"written: {output / 'evaluation.json'}, {output / 'evaluation.png'}")
 
 

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from ncsn_pipeline.densities.density import NoisyScoreFn
 from ncsn_pipeline.score_matching.denoising import denoising_loss
+from ncsn_pipeline.score_matching.per_sample import check_shape, evaluate
 
 WeightFn = Callable[[Tensor], Tensor]
 
@@ -71,9 +72,14 @@ def multi_level_denoising_score_matching(
 
     Returns:
         One value per sample, shape `(B,)`.
+
+    Raises:
+        ValueError: for noise or a score of another shape than x.
     """
     if noise is None:
         noise = randn_tensor(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+    check_shape(noise, x, "noise")
     sigma = sigma.expand(len(x))
     per_sample = sigma.reshape(-1, *[1] * (x.dim() - 1))
-    return denoising_loss(noisy_score_fn(x + per_sample * noise, sigma), noise, per_sample) * weight(sigma)
+    score = evaluate(lambda noisy: noisy_score_fn(noisy, sigma), x + per_sample * noise)
+    return denoising_loss(score, noise, per_sample) * weight(sigma)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ncsn_pipeline.densities import NoisyScoreFn
 from ncsn_pipeline.guidance.derivative import pulled_back
-from ncsn_pipeline.noise_levels.spacing import check_noise_levels
+from ncsn_pipeline.noise_levels.spacing import check_counts, check_noise_levels
 from ncsn_pipeline.sampling.follow import draw_noise
 
 NUM_LEVELS = 20
@@ -127,6 +127,7 @@ def _table(
     batch_size: int,
 ) -> DenoiserError:
     """The mean of `error(clean, noisy, sigma)` at every level."""
+    check_counts(batch_size=batch_size)
     if not x.numel():
         raise ValueError(f"x must hold samples, shape (N, *D); got shape {tuple(x.shape)}.")
     rows = []
@@ -134,7 +135,7 @@ def _table(
         total = 0.0
         for clean in x.split(batch_size):
             z = draw_noise(clean, generator)
-            total += error(clean, clean + sigma * z, sigma).flatten(1).sum(1).cpu().double().sum().item()
-        # Of a network, a derivative's trace may come out below 0.
-        rows.append((sigma, max(total / x.numel(), 1e-6 * sigma**2)))
+            total += error(clean, clean + sigma * z, sigma).cpu().double().sum().item()
+        # Of a network, a derivative's trace may come out below 0; what is not finite is refused.
+        rows.append((sigma, max(total / x.numel(), 1e-6 * sigma**2) if math.isfinite(total) else math.inf))
     return DenoiserError(rows)

@@ -17,6 +17,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from ncsn_pipeline.densities import NoisyScoreFn
+from ncsn_pipeline.sampling.scheduling_annealed import added
 
 Generators = torch.Generator | list[torch.Generator] | None
 
@@ -54,7 +55,7 @@ class State(NamedTuple):
     @property
     def denoised(self) -> Tensor:
         """The estimate of the clean samples before the step, x + sigma² s (Tweedie's formula), the same shape."""
-        return self.noisy.add(self.score, alpha=float(self.sigma) ** 2)
+        return added(self.noisy, self.score, float(self.sigma) ** 2)
 
 
 @torch.no_grad()
@@ -82,8 +83,11 @@ def follow(
         The state after each step.
 
     Raises:
+        ValueError: for a list of generators that has not one for each sample.
         FloatingPointError: for samples that are not finite, where `steps` looks for it.
     """
+    if isinstance(generator, list) and len(generator) != len(x):
+        raise ValueError(f"{len(generator)} generators were given for {len(x)} samples; give one, or one for each.")
     sigmas = torch.tensor(steps.sigmas, dtype=x.dtype, device=x.device)
     previous = None
     for i in range(len(sigmas)) if order is None else order:

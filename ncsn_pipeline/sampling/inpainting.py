@@ -12,7 +12,8 @@ the step removed:
 Both are hooks of :func:`~ncsn_pipeline.sampling.follow`:
 
     before = keeping(known, mask, table, generator)
-    last_sample(follow(score, x, table, generator, order=repeated(table, 4), before=before))
+    x = last_sample(follow(score, x, table, generator, order=repeated(table, 4), before=before))
+    x = torch.where(mask, x, known)                 the last step denoises the kept values too
 """
 
 import math
@@ -42,7 +43,8 @@ def keeping(
 
     def before(x: Tensor, i: int, again: bool) -> Tensor:
         if again and steps[i].to != steps[i].sigma:
-            x = x.add(draw_noise(x, generator), alpha=math.sqrt(sigmas[i] ** 2 - sigmas[i + 1] ** 2))
+            to = sigmas[i + 1] if i + 1 < len(sigmas) else steps[i].to
+            x = x.add(draw_noise(x, generator), alpha=math.sqrt(sigmas[i] ** 2 - to**2))
         return torch.where(mask, x, known.add(draw_noise(known, generator), alpha=sigmas[i]))
 
     return before

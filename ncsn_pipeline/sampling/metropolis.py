@@ -91,7 +91,9 @@ def _adjusted(
             # A proposal without a log density is one of density 0.
             log_ratio = (proposal_log_p - log_p - backward + forward).nan_to_num(nan=-math.inf, posinf=math.inf)
             # ln u for u ~ U[0, 1], as the log distribution function of unit normal noise.
-            log_u = torch.special.log_ndtr(draw_noise(log_ratio, generator))
+            log_u = torch.special.log_ndtr(
+                draw_noise(log_ratio.float() if x.dtype.itemsize < 4 else log_ratio, generator)
+            )
             accepted = log_u < log_ratio
             accepted_points = accepted.reshape(-1, *[1] * (x.dim() - 1))
             x = torch.where(accepted_points, proposal, x)

@@ -12,8 +12,10 @@ where Sigma stands for the covariance of x_0 given x, sigma² J with the denoise
 without negative eigenvalues), or r²(sigma) I where a `denoiser_error` is given.  Particles are drawn anew by their
 weights where these say that fewer than half of them count (systematic resampling).  The last step is D + G r.
 
-For Gaussian data and ancestral steps the first is exact with one particle and any number of levels; for any data both
-are as the number of particles grows, up to the kernel of the sampler itself.  In many dimensions weights collapse onto
+For Gaussian data and ancestral steps the first is exact with one particle and any number of levels, up to what its
+ends leave out: about sigma_L² of variance, since the last step returns a mean, and what x = 0 cannot foresee where
+sigma_1 is not far above the data's own deviation.  For any data both are as the number of particles grows, up to the
+kernel of the sampler itself.  In many dimensions weights collapse onto
 few particles: of pictures the spread is too small.
 """
 
@@ -27,6 +29,7 @@ from torch import Tensor
 from ncsn_pipeline.densities import NoisyScoreFn
 from ncsn_pipeline.guidance.derivative import pulled_back
 from ncsn_pipeline.guidance.operators import MatrixOperator, Operator
+from ncsn_pipeline.noise_levels.spacing import check_counts
 from ncsn_pipeline.sampling.follow import Generators, draw_noise
 from ncsn_pipeline.sampling.scheduling_annealed import Table
 
@@ -77,6 +80,11 @@ class TwistedSteps:
         denoiser_error: Callable[[float], float] | None = None,
     ) -> None:
         d = math.prod(operator.shape)
+        check_counts(num_particles=num_particles)
+        if not y.is_floating_point() or not 0 <= noise_std < math.inf:
+            raise ValueError(
+                f"y must be floating and noise_std a finite number of at least 0; got {y.dtype} and {noise_std}."
+            )
         if not isinstance(table, Table):
             raise ValueError(
                 "Twisted particles need the transition of every step, which solvers of diffusers do not have. Take "
@@ -135,6 +143,7 @@ class TwistedSteps:
             score: what :meth:`given` returned.
             generator: source of the noise.
         """
+        self.log_weights = torch.zeros_like(self.log_weights)
         sigma = torch.tensor(self.sigmas[0], dtype=self.y.dtype, device=self.y.device)
         score(self.y.new_zeros(self.log_weights.numel(), *self.operator.shape), sigma)
         return self._move(self._foreseen.denoised, 1.0, float(sigma), generator)

@@ -146,7 +146,8 @@ def _error(x: Tensor, of_teacher: Tensor) -> Tensor:
 
 def denoised(score_fn: NoisyScoreFn, x: Tensor, sigma: Tensor) -> Tensor:
     """D = x + sigma² s(x, sigma), shape `(B, *D)`; sigma is `(B,)`."""
-    return x + _like(sigma, x) ** 2 * score_fn(x, sigma)
+    wide = torch.promote_types(x.dtype, torch.float32)  # sigma² beyond 65,504 is none in float16
+    return (x + _like(sigma.to(wide), x) ** 2 * score_fn(x, sigma).to(wide)).to(x.dtype)
 
 
 def _like(values: Tensor, x: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ DEFAULT_CHUNK_SIZE = 16
 
 
 def evaluate_for_derivatives(score_fn: ScoreFn, x: Tensor) -> tuple[Tensor, Tensor]:
-    """x and s(x), `(B, *D)` each, with the graph between them, also where gradients are switched off.
+    """x and s(x), `(B, *D)` each, with the graph between them, also under `torch.no_grad()`.
 
     Raises:
         ValueError: for a score of another shape than x.
@@ -95,6 +95,6 @@ def _gradient(score: Tensor, x: Tensor, vectors: Tensor, *, batched: bool) -> Te
     if gradient is None:
         raise ValueError(
             "The score does not depend on x by differentiable operations, so ds/dx cannot be computed. Let score_fn "
-            "compute it from the x it is given, without detach() or no_grad()."
+            "compute it from the x it is given, without detach(), no_grad() or inference_mode()."
         )
     return gradient

@@ -4,6 +4,7 @@ Samples are `(B, *D)`, any number of dimensions after the first; x, s(x) and v a
 those have, and <a, b> sums over all of it.
 """
 
+import torch
 from torch import Tensor
 
 from ncsn_pipeline.densities.density import ScoreFn
@@ -16,8 +17,12 @@ def inner(a: Tensor, b: Tensor, *, batch_dims: int = 1) -> Tensor:
         a: shape `(B, *D)`, or `(n, B, *D)` with `batch_dims=2`.
         b: a shape that broadcasts with it.
         batch_dims: how many dimensions are kept.
+
+    Returns:
+        Shape `(B,)` or `(n, B)`; in float32 for half precision, whose sums of squares end at 65,504.
     """
-    return (a * b).flatten(batch_dims).sum(batch_dims)
+    wide = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
+    return (a.to(wide) * b.to(wide)).flatten(batch_dims).sum(batch_dims)
 
 
 def check_samples(x: Tensor) -> None:

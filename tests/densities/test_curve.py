@@ -105,3 +105,20 @@ def test_bare_curve_has_no_score():
 def test_bad_curves_are_refused(points, message):
     with pytest.raises(ValueError, match=message):
         CurveDensity(points)
+
+
+@pytest.mark.parametrize("gap", [0.0, 1e-23, 1e-45])
+def test_neighbours_may_coincide_or_nearly(gap):
+    x = torch.tensor([[0.3, 0.4]])
+    curve = CurveDensity(torch.tensor([[1.0, 0.0], [1.0, gap], [0.0, 1.0]]), sigma=0.1)
+    straight = CurveDensity(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), sigma=0.1)
+    for name in ("log_prob", "score", "distance"):
+        torch.testing.assert_close(getattr(curve, name)(x), getattr(straight, name)(x))
+
+
+def test_half_precision_is_float32_rounded():
+    x = torch.tensor([[0.3, 0.4], [1.0, 2.0]])
+    for dtype in (torch.float16, torch.bfloat16):
+        score = ring(sigma=0.5).score(x.to(dtype))
+        assert score.dtype == dtype
+        torch.testing.assert_close(score.float(), ring(sigma=0.5).score(x.to(dtype).float()), rtol=0.05, atol=0.05)

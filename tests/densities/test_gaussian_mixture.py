@@ -114,3 +114,9 @@ def test_integers_become_the_default_type():
 def test_bad_mixtures_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         GaussianMixture(*arguments)
+
+
+def test_a_covariance_rounded_to_float32_is_symmetric_enough():
+    for seed in range(20):
+        u = torch.linalg.qr(torch.randn(8, 8, generator=torch.Generator().manual_seed(seed))).Q
+        GaussianMixture(torch.zeros(1, 8), ((u * torch.linspace(1, 2, 8)) @ u.mT)[None])

@@ -43,6 +43,15 @@ def test_autocorrelation_time_of_ar1(phi):
     assert effective_sample_size(series) == length * chains / autocorrelation_time(series)
 
 
+@pytest.mark.parametrize("phi", [-0.5, -0.7, -0.9])
+def test_chains_that_turn_back_are_worth_more_samples_than_they_have(phi):
+    """Summed as far as rho alternates: (1 + phi) / (1 - phi), which is below 1 and above 0."""
+    tau, samples = (1 + phi) / (1 - phi), 4_000 * 64
+    spread = math.sqrt(2 * (2 * 5 / tau + 1) / samples)  # of the sums of rho up to 5 / tau
+    assert autocorrelation_time(ar1(phi, 4_000, 64)) == pytest.approx(tau, abs=5 * spread * tau + 0.01)
+    assert effective_sample_size(torch.tensor([[1.0], [-1.0]]).repeat(50, 1)) == 0  # not known
+
+
 def test_autocorrelation_time_is_the_direct_sum_up_to_sokals_window():
     """1 + 2 sum_{t <= M} rho(t) at the first M >= 5 tau, lag by lag; a window of 4 tau would end elsewhere."""
     series = ar1(0.8, 400, 3)

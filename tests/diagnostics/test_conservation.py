@@ -141,3 +141,15 @@ def test_a_field_without_derivative_is_refused_where_it_hides_its_input(field):
 def test_bad_input_is_refused(call):
     with pytest.raises(ValueError, match="got"):
         call()
+
+
+def test_a_field_that_is_not_finite_is_no_gradient():
+    loop = circle((0.0, 0.0), 1.0, 8)
+    assert math.isnan(relative_circulation(lambda x: x * math.nan, loop))
+    assert math.isnan(relative_circulation(rotation, loop * math.nan))
+    assert jacobian_asymmetry(lambda x: x.sqrt().flip(1), -torch.ones(3, 2)).isnan().all()
+
+
+def test_a_loop_of_whole_numbers_is_that_of_floats():
+    square = torch.tensor([[0, 0], [1, 0], [1, 1], [0, 1]])
+    assert circulation(rotation, square) == circulation(rotation, square.float()) == pytest.approx(2)

@@ -26,11 +26,11 @@ def test_weights_are_shares():
 
 
 def test_variance_and_its_standard_error_by_hand():
-    """Mean squares of four points 2, 1, 1, 2: their sum over n - 1 = 3, their deviation 1 / sqrt(3) over sqrt(4)."""
+    """Mean squares of four points 2, 1, 1, 2: their sum over n - 1 = 3, their deviation 1 / sqrt(3) by sqrt(4) / 3."""
     x = torch.tensor([[2.0, 0.0], [-1.0, 1.0], [1.0, -1.0], [-2.0, 0.0]]) + torch.tensor([7.0, 4.0])
     found = mode_variances(x, torch.tensor([[7.0, 4.0], [-7.0, -4.0]]))
     assert found.variances[0].item() == pytest.approx(2, rel=1e-12)
-    assert found.standard_errors[0].item() == pytest.approx(1 / math.sqrt(12), rel=1e-12)
+    assert found.standard_errors[0].item() == pytest.approx(2 / 3 / math.sqrt(3), rel=1e-12)
 
 
 def test_weights_and_their_errors_on_a_mixture():
@@ -88,3 +88,11 @@ def test_far_from_the_origin_the_nearest_mean_is_still_found(dtype):
 def test_bad_input_is_refused(x):
     with pytest.raises(ValueError, match="x must"):
         mode_weights(x, MEANS)
+
+
+def test_two_samples_have_no_standard_error_and_means_must_be_finite():
+    found = mode_variances(torch.tensor([[0.0], [1.0]]), torch.zeros(1, 1))
+    assert found.variances.item() == 0.5
+    assert found.standard_errors.isnan().all()
+    with pytest.raises(ValueError, match="means must be finite"):
+        mode_weights(torch.zeros(3, 1), torch.tensor([[0.0], [math.nan]]))

@@ -140,3 +140,12 @@ def test_distributions_of_sigma():
 def test_bad_distributions_are_refused(make):
     with pytest.raises(ValueError, match="got"):
         make()
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 2, 2), (1, 3, 2, 2), (4,)])
+def test_a_score_or_noise_of_another_shape_is_refused(shape):
+    x, sigma = torch.ones(4, 3, 2, 2), torch.ones(4)
+    with pytest.raises(ValueError, match="score_fn returns must have the shape of x"):
+        multi_level_denoising_score_matching(lambda x, sigma: torch.zeros(shape), x, sigma)
+    with pytest.raises(ValueError, match="noise must have the shape of x"):
+        multi_level_denoising_score_matching(lambda x, sigma: x, x, sigma, noise=torch.zeros(shape))

@@ -3,7 +3,9 @@ import math
 import pytest
 import torch
 
+from ncsn_pipeline import ConsistentAnnealedScheduler
 from ncsn_pipeline.noise_levels import geometric_noise_levels, karras_noise_levels, uniform_noise_levels
+from ncsn_pipeline.noise_levels.spacing import check_noise_levels
 
 LADDERS = [geometric_noise_levels, uniform_noise_levels, karras_noise_levels]
 every_ladder = pytest.mark.parametrize("ladder", LADDERS)
@@ -104,3 +106,11 @@ def test_levels_that_a_type_cannot_hold_are_refused(ladder):
 def test_bad_rho_is_refused(rho):
     with pytest.raises(ValueError, match="rho must be"):
         karras_noise_levels(1.0, 0.01, 10, rho)
+
+
+def test_levels_of_any_floating_type_are_read():
+    for sigmas in (torch.tensor([4.0, 2.0, 1.0], dtype=torch.bfloat16), torch.tensor([4.0, 2.0, 1.0]).requires_grad_()):
+        assert check_noise_levels(sigmas).tolist() == [4, 2, 1]
+        scheduler = ConsistentAnnealedScheduler()
+        scheduler.set_timesteps(sigmas=sigmas)
+        assert scheduler.table.sigmas == [4, 2, 1]

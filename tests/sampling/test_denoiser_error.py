@@ -61,3 +61,13 @@ def test_a_score_of_another_shape_and_no_samples_are_refused(measure):
         measure(lambda x, sigma: -x[:, 0], torch.ones(5, 1), [1.0])
     with pytest.raises(ValueError, match=r"x must hold samples, shape \(N, \*D\); got shape \(0, 1\)"):
         measure(lambda x, sigma: -x, torch.ones(0, 1), [1.0])
+
+
+def test_half_precision_is_summed_in_full_and_no_score_hides_behind_its_least_value():
+    x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)).half()
+    measured = measured_denoiser_error(lambda x, sigma: 0 * x, x, [50.0], generator=torch.Generator().manual_seed(0))
+    assert measured(50.0) == pytest.approx(2500, rel=5 * math.sqrt(2 / x.numel()))
+    with pytest.raises(ValueError, match="finite"):
+        probed_denoiser_error(lambda x, sigma: -math.inf * x, x.float(), [1.0])
+    with pytest.raises(ValueError, match="batch_size"):
+        measured_denoiser_error(lambda x, sigma: x, x, [1.0], batch_size=0)

@@ -210,3 +210,13 @@ def test_particles_that_are_not_finite_are_an_error(score, where):
     score = steps.given(score)
     with pytest.raises(FloatingPointError, match=f"derivatives are not finite at sigma = {where}"):
         deque(follow(score, steps.start(score, seeded()), steps, seeded()))
+
+
+def test_a_second_run_is_the_first_again():
+    score = TwistedSteps(torch.zeros(1, 1), MatrixOperator(torch.ones(1, 1), torch.zeros(1), (1,)), 0.1, ladder(5), 8)
+    prior = score.given(lambda x, sigma: -x / (1 + sigma**2))
+    runs = []
+    for _ in range(2):
+        end = deque(follow(prior, score.start(prior, seeded()), score, seeded()), maxlen=1)
+        runs.append((end[0].sample, score.log_weights))
+    assert all(torch.equal(*pair) for pair in zip(*runs, strict=True))

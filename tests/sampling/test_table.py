@@ -333,3 +333,33 @@ def test_a_score_of_another_shape_is_refused():
         next(follow(lambda x, sigma: -x[:, 0], x, AnnealedLangevinScheduler(3, 0.1, 1.0).table))
     with pytest.raises(ValueError, match=message):
         next(langevin_dynamics(lambda x: -x[:, 0], x, step_size=0.1, num_steps=1))
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_a_list_of_generators_has_one_for_each_sample(count):
+    generators = [torch.Generator().manual_seed(i) for i in range(count)]
+    with pytest.raises(ValueError, match=f"{count} generators were given for 3 samples"):
+        next(follow(lambda x, sigma: x, torch.ones(3, 1), Table([Row(1.0, 0.0, 1.0, 0.0)]), generators))
+
+
+@pytest.mark.parametrize("make", [ConsistentAnnealedScheduler, AnnealedLangevinScheduler, PredictorCorrectorScheduler])
+def test_float16_goes_through_noise_levels_beyond_its_square(make):
+    scheduler = make(50, 0.01, 348.0)
+    x = 348 * torch.randn(4, 8, generator=torch.Generator().manual_seed(0)).half()
+    for sigma in scheduler.timesteps[:3]:
+        output = scheduler.step(-x / float(sigma) ** 2, sigma, x)
+        x = output.prev_sample
+        assert x.dtype == torch.float16
+        assert x.isfinite().all() and output.pred_original_sample.isfinite().all()
+    state = next(follow(lambda x, sigma: -x / sigma.float() ** 2, x, scheduler.table))
+    assert state.denoised.isfinite().all()
+
+
+def test_one_level_takes_what_evaluations_it_can():
+    for settings in ({"sigmas": [5.0]}, {"num_train_timesteps": 1, "sigma_min": 5.0, "sigma_max": 5.0}):
+        langevin = AnnealedLangevinScheduler(**settings)
+        langevin.set_timesteps(14)
+        assert langevin.table.sigmas == [5.0] * 14
+        assert all(row.b > 0 for row in langevin.table[:-1])
+        with pytest.raises(ValueError, match="6 evaluations are too many for 1 levels, which take 1"):
+            ConsistentAnnealedScheduler(**settings).set_timesteps(6)

@@ -170,3 +170,11 @@ def test_bad_input_is_refused():
     for samples in (torch.randn(4), torch.ones(4, 3, dtype=torch.long)):
         with pytest.raises(ValueError, match=r"\(B, \*D\); got"):
             denoising_score_matching(lambda x: -x, samples, 0.5)
+
+
+@pytest.mark.parametrize("sigma", [300.0, torch.tensor([300.0, 300.0], dtype=torch.float16)])
+def test_float16_holds_what_its_sigma_squared_does_not(sigma):
+    x = torch.tensor([[300.0, -150.0], [0.0, 600.0]], dtype=torch.float16)
+    assert denoise(x, -x / 90_000.0, sigma).isfinite().all()
+    losses = denoising_score_matching(lambda x: 0 * x, torch.rand(2, 784).half(), 0.01)
+    assert losses.isfinite().all()

@@ -54,10 +54,11 @@ def _needs_power(value: float) -> bool:
 
 
 def plain_number(value: float, powers: bool | None = None) -> str:
-    """0.001, 0.5, 20, 3,000; beyond 10,000 and below 0.001, or where `powers` asks for it, 10⁶ and 3×10⁻⁵."""
+    """0.001, 0.5, 20, 3,000; from 100,000 on and below 0.001, or where `powers` asks for it, 10⁶ and 3×10⁻⁵."""
     if value == 0:
         return "0"
     power = math.floor(math.log10(abs(value)) + 1e-9)
+    power += round(abs(value) / 10.0**power, 2) == 10
     if not (_needs_power(value) if powers is None else powers):
         return f"{value:,.{max(0, 2 - power)}f}".rstrip("0").rstrip(".") if power < 2 else f"{value:,.0f}"
     factor = round(value / 10.0**power, 2)

@@ -67,7 +67,7 @@ class Table(list[Row]):
         if score.shape != x.shape:
             raise ValueError(f"The score has shape {tuple(score.shape)}, the samples have {tuple(x.shape)}.")
         row = self[i]
-        x = x.add(score, alpha=row.a)
+        x = added(x, score, row.a)
         if row.b > 0:
             noise = randn_tensor(x.shape, generator=generator, device=x.device, dtype=x.dtype)
             x.add_(noise, alpha=row.b)
@@ -79,6 +79,11 @@ class Table(list[Row]):
                 "more levels or a smaller step_size, and a sigma_max within the range that the network was trained on."
             )
         return x
+
+
+def added(x: Tensor, y: Tensor, factor: float) -> Tensor:
+    """x + factor y, also in float16 where the factor is beyond its largest number, 65,504."""
+    return x + factor * y if x.dtype == torch.float16 else x.add(y, alpha=factor)
 
 
 class AnnealedScheduler(SchedulerMixin, ConfigMixin):
@@ -174,6 +179,8 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
     def _noise_levels(self, num_levels: int | None) -> np.ndarray:
         """The configuration's levels as float64, `(L,)`, or another number of them over the same range."""
         config = self.config
+        if config.sigma_min == config.sigma_max:  # one level, however many evaluations
+            num_levels = None
         if config.sigmas is not None:
             whole = np.array(config.sigmas)
             if num_levels in (None, len(whole)):
@@ -233,7 +240,7 @@ class AnnealedScheduler(SchedulerMixin, ConfigMixin):
             )
         if index >= len(self.table):
             raise RuntimeError(f"All {index} steps of this run were taken; call set_timesteps() to start another.")
-        denoised = sample.add(model_output, alpha=self.table[index].sigma ** 2)
+        denoised = added(sample, model_output, self.table[index].sigma ** 2)
         prev_sample = self.table.step(index, sample, model_output, generator)
         self.step_index = index + 1
         output = DDPMSchedulerOutput(prev_sample=prev_sample, pred_original_sample=denoised)
@@ -436,7 +443,7 @@ def excess_left(squares: Sequence[float], u: float | np.ndarray, steps_per_level
 # Copied from ncsn_pipeline.noise_levels.spacing
 def check_noise_levels(sigmas: Sequence[float] | Tensor) -> np.ndarray:
     """Noise levels as float64, shape `(L,)`, refused unless finite, positive and strictly decreasing."""
-    levels = np.asarray(sigmas.cpu() if isinstance(sigmas, Tensor) else sigmas, dtype=np.float64)
+    levels = np.asarray(sigmas.detach().cpu().double() if isinstance(sigmas, Tensor) else sigmas, dtype=np.float64)
     if levels.ndim != 1 or len(levels) < 1:
         raise ValueError(f"Noise levels are a list of at least one number; got shape {levels.shape}.")
     if not (np.isfinite(levels).all() and (levels > 0).all() and (np.diff(levels) < 0).all()):
