@@ -23,10 +23,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from plain_refinenet import PlainNCSNv2
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.plain_refinenet import PlainNCSNv2
 from ncsn_pipeline import NCSNv2Model
 
 # Width, channels, size, batch.

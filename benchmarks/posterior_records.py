@@ -117,10 +117,16 @@ def as_markdown(results: dict[str, Any]) -> str:
         f"over pictures. The difference is that of the PSNR from {DEFAULT}'s on the same pictures. Settings were "
         "chosen on five other pictures; where there are none, they are the defaults.",
     ]
-    for task, methods in results.items():
+    for task, found in results.items():
+        network = found.get(DEFAULT, next(iter(found.values())))["network"]
+        methods = {method: result for method, result in found.items() if result["network"] == network}
+        left_out = ", ".join(found.keys() - methods.keys())
         lines += [
             "",
             f"## {task}",
+            "",
+            f"The SHA-256 of the network's weights begins with {network}."
+            + (f" Left out, since they were measured with another: {left_out}." if left_out else ""),
             "",
             "| method | settings | samples | evaluations | PSNR of the mean, dB | difference | calibration | fidelity "
             "| read as the true class | pictures |",

@@ -42,10 +42,11 @@ def classifier_free(
                 if not inside.any():
                     return score(x, sigma, class_labels=labels)
                 if sigma.dim():
-                    w = torch.where(inside.reshape(-1, *[1] * (x.dim() - 1)), w, 1.0).to(x.dtype)
+                    w = torch.where(inside.reshape(-1, *[1] * (x.dim() - 1)), w, 1.0)
             both = torch.cat([torch.full_like(labels, null), labels])
             sigma = sigma.repeat(2) if sigma.dim() else sigma
             unconditional, conditional = score(torch.cat([x, x]), sigma, class_labels=both).chunk(2)
+            w = w.to(unconditional.dtype) if isinstance(w, Tensor) else w
             return torch.lerp(unconditional, conditional, w)
 
         return guided

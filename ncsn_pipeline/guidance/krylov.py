@@ -18,9 +18,11 @@ MOST_ITERATIONS = 200  # of conjugate gradients
 def conjugate_gradients(apply: Callable[[Tensor], Tensor], r: Tensor, tolerance: float = 1e-6) -> Tensor:
     """The solution p of S p = r, `(B, m)` each, for a symmetric S >= 0 that `apply` multiplies by.
 
-    It ends when every residual is below `tolerance` of its r, or after 200 iterations.
+    It ends when every residual is below `tolerance` of its r, or after 200 iterations, with the p of least residual:
+    residuals may grow before they fall, and for ever where rounding or a part of r that no p gives is all that is left.
     """
     p, residual = torch.zeros_like(r), r
+    best, least = p, r.square().sum(1, keepdim=True)
     direction, squared = residual, residual.square().sum(1, keepdim=True)
     enough = squared * tolerance**2
     for _ in range(MOST_ITERATIONS):
@@ -33,8 +35,9 @@ def conjugate_gradients(apply: Callable[[Tensor], Tensor], r: Tensor, tolerance:
         p = p + alpha * direction
         residual = residual - alpha * along
         before, squared = squared, residual.square().sum(1, keepdim=True)
+        best, least = torch.where(squared < least, p, best), torch.minimum(squared, least)
         direction = residual + torch.where(active, squared / before, 0) * direction
-    return p
+    return best
 
 
 def gmres(apply: Callable[[Tensor], Tensor], r: Tensor, iterations: int) -> tuple[Tensor, Tensor]:

@@ -64,7 +64,8 @@ def posterior(
     Raises:
         ValueError: for an operator, a measurement, a noise level or a method that does not fit.
     """
-    operator = as_operator(operator, shape, y.real if isinstance(y, Tensor) and y.is_complex() else y)
+    like = y if isinstance(y, Tensor) else None  # of another kind it is refused below
+    operator = as_operator(operator, shape, like.real if like is not None and like.is_complex() else like)
     y = check_measurement(y, operator)
     check_noise_std(noise_std)
     check_method(method, operator, settings)
@@ -77,7 +78,7 @@ def check_method(method: str, operator: Operator, settings: dict[str, Any]) -> N
     Raises:
         ValueError: for an unknown name, settings that it does not have or lacks, or a nonlinear operator.
     """
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
     if method != "dps" and not operator.linear:
         raise ValueError(f"The operator is not linear, which {method} needs. Take method='dps'.")
@@ -92,8 +93,12 @@ def check_method(method: str, operator: Operator, settings: dict[str, Any]) -> N
     iterations = settings.get("iterations", 1)
     if not isinstance(iterations, Integral) or isinstance(iterations, bool) or iterations < 1:
         raise ValueError(f"iterations must be at least 1 and a whole number; got {iterations}.")
-    if "scale" in settings and not 0 < settings["scale"] < math.inf:
-        raise ValueError(f"scale must be finite and > 0; got {settings['scale']}.")
+    scale = settings.get("scale", 1.0)
+    if not isinstance(scale, Real) or isinstance(scale, bool) or not 0 < scale < math.inf:
+        raise ValueError(f"scale must be a finite number > 0; got {scale!r}.")
+    for name in ("step", "denoiser_error"):
+        if settings.get(name) is not None and not callable(settings[name]):
+            raise ValueError(f"{name} must be a function; got {settings[name]!r}.")
 
 
 def check_measurement(y: Tensor, operator: Operator) -> Tensor:

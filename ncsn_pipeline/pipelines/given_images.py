@@ -81,12 +81,14 @@ def _pixels(name: str, given: Any, shape: tuple[int, int, int], ground: str = "w
             raise ValueError(f"{name} {error}, or give an array of floats in [0, 1].") from None
     if isinstance(given, np.ndarray):
         # PIL's own memory is read-only, and a file may have the other order of bytes.
+        if given.dtype.kind not in "biuf":
+            raise ValueError(f"{name} is an array of {given.dtype}; give one of numbers.")
         pixels = torch.from_numpy(np.array(given, dtype=given.dtype.newbyteorder("=")))
         has_channels = pixels.shape[-3:] == (height, width, channels)
-        pixels = pixels.movedim(-1, -3) if has_channels else pixels.unsqueeze(-3) if channels == 1 else pixels
+        pixels = pixels.movedim(-1, -3) if has_channels else _with_channel(pixels, channels)
     elif isinstance(given, Tensor):
         pixels = given.detach().cpu()
-        pixels = pixels.unsqueeze(-3) if channels == 1 and pixels.shape[-3:] != shape else pixels
+        pixels = pixels if pixels.shape[-3:] == shape else _with_channel(pixels, channels)
     else:
         raise TypeError(
             f"{name} must be a PIL image, an array, a tensor, or a list of them; got {type(given).__name__}."
@@ -98,6 +100,11 @@ def _pixels(name: str, given: Any, shape: tuple[int, int, int], ground: str = "w
             f"{width} pixels. Resize it to that, for a PIL image by image.resize(({width}, {height}))."
         )
     return pixels
+
+
+def _with_channel(pixels: Tensor, channels: int) -> Tensor:
+    """Pixels `(..., H, W)` of a model with one channel as `(..., 1, H, W)`."""
+    return pixels.unsqueeze(-3) if channels == 1 and pixels.dim() > 1 else pixels
 
 
 def _is_binary(mask: Tensor) -> bool:

@@ -32,6 +32,7 @@ the law, then that of a deviation, as a ratio (of exact samples 0.07 and 0.05):
 
 import math
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any
 
 import torch
@@ -153,7 +154,7 @@ class NCSNInpaintPipeline(NCSNPipeline):
                 "Neither mask_image nor start_sigma was given, so nothing of the image would be kept. Give mask_image "
                 "to inpaint, start_sigma to edit, or both; NCSNPipeline draws from noise alone."
             )
-        if start_sigma is not None and not 0 < start_sigma < math.inf:
+        if start_sigma is not None and not (isinstance(start_sigma, Real) and 0 < start_sigma < math.inf):
             raise ValueError(f"start_sigma must be a finite number above 0; got {start_sigma!r}.")
         shape = self._image_shape()
         image = images_as_tensor("image", image, shape)

@@ -106,10 +106,11 @@ class NCSNPosteriorPipeline(NCSNPipeline):
                 for `LEAST_NOISE` and then moved to the nearest that meet y.
             num_images_per_measurement: K >= 1.
             method: `"pigdm"`, `"mmps"`, `"annealed"`, `"dps"`, which alone takes nonlinear operators, or `"twisted"`.
-                Each file says what law it samples.  pigdm is the default for networks: of digits known by means of
-                4 x 4 pixels its samples spread as far as they are off (calibration 0.93 ± 0.05, 50 pictures), those of
-                mmps, for 2.5 times its evaluations, too far (0.75 ± 0.10, 5 pictures), with a mean 1.2 ± 0.4 dB worse
-                (benchmarks/results/measurements.md).  With exact scores it is mmps that is right.
+                Each file says what law it samples. pigdm is the default for networks: of digits known by means of 4 x 4
+                pixels, drawn by the network of 16, 32 and 96 channels that came before, its samples spread as far as
+                they are off (calibration 0.93 ± 0.05, 50 pictures), those of mmps, for 2.5 times its evaluations, too
+                far (0.75 ± 0.10, 5 pictures), with a mean 1.2 ± 0.4 dB worse (benchmarks/results/measurements.md). With
+                exact scores it is mmps that is right.
             scale: of dps, its step zeta > 0, in the network's units.
             iterations: of mmps, products per evaluation, >= 1.
             num_particles: of twisted, particles per measurement, >= K; `DEFAULT_PARTICLES` by default.

@@ -115,10 +115,11 @@ def classifier_free(
                 if not inside.any():
                     return score(x, sigma, class_labels=labels)
                 if sigma.dim():
-                    w = torch.where(inside.reshape(-1, *[1] * (x.dim() - 1)), w, 1.0).to(x.dtype)
+                    w = torch.where(inside.reshape(-1, *[1] * (x.dim() - 1)), w, 1.0)
             both = torch.cat([torch.full_like(labels, null), labels])
             sigma = sigma.repeat(2) if sigma.dim() else sigma
             unconditional, conditional = score(torch.cat([x, x]), sigma, class_labels=both).chunk(2)
+            w = w.to(unconditional.dtype) if isinstance(w, Tensor) else w
             return torch.lerp(unconditional, conditional, w)
 
         return guided
@@ -197,10 +198,10 @@ class SolverSteps:
 class NCSNPipeline(DiffusionPipeline):
     """Unconditional and class-conditional image generation with a noise-conditional score network.
 
-    A call keeps its state in the pipeline (guidance, interruption, and `num_timesteps`, how many evaluations and
-    callbacks it has) and in its scheduler (the layout of the run, a solver's last steps): two calls of one pipeline at
-    once, in two threads, mix their samples without a word.  Each thread needs a pipeline with a scheduler of its own,
-    which share the weights:
+    A call keeps its state in the pipeline (guidance, interruption, and `num_timesteps`, how many steps and callbacks it
+    has; the evaluation for the start of a run without noise is not among them) and in its scheduler (the layout of the
+    run, a solver's last steps): two calls of one pipeline at once, in two threads, mix their samples without a word.
+    Each thread needs a pipeline with a scheduler of its own, which share the weights:
 
         own = NCSNPipeline.from_pipe(pipe, scheduler=type(pipe.scheduler).from_config(pipe.scheduler.config))
 
@@ -500,6 +501,8 @@ class NCSNPipeline(DiffusionPipeline):
                 )
         if several and len(generator) != count:
             raise ValueError(f"{len(generator)} generators were given for {count} images; give one, or one for each.")
+        if latents is not None and not isinstance(latents, Tensor):
+            raise ValueError(f"latents must be a tensor of unit normal noise; got {type(latents).__name__}.")
         if latents is not None and tuple(latents.shape) != (count, *self._image_shape()):
             raise ValueError(
                 f"latents have shape {tuple(latents.shape)}; it must be {(count, *self._image_shape())}, "
@@ -544,7 +547,11 @@ class NCSNPipeline(DiffusionPipeline):
             raise ValueError("class_labels were given, but this model has no classes. Leave them out.")
         if isinstance(class_labels, str) and class_labels == "random":
             return (self._uniform((count,), generator) * classes).long().clamp(max=classes - 1)
-        labels = torch.as_tensor(self._numbers(class_labels))
+        numbers = self._numbers(class_labels)
+        try:
+            labels = torch.as_tensor(numbers)
+        except (RuntimeError, TypeError, ValueError):  # no numbers at all
+            labels = torch.empty(0)
         if labels.dtype.is_floating_point or labels.dtype == torch.bool or labels.dim() > 1:
             raise ValueError(f"class_labels must be whole numbers, one or one for each image; got {class_labels}.")
         if labels.dim() == 1 and len(labels) * copies == count:

@@ -74,3 +74,11 @@ def test_guidance_is_one_evaluation():
 
     classifier_free(torch.tensor([1, 2]), 9, 1.5)(counted)(torch.zeros(2, 4), torch.tensor(1.0))
     assert calls == [[9, 9, 1, 2]]
+
+
+def test_a_weight_for_each_sample_may_be_wider_than_the_samples():
+    labels, x = torch.tensor([0, 1]), torch.ones(2, 3, dtype=torch.float16)
+    transform = classifier_free(labels, null=2, scale=torch.tensor([[1.0], [3.0]]))
+    guided = transform(lambda x, sigma, class_labels: x * class_labels[:, None].half())(x, torch.tensor(1.0))
+    assert guided.dtype == torch.float16
+    assert guided.tolist() == [[0.0] * 3, [-1.0] * 3]  # 2 + 1 (0 - 2) and 2 + 3 (1 - 2)

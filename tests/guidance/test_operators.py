@@ -241,3 +241,31 @@ def test_factors_are_computed_where_there_is_float64():
     r = torch.ones(1, 3)
     assert operator._factors_like(r) is operator._factors_like(2 * r)
     assert {factor.dtype for factor in operator._factors_like(r)} == {torch.float32}
+
+
+RANK_DEFICIENT = {
+    "Fourier": (fourier_mask(torch.ones(4, 4, dtype=torch.bool)), (1, 4, 4)),
+    "two views": (lambda x: torch.cat([x, 2 * x], 1), (3,)),
+    "sums of rows and of columns": (lambda x: torch.cat([x.sum(2), x.sum(3)], 2), (1, 4, 4)),
+}
+
+
+@pytest.mark.parametrize("name", RANK_DEFICIENT)
+def test_a_measurement_that_no_x_gives_is_met_as_near_as_can_be(name, monkeypatch):
+    """By the functions as by the matrix: conjugate gradients of M M' diverge for what lies outside of M's range."""
+    measure, shape = RANK_DEFICIENT[name]
+    matrix = as_operator(measure, shape, LIKE).matrix.float()
+    monkeypatch.setattr(operators, "MOST_MATRIX_INPUTS", 2)
+    operator = as_operator(measure, shape)
+    r = normal(3, len(matrix)).float()
+    inverse = torch.linalg.pinv(matrix)
+    torch.testing.assert_close(operator.pseudo_inverse(r).flatten(1), r @ inverse.mT, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(operator.weighed(r, 0.5, 0.0), 2 * r @ inverse.mT @ inverse, rtol=1e-3, atol=1e-3)
+
+
+def test_conjugate_gradients_keep_the_best_of_what_diverges():
+    """Of a right-hand side that S cannot give, no p is worse than p = 0."""
+    factor = normal(40, 20).float()
+    s, r = factor @ factor.mT, normal(3, 40, seed=1).float()
+    found = conjugate_gradients(lambda p: p @ s, r)
+    assert ((found @ s - r).norm(dim=1) <= r.norm(dim=1)).all()

@@ -84,6 +84,13 @@ def test_the_table_has_the_best_mean_first():
     assert lines[-1].startswith("| dps | scale 0.3 | 8 | 816 | 20.20 ± 0.07 | -10.90 ± 0.52 |")
 
 
+def test_what_another_network_measured_is_left_out_and_named():
+    found = {"dps": result("a", 5), "pigdm": result("b", 3), "mmps": result("b", 3)}
+    text = as_markdown({"blur": found})
+    assert "weights begins with b. Left out, since they were measured with another: dps." in text
+    assert "| mmps |" in text and "| dps |" not in text
+
+
 def test_the_figure_has_a_row_for_each_method_of_each_task():
     truth = torch.rand(1, 28, 28)
     rows = {"4x": {"pigdm": row(truth, torch.rand(1, 7, 7), torch.rand(8, 1, 28, 28))}}
