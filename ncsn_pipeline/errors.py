@@ -1,6 +1,6 @@
 """What a command says of an error: one line, whoever raised it."""
 
-LONGEST = 400  # characters; errors of this package are shorter
+LONGEST = 700  # characters; errors of this package are shorter
 
 
 def in_one_line(error: BaseException) -> str:

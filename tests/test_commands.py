@@ -87,6 +87,26 @@ def test_generate_draws_a_grid_and_a_folder(tmp_path, capsys):
     assert not (tmp_path / "x.png").exists()
 
 
+def test_pictures_that_were_there_before_are_counted(tmp_path, capsys):
+    words = ["generate", "mnist", str(tmp_path), "--num-inference-steps", "1", "--num-images"]
+    assert main([*words, "3"]) == main([*words, "1"]) == 0
+    assert [line.partition(": ")[2] for line in capsys.readouterr().out.splitlines()] == [
+        "3 files",
+        "1 files, beside 2 older ones",
+    ]
+
+
+def test_a_port_that_cannot_be_served_at_is_one_sentence(tmp_path, capsys):
+    for port in ("99999", "-1", "0"):
+        with pytest.raises(SystemExit) as ended:
+            main(["app", "--port", port])
+        assert ended.value.code == 2 and f"--port must lie in 1 ... 65535; got {port}." in capsys.readouterr().err
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        (said,) = complaint_of([["app", "--model", "mnist-fast", "--port", port]])
+    assert said == f"ncsn app: error: port {port} is taken; give a free one by --port."
+
+
 def test_a_folder_may_have_a_dot_in_its_name_and_what_cannot_be_one_is_refused_before_drawing(tmp_path, capsys):
     words = ["--num-inference-steps", "1", "--num-images", "2"]
     (tmp_path / "run.png").mkdir()
@@ -296,7 +316,7 @@ def test_the_hub_is_asked_once_for_a_name_that_may_be_its_own(tmp_path, monkeypa
         "ncsn app: error: There is no folder user/model, and the Hub " + unseen,
         "ncsn generate: error: There is no folder runs/a/b.",
     ]  # fmt: skip
-    assert nothing.startswith("ncsn app: error: nothing holds no model")
+    assert nothing.startswith("ncsn app: error: nothing holds no model") and "`ncsn app --model`" in nothing
     assert "There is no folder user/unheard, and the Hub did not answer (" in silent
 
 
@@ -345,5 +365,5 @@ def test_of_another_librarys_many_words_the_first_are_said_and_what_to_do(capsys
     assert main(["train", "--train_data_dir", str(tmp_path / "data"), "--output_dir", str(tmp_path / "run")]) == 1
     assert len(capsys.readouterr().err.splitlines()[-1]) < 600
     long = in_one_line(ValueError(f"It is wrong: {100 * 'because of this, '}and so on. Give another."))
-    assert long.startswith("It is wrong: because") and long.endswith("[...] Give another.") and len(long) < 450
+    assert long.startswith("It is wrong: because") and long.endswith("[...] Give another.") and len(long) < 750
     assert in_one_line(ValueError("short\nand  good")) == "short and good"

@@ -15,7 +15,7 @@ PROGRAM = "ncsn app"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serves the page until it is ended; returns 2 after one line on a model that cannot be opened."""
+    """Serves the page until it is ended; returns 2 after one line on what keeps it from that."""
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Opens the page.")
     parser.add_argument(
         "--model", default=None, help="a folder, a Hub id, or a shipped model (default: all shipped ones)"
@@ -24,13 +24,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default=None, help="address to serve at (default: this machine alone)")
     parser.add_argument("--port", type=int, default=None, help="port to serve at (default: the first free from 7860)")
     options = parser.parse_args(arguments)
+    if options.port is not None and not 0 < options.port < 65536:
+        parser.error(f"--port must lie in 1 ... 65535; got {options.port}.")
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # Gradio reads it when it is imported
     from ..space import build_page, models_to_show, serve
 
     try:
         page = build_page(*models_to_show(options.model, options.others))
+        serve(page, server_name=options.host, server_port=options.port)
     except (ValueError, OSError) as error:
-        print(f"{PROGRAM}: error: {in_one_line(error)}", file=sys.stderr)
+        message = in_one_line(error)
+        if "Cannot find empty port" in message:  # Gradio names settings of its own
+            message = f"port {options.port or '7860 and those after it'} is taken; give a free one by --port."
+        print(f"{PROGRAM}: error: {message}", file=sys.stderr)
         return 2
-    serve(page, server_name=options.host, server_port=options.port)
     return 0

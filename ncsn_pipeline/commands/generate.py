@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from ..errors import in_one_line
 from ..samplers import SAMPLERS, sampler_for, sampler_name
+from ..shipped import MODELS
 from . import user_path
 
 PROGRAM = "ncsn generate"
@@ -18,13 +19,16 @@ PROGRAM = "ncsn generate"
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line; `None` reads `sys.argv`."""
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Draws images from a model.")
-    parser.add_argument("model", help="a folder, a name on the Hub, or a shipped model: mnist")
+    parser.add_argument("model", help=f"a folder, a name on the Hub, or a shipped model: {', '.join(MODELS)}")
     parser.add_argument(
         "output", type=user_path, help="a picture to make a grid, such as grid.png, or a folder for one file each"
     )
     parser.add_argument("--num-images", type=int, default=64, help="how many (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=64, help="how many at a time (default: %(default)s)")
-    parser.add_argument("--num-inference-steps", type=int, help="network evaluations (default: the stored schedule)")
+    parser.add_argument(
+        "--num-inference-steps", type=int,
+        help="steps, one network evaluation each, of Heun's two (default: the stored schedule)",
+    )  # fmt: skip
     parser.add_argument("--sampler", type=sampler_name, help=f"(default: the stored one), or {', '.join(SAMPLERS)}")
     parser.add_argument("--class-label", help="draw this class alone, by number or name (default: all in turn)")
     parser.add_argument("--guidance-scale", type=float, help="of classifier-free guidance (default: none)")
@@ -97,4 +101,5 @@ def draw(options: argparse.Namespace) -> str:
         return f"{output}: {len(images)} images"
     for number, image in enumerate(images):
         image.save(output / f"{number:05}.png")
-    return f"{output}: {len(images)} files"
+    older = len(list(output.glob("*.png"))) - len(images)
+    return f"{output}: {len(images)} files" + (f", beside {older} older ones" if older else "")

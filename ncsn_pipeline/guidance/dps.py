@@ -53,5 +53,10 @@ def residual_gradient(
         x = x.detach().requires_grad_()
         s = score(x, sigma)
         r = y.to(x) - operator(x + float(sigma) ** 2 * s)
+        if not r.requires_grad:
+            raise ValueError(
+                "The operator or the score is not differentiable: what it returned does not depend on x by operations "
+                "of torch (NumPy's, .item(), detach() and no_grad() lose the way). dps needs the derivative."
+            )
         (gradient,) = torch.autograd.grad(-r.norm(dim=1).sum(), x)
     return s.detach(), gradient

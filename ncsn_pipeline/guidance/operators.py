@@ -283,6 +283,12 @@ def _derivative(measure: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> 
     def adjoint(r: Tensor) -> Tensor:
         with torch.enable_grad():
             x = r.new_zeros(len(r), *shape).requires_grad_()
-            return torch.autograd.grad(flat(measure(x)), x, r)[0]
+            y = flat(measure(x))
+            if not y.requires_grad:
+                raise ValueError(
+                    f"Samples of more than {MOST_MATRIX_INPUTS:,} values need an operator that torch can differentiate "
+                    "for its adjoint. Write it in operations of torch, or give an object with A and A_adjoint."
+                )
+            return torch.autograd.grad(y, x, r)[0]
 
     return adjoint

@@ -560,7 +560,7 @@ def check_ends(sigma_max: float, sigma_min: float, num_levels: int) -> None:
 # Copied from ncsn_pipeline.noise_levels.spacing
 def check_noise_levels(sigmas: Sequence[float] | Tensor) -> np.ndarray:
     """Noise levels as float64, shape `(L,)`, refused unless finite, positive and strictly decreasing."""
-    levels = np.asarray(sigmas.cpu() if isinstance(sigmas, Tensor) else sigmas, dtype=np.float64)
+    levels = np.asarray(sigmas.detach().cpu().double() if isinstance(sigmas, Tensor) else sigmas, dtype=np.float64)
     if levels.ndim != 1 or len(levels) < 1:
         raise ValueError(f"Noise levels are a list of at least one number; got shape {levels.shape}.")
     if not (np.isfinite(levels).all() and (levels > 0).all() and (np.diff(levels) < 0).all()):

@@ -144,6 +144,8 @@ class NCSNPosteriorPipeline(NCSNPipeline):
         operator = operator.in_model_space(*self.units)
         each, settings = copies, {"scale": scale, "iterations": iterations, "num_particles": num_particles}
         settings = {name: value for name, value in settings.items() if value is not None}
+        if method not in (*METHODS, "twisted"):
+            raise ValueError(f"method must be one of {', '.join(METHODS)}, twisted; got {method!r}.")
         if method == "twisted":
             each = _checked_particles(settings, copies, generator, latents)
         else:

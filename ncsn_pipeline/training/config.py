@@ -1,6 +1,5 @@
 """Everything a training run can be told, in one frozen dataclass; :mod:`.settings` reads it from YAML and flags."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
@@ -57,7 +56,9 @@ class TrainConfig(RunConfig):
     )
 
     streaming: bool = option(False, "read images while training, for a data set larger than the memory or the disk")
-    shuffle_buffer: int = option(10_000, "images that each process of a stream holds to shuffle them", ge=0)
+    shuffle_buffer: int = option(
+        10_000, "images that each process of a stream holds to shuffle them", only={"streaming": (True,)}, ge=0
+    )
 
     # Network
     network: Literal["score_unet", RefineNet] = option(
@@ -129,7 +130,7 @@ class TrainConfig(RunConfig):
 
     # How it is computed, and what is measured
     dataloader_num_workers: int = option(
-        0, "processes that read images ahead; for streaming, since else they are in memory", ge=0
+        0, "processes that read images ahead; else they are in memory", only={"streaming": (True,)}, ge=0
     )
     num_validation_images: int = option(1024, "held-out images of the loss, at least 8", ge=8)
     quality_samples: int = option(
@@ -158,14 +159,6 @@ class TrainConfig(RunConfig):
 
     def _check_combinations(self) -> None:
         """Refuses settings that contradict each other or would have no effect."""
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            for other, values in field.metadata["only"].items():
-                if value != field.default and getattr(self, other) not in values:
-                    raise ValueError(
-                        f"{field.name} = {value} has no effect with {other} {getattr(self, other)}, only with "
-                        f"{' or '.join(values)}. Leave it out."
-                    )
         if self.objective == "single_sigma":
             if self.sigma_max not in (None, self.sigma_min):
                 raise ValueError(
@@ -186,7 +179,9 @@ class TrainConfig(RunConfig):
             )
         if self.network in REFINENETS:
             if self.use_labels:
-                raise ValueError(f"The network {self.network} takes no labels. Set use_labels to false.")
+                raise ValueError(
+                    f"The network {self.network} takes no labels. Give --no-use_labels (use_labels: false in a file)."
+                )
             if (self.data_min, self.data_max) != (0, 1):
                 raise ValueError(
                     f"The network {self.network} takes images in [0, 1]; data_min and data_max are {self.data_min} "

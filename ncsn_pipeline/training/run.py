@@ -217,9 +217,11 @@ class Run(ABC):
             began = time.monotonic()
             trial()
             seconds = left * (time.monotonic() - began)
-        hours, minutes = divmod(max(1, round(seconds / 60)), 60)
-        lasting = f"{hours} h {minutes} min" if hours else f"{minutes} min"
-        self.accelerator.print(f"About {lasting} for {left:,} steps, by a trial; saving and validation come on top.")
+        hours, minutes = divmod(round(seconds / 60), 60)
+        lasting = f"About {hours} h {minutes} min" if hours else f"About {minutes} min"
+        lasting = lasting if seconds >= 60 else "Less than a minute"
+        steps = "1 step" if left == 1 else f"{left:,} steps"
+        self.accelerator.print(f"{lasting} for {steps}, by a trial; saving and validation come on top.")
 
     def so_far(self) -> RunRecord:
         """What the run has done."""
@@ -304,14 +306,14 @@ class Run(ABC):
             self._in_main(self.finish)
 
     def stop(self) -> None:
-        """Saves a checkpoint before the run's end, and says how to go on.
+        """Saves checkpoint and pipeline folder before the run's end, and says how to go on.
 
         Raises:
             FloatingPointError: in every process, for weights that are not finite; nothing is written then.
-            OSError: if it cannot be written.
+            OSError: in every process, if something cannot be written.
         """
-        self.check_finite()
-        save_checkpoint(self.config, self.accelerator, self.so_far())
+        self.fill_ema_network()
+        self.save()
         if self.is_main:
             self.bar.close()
             command = training_command(self.start.given, self.arguments, self.processes, resume=True)

@@ -3,9 +3,9 @@
     accelerate launch train/train.py --config mnist --output_dir runs/mnist
 
 Each step draws a noise level sigma for every image x, adds sigma z, and regresses the network on the score of what it
-did, -z / sigma.  The output directory is at any time after the first checkpoint a pipeline folder that
-`NCSNPipeline.from_pretrained` loads; beside it stand `checkpoint-N/` (to resume from), `samples/` and `logs/`.  A run
-that is stopped before its first checkpoint is due leaves that one alone.
+did, -z / sigma.  The output directory is at any time after the first checkpoint, also that of a run which is stopped, a
+pipeline folder that `NCSNPipeline.from_pretrained` loads; beside it stand `checkpoint-N/` (to resume from), `samples/`
+and `logs/`.
 """
 
 import copy

@@ -369,8 +369,10 @@ class NCSNPipeline(DiffusionPipeline):
             steps = scheduler.table
         elif sigmas is not None and type(scheduler).__name__ in _SOLVERS:
             raise ValueError(f"{type(scheduler).__name__} lays its noise levels out by itself. Leave sigmas out.")
-        else:
+        elif getattr(self.unet.config, "trained_sigmas", None) is None:
             steps = SolverSteps(scheduler, num_inference_steps, device)
+        else:
+            self._refuse_levels()
         self._check_levels(steps)
         low, high = (getattr(self.unet.config, name, None) for name in ("sigma_min", "sigma_max"))
         first, last = steps.sigmas[0], steps.sigmas[-1]
@@ -390,13 +392,17 @@ class NCSNPipeline(DiffusionPipeline):
         if known is None:
             return
         levels, asked = list(known), steps.sigmas
-        draws = not isinstance(steps, SolverSteps) and all(math.isclose(row.a, row.sigma**2) for row in steps)
+        draws = all(math.isclose(row.a, row.sigma**2) for row in steps)
         if not draws or len(asked) > len(levels) or not all(map(math.isclose, asked, levels)):
-            raise ValueError(
-                f"{type(self.scheduler).__name__} cannot follow this network with these noise levels: it draws in "
-                f"{len(levels)} evaluation(s), at sigma = {', '.join(f'{sigma:g}' for sigma in levels)}, and is no "
-                f"score elsewhere. Sample by ConsistentAnnealedScheduler(sigmas={levels}, eta=1.0), all of it."
-            )
+            self._refuse_levels()
+
+    def _refuse_levels(self) -> None:
+        levels = list(self.unet.config.trained_sigmas)
+        raise ValueError(
+            f"{type(self.scheduler).__name__} cannot follow this network with these noise levels: it draws in "
+            f"{len(levels)} evaluation(s), at sigma = {', '.join(f'{sigma:g}' for sigma in levels)}, and is no "
+            f"score elsewhere. Sample by ConsistentAnnealedScheduler(sigmas={levels}, eta=1.0), all of it."
+        )
 
     def _start(
         self, count: int, generator: Generators, latents: Tensor | None, steps: Any, score: NoisyScoreFn
@@ -424,6 +430,11 @@ class NCSNPipeline(DiffusionPipeline):
 
         if labels is not None:
             labels = labels.to(self._execution_device)
+            if self._guidance_scale not in (None, 1) and bool((labels == self._num_classes).all()):
+                logger.warning(
+                    f"guidance_scale = {self._guidance_scale} changes nothing: every image is of the null class, from "
+                    "which guidance leads away. Give class_labels."
+                )
             guided = classifier_free(labels, self._num_classes, lambda: self._guidance_scale, self._guidance_interval)
             score = guided(score)
         for transform in [given] if callable(given) else given or ():

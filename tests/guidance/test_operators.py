@@ -263,6 +263,12 @@ def test_a_measurement_that_no_x_gives_is_met_as_near_as_can_be(name, monkeypatc
     torch.testing.assert_close(operator.weighed(r, 0.5, 0.0), 2 * r @ inverse.mT @ inverse, rtol=1e-3, atol=1e-3)
 
 
+def test_a_large_operator_that_torch_cannot_differentiate_is_refused():
+    operator = as_operator(lambda x: torch.from_numpy(2 * x.detach().numpy()), (1, 65, 64))
+    with pytest.raises(ValueError, match="more than 4,096 values need an operator that torch can differentiate"):
+        operator.adjoint(torch.ones(1, 65 * 64))
+
+
 def test_conjugate_gradients_keep_the_best_of_what_diverges():
     """Of a right-hand side that S cannot give, no p is worse than p = 0."""
     factor = normal(40, 20).float()

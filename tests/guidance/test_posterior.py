@@ -350,3 +350,9 @@ def test_denoised_samples_that_are_not_finite_are_told():
     given = posterior(torch.ones(1, 3), torch.eye(8)[:3], 0.1, "mmps", shape=(8,))
     with pytest.raises(FloatingPointError, match="denoised samples are not finite at sigma = 2"):
         given(lambda x, sigma: x / 0)(torch.ones(1, 8), torch.tensor(2.0))
+
+
+def test_an_operator_that_torch_cannot_differentiate_is_said_to_be_one():
+    given = posterior(torch.ones(1, 4), lambda x: torch.from_numpy(x.detach().numpy() ** 2), 0.1, "dps", shape=(4,))
+    with pytest.raises(ValueError, match="The operator or the score is not differentiable"):
+        given(lambda x, sigma: -x)(torch.ones(2, 4), torch.tensor(1.0))

@@ -197,6 +197,18 @@ def test_sigma_outside_the_trained_range_is_only_warned_of(pipe, caplog):
     assert "trained on sigmas from 5 to 0.01" in caplog.text
 
 
+def test_guidance_of_the_null_class_is_said_to_change_nothing(pipe, caplog):
+    import diffusers.utils.logging as diffusers_logging
+
+    diffusers_logging.enable_propagation()
+    pipe(1, class_labels=1, guidance_scale=2.0)
+    pipe(1, guidance_scale=1.0)
+    assert not caplog.text
+    pipe(1, guidance_scale=2.0)
+    diffusers_logging.disable_propagation()
+    assert "guidance_scale = 2.0 changes nothing" in caplog.text
+
+
 def test_network_in_half_precision_keeps_the_samples_in_float32(plain):
     reference = plain(2, generator=seeded(), output_type="pt").images
     dtypes = []

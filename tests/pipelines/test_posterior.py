@@ -221,7 +221,7 @@ def test_probes_find_the_error_of_exact_scores():
             {"y": torch.full((1, 3, 4, 4), 1.7)},
             "holds 1.7 where images in .0, 1. give 0 to 1, .* no image can give",
         ),
-        ({"method": "ddrm"}, "method must be one of"),
+        ({"method": "ddrm"}, "method must be one of annealed, dps, pigdm, mmps, twisted; got 'ddrm'"),
         ({"operator": lambda x: x.square()[..., :4, :4]}, "not linear, which pigdm needs. Take method='dps'"),
         ({"iterations": 3}, "pigdm has no iterations"),
         ({"method": "twisted", "scale": 1.0}, "twisted has no scale"),

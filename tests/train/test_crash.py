@@ -19,10 +19,12 @@ import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
+from ncsn_pipeline import NCSNPipeline
 from ncsn_pipeline.training import checkpoints as checkpointing
 from ncsn_pipeline.training import train as training
 from ncsn_pipeline.training.checkpoints import checkpoints, find_corruption, write_manifest
 from ncsn_pipeline.training.config import TrainConfig
+from ncsn_pipeline.training.interruption import Interrupted, StopRequest
 from tests.processes import run as run_command
 from tests.processes import started
 
@@ -392,3 +394,13 @@ def test_sigterm_to_a_launcher_of_two_processes(tmp_path, repo_root):
     assert f"{stopped.name} is saved" in err
     assert find_corruption(stopped) is None
     assert {"random_states_0.pkl", "random_states_1.pkl"} <= {path.name for path in stopped.iterdir()}
+
+
+def test_a_run_that_is_stopped_before_its_first_checkpoint_is_a_model_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(StopRequest, "agreed", lambda self: True)
+    with pytest.raises(Interrupted):
+        run(tmp_path / "run", checkpointing_steps=1000)
+    assert [path.name for path in checkpoints(tmp_path / "run")] == ["checkpoint-1"]
+    NCSNPipeline.from_pretrained(tmp_path / "run")
+    monkeypatch.undo()
+    assert same_weights(run(tmp_path / "straight"), resume(tmp_path / "run"))

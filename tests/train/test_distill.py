@@ -173,7 +173,8 @@ def test_what_is_matched_is_cut_off_at_the_teachers_range_as_what_is_shown(teach
 
 
 def test_a_generator_that_was_made_before_is_made_better(teacher, whole, tmp_path):
-    made = run(teacher, tmp_path / "run", **TWO_LEVELS, init_from=str(whole), max_train_steps=1, learning_rate=1e-12)
+    one_step = TWO_LEVELS | {"identity_steps": 1, "max_train_steps": 1}
+    made = run(teacher, tmp_path / "run", **one_step, init_from=str(whole), learning_rate=1e-12)
     one, other = load_file(made / WEIGHTS), load_file(whole / WEIGHTS)
     assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in other)
     assert json.loads((made / "training.json").read_text(encoding="utf-8"))["init_from"] == "run"
@@ -302,7 +303,7 @@ def test_two_processes_and_accumulation_give_the_losses_of_one_batch(tmp_path, t
     accumulated = run(teacher, tmp_path / "accumulated", **several, gradient_accumulation_steps=2)
     two = tmp_path / "two"
     output = victims.train_two(settings(teacher, two, **several), tmp_path / "peers")
-    assert "8 images per step, 2 process(es)" in output and "min for 5 steps, by a trial" in output
+    assert "8 images per step, 2 process(es)" in output and " for 5 steps, by a trial" in output
     for tag in ("train/loss", "generator/loss"):
         losses = logged(whole, tag)
         assert losses.shape == (5,) and losses.std() > 0
@@ -348,6 +349,8 @@ def test_a_compiled_distillation_has_the_eager_losses(tmp_path, teacher, whole):
             {"guidance_interval": (2.0, 0.25)},
             "guidance_interval must be two noise levels, the smaller one first; got .2.0",
         ),
+        ({"guidance_interval": (0.4, 1.5)}, "nothing is guided. Give guidance_scale"),
+        ({"identity_steps": 10, "max_train_steps": 2}, "identity_steps = 10 are the last of max_train_steps = 2"),
         ({"sigma_min": 20.0}, "sigma_max must exceed sigma_min = 20.0; got 10.0"),
         ({"identity_steps": -1}, "identity_steps is -1; it should be greater than or equal to 0"),
         ({"fake_steps": 0}, "fake_steps is 0; it should be greater than or equal to 1"),

@@ -237,7 +237,7 @@ def test_measured_levels_are_those_of_the_schedule(network, images):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"network": "ncsnv2"}, "takes no labels. Set use_labels to false"),
+        ({"network": "ncsnv2"}, "takes no labels. Give --no-use_labels"),
         ({"network": "ncsnv2", "use_labels": False, "data_min": -1.0}, r"takes images in \[0, 1\]"),
         ({"network": "ncsnv2", "attention_levels": (1,)}, "attention_levels = .* no effect with network ncsnv2"),
         ({"network": "ncsnv2", "block_out_channels": (8, 16)}, "block_out_channels = .* only with score_unet"),

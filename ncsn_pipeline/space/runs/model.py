@@ -79,8 +79,8 @@ class SpaceModel:
         is_folder = (folder / "model_index.json").is_file()
         if not is_folder and (folder.exists() or folder.is_absolute() or source.count("/") != 1):
             raise FileNotFoundError(
-                f"{source} holds no model (no model_index.json). Set NCSN_MODEL to a folder that "
-                "`NCSNPipeline.save_pretrained` wrote, or to the id of a model on the Hub."
+                f"{source} holds no model (no model_index.json). Give a folder that `NCSNPipeline.save_pretrained` "
+                "wrote, or the id of a model on the Hub: by `ncsn app --model`, or NCSN_MODEL."
             )
         pipeline = NCSNPipeline.from_pretrained(source, local_files_only=is_folder)
         pipeline.set_progress_bar_config(disable=True)
