@@ -31,6 +31,7 @@ from ..noise_levels import LogUniformSigmas, geometric_noise_levels
 from ..sampling import LangevinState, annealed_langevin_dynamics, langevin_dynamics, last_sample
 from .all_levels import learn_scores, new_network
 from .experiment import Check, Claim, Params, Result, flag
+from .sentences import stated
 from .single_level import at_level
 from .toy import corner_mixture, uniform_square
 
@@ -219,8 +220,8 @@ def run(params: AnnealingParams) -> AnnealingResult:
             f"plain Langevin dynamics {learned_plain:.3f}.",
             f"Variance of the modes at {middle_budget:,}: {own[0]:.3f} and {own[1]:.3f} (technique 4's step: "
             f"{technique_4[0]:.3f} and {technique_4[1]:.3f}), {denoised[0]:.3f} and {denoised[1]:.3f} after denoising. "
-            f"A denoising at sigma_L = 1 leaves {wide[0]:.2f} and {wide[1]:.2f}, not 1: it takes away noise and width "
-            "alike.",
+            f"A denoising at sigma_L = 1 leaves {wide[0]:.2f} and {wide[1]:.2f}"
+            + (", not 1: it takes away noise and width alike." if max(wide) <= 0.9 else "."),
         ],
         weights=weights,
         weights_technique_4=weights_technique_4,
@@ -259,7 +260,7 @@ def figure(result: AnnealingResult) -> Figure:
     """The particles, how the weight settles while sigma falls, and the bias against the budget."""
     params = result.params
     fig, (left, middle, right) = plots.new_figure(
-        "Annealed Langevin dynamics recovers the weights, the better the longer it runs",
+        stated("Annealed Langevin dynamics recovers the weights, the better the longer it runs", result.checks[:2]),
         f"Mixture 0.8 / 0.2, sigma from {params.sigma_max:g} to {params.sigma_min:g}, exact score: "
         f"weight {result.weights[-1]:.3f} ± {result.standard_errors[-1]:.3f} after {params.budgets[-1]:,} evaluations, "
         f"plain Langevin dynamics {result.plain_weights[-1]:.3f}; learned score {result.learned_weight:.3f}",

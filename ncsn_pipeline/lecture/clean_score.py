@@ -23,6 +23,7 @@ from ..diagnostics import plots, relative_fisher_divergence
 from ..score_matching import denoising_score_matching, sliced_score_matching
 from .experiment import Check, Claim, Params, Result, flag
 from .free_field import new_field, score_of
+from .sentences import stated
 from .single_level import three_bars
 from .training import fit
 
@@ -146,7 +147,7 @@ def figure(result: CleanScoreResult) -> Figure:
     """The errors of both losses against both scores, beside the exact scores'; and both fields on the density."""
     extent = (-2.2, 2.2, -2.2, 2.2)
     fig, (left, *fields) = plots.new_figure(
-        "Sliced score matching learns the clean score, denoising the noised one",
+        stated("Sliced score matching learns the clean score, denoising the noised one", result.checks),
         f"Relative error against the clean score: sliced {result.against_clean['sliced']:.3f}, denoising "
         f"{result.against_clean['denoising']:.3f}; against the one noised by {result.params.sigma:g}: "
         f"{result.against_noised['sliced']:.3f} and {result.against_noised['denoising']:.3f}",

@@ -39,6 +39,7 @@ from ..noise_levels import LogUniformSigmas, geometric_noise_levels
 from .all_levels import draw_samples, learn_scores, new_network
 from .cost import timed
 from .experiment import Check, Claim, Params, Result, flag
+from .sentences import stated
 from .single_level import at_level
 
 CLAIM = Claim(
@@ -258,12 +259,12 @@ def gain(score_fn: ScoreFn, loop: Tensor) -> Tensor:
 def figure(result: ConservativeResult) -> Figure:
     """The free-form field and a loop; what log p gains around it; the error of both."""
     sigma, (centre, radius) = result.params.sigmas[0], LOOPS[0]
-    extent = (-1.2, 2.2, -1.2, 1.7)
+    extent, around = (-1.2, 2.2, -1.2, 1.7), result.checks[:2]
     of_free, of_energy = (
         [value for level in result.circulations[kind] for value in level] for kind in ("free", "energy")
     )
     fig, (left, middle, right) = plots.new_figure(
-        "Around a loop a free-form score does not return to where it started; an energy's does",
+        stated("Around a loop a free-form score does not return to where it started; an energy's does", around),
         f"Circulation over the score's norm times the length: {mean(of_free):.1%} free-form, "
         f"{plots.plain_number(float(f'{max(of_energy):.0e}'))} energy. Samples are {result.distances['free']:.3f} "
         f"(free-form) and {result.distances['energy']:.3f} (energy) from the data, exact ones {result.chance:.3f}, "

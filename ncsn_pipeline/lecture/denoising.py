@@ -23,6 +23,7 @@ from ..diagnostics import BinnedMean, binned_mean, plots, relative_fisher_diverg
 from ..networks import as_score_function
 from ..score_matching import denoise, denoising_score_matching
 from .experiment import Check, Claim, Params, Result, flag
+from .sentences import stated
 from .single_level import at_level, learn_score, new_network, three_bars
 
 CLAIM = Claim(
@@ -130,7 +131,7 @@ def run(params: DenoisingParams) -> DenoisingResult:
     errors = [float(squared_error(guess, x).mean()) for guess in (x_tilde, denoised, best)]
     predicted = (-sigma * score).flatten()
     clean_error = relative_fisher_divergence(learned(x), density.score(x))
-    floor = float(of_kernel.mean() / 2)
+    floor, no_score = float(of_kernel.mean() / 2), x.shape[1] / (2 * sigma**2)
     return DenoisingResult(
         params=params,
         checks=[
@@ -178,8 +179,9 @@ def run(params: DenoisingParams) -> DenoisingResult:
         findings=[
             f"Denoising by the learned score brings the mean squared error from {errors[0]:.3f} to {errors[1]:.4f}; "
             f"no denoiser gets below {errors[2]:.4f}, as the noise leaves that much undecided.",
-            f"The loss ends at {float(losses[-100:].mean()):.2f} and not near 0: its floor c is {floor:.2f}, and only "
-            "what lies above c is error of the score.",
+            f"The loss ends at {float(losses[-100:].mean()):.2f}"
+            + " and not near 0" * (floor >= 0.1 * no_score)
+            + f": its floor c is {floor:.2f}, and only what lies above c is error of the score.",
             f"The same network is off by {100 * clean_error:.0f} % as a score of the clean density, which is not its "
             "target.",
         ],
@@ -219,7 +221,7 @@ def figure(result: DenoisingResult) -> Figure:
     extent = (-3, 3, -3, 3)
     before, after, least = result.mean_squared_errors
     fig, (left, middle, right) = plots.new_figure(
-        "To learn the score of a noised density is to learn to denoise",
+        stated("To learn the score of a noised density is to learn to denoise", result.checks),
         f"Noise level {result.params.sigma:g}: the score is right to {100 * result.relative_error:.1f} %; denoising "
         f"takes the mean squared error from {before:.3f} to {after:.3f}, the least possible is {least:.3f}",
         ncols=3,

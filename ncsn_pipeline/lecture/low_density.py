@@ -36,6 +36,7 @@ from ..networks import ScoreMLP
 from ..noise_levels import largest_pairwise_distance
 from ..score_matching import denoising_score_matching
 from .experiment import Check, Claim, Params, Result, flag
+from .sentences import stated
 from .toy import corner_mixture
 from .training import fit, seeded_layers
 
@@ -130,6 +131,7 @@ def run(params: LowDensityParams) -> LowDensityResult:
     relative_ratio, uniform_ratio = (float(shares[0, 0] / shares[0, -1]) for shares in (relative, uniform))
     smallest, largest = params.sigmas[0], params.sigmas[-1]
     extent = largest_pairwise_distance(data[0])
+    lowered = bool((by_decile[-1] < by_decile[0]).all()) and evens_out(params, ratio, extent)
     return LowDensityResult(
         params=params,
         checks=[
@@ -164,9 +166,18 @@ def run(params: LowDensityParams) -> LowDensityResult:
             f"{float(by_decile[-1, 0]):.1e} and {float(by_decile[-1, -1]):.1e} (the data are {extent:.0f} across).",
             "The lowest tenth's error over the highest's is "
             + ", ".join(f"{value:.3g} at sigma {sigma:g}" for sigma, value in zip(params.sigmas, ratio, strict=True))
-            + ": noise lowers the error everywhere, but evens it out only where it is about as wide as the data.",
-            f"The score is longest where the density is lowest, so the relative error differs less: at sigma "
-            f"{smallest:g} it is {float(relative[0, 0]):.0%} in the lowest tenth, {float(relative[0, -1]):.1%} in the "
+            + (
+                ": noise lowers the error everywhere, but evens it out only where it is about as wide as the data."
+                if lowered
+                else "."
+            ),
+            (
+                "The score is longest where the density is lowest, so the relative error differs less: at sigma "
+                f"{smallest:g} it is "
+                if relative_ratio < ratio[0]
+                else f"At sigma {smallest:g} the relative error is "
+            )
+            + f"{float(relative[0, 0]):.0%} in the lowest tenth, {float(relative[0, -1]):.1%} in the "
             f"highest, and {relative_error[0]:.1%} over samples.",
         ],
         error_by_decile=by_decile,
@@ -219,16 +230,29 @@ def learn_scores(data: Tensor, sigma: float, params: LowDensityParams, generator
     return lambda x: scores(weights, x.expand(len(data), *x.shape))
 
 
+def evens_out(params: LowDensityParams, ratio: list[float], extent: float) -> bool:
+    """Whether the largest sigma is about as wide as the data, and the error is most even there.
+
+    Args:
+        params: of the experiment.
+        ratio: the lowest tenth's error over the highest's, one a noise level.
+        extent: of the data, in data units.
+    """
+    return params.sigmas[-1] >= extent / 2 and ratio[-1] <= 0.1 * ratio[0] and ratio[-1] == min(ratio)
+
+
 def figure(result: LowDensityResult) -> Figure:
     """The error map at the smallest and the largest sigma, and the relative error from lowest to highest density."""
     sigmas = result.params.sigmas
     relative = result.relative_by_decile
+    widest = f"{result.ratio[-1]:.1f} at sigma {sigmas[-1]:g}"
+    if evens_out(result.params, result.ratio, result.data_extent):
+        widest = f"noise as wide as the data, sigma {sigmas[-1]:g}, evens it out to {result.ratio[-1]:.1f}"
     fig, (left, middle, right) = plots.new_figure(
-        "The learned score is right where the data are and wrong where they are rare",
+        stated("The learned score is right where the data are and wrong where they are rare", result.checks[:2]),
         f"Relative error, lowest tenth of the density over the highest, sigma {sigmas[0]:g}: "
         f"{float(relative[0, 0] / relative[0, -1]):.1f} (1 if it were the same everywhere). Squared error: "
-        f"{result.ratio[0]:.0f} at sigma {sigmas[0]:g}; noise as wide as the data, sigma {sigmas[-1]:g}, evens it "
-        f"out to {result.ratio[-1]:.1f}",
+        f"{result.ratio[0]:.0f} at sigma {sigmas[0]:g}; {widest}",
         ncols=3,
         size=(10, 4.2),
     )

@@ -173,7 +173,8 @@ def run(params: ManySigmasParams) -> ManySigmasResult:
         list, zip(*numbers, strict=True)
     )
     smallest, largest, bound = f"sigma {params.sigma_min:g}", f"sigma {params.sigma_max:g}", params.right_angle
-    lost = min(far_angle[-1], joint_far[-1]) >= bound
+    lost = max(far_angle[0], joint_far[0]) < bound <= min(far_angle[-1], joint_far[-1])
+    needed = max(near_angle[-1], joint_near[-1]) <= bound < min(near_angle[0], joint_near[0])
     return ManySigmasResult(
         params=params,
         checks=[
@@ -223,13 +224,19 @@ def run(params: ManySigmasParams) -> ManySigmasResult:
             + f" that far off only large noise gives directions: farther than {params.far:g} from the curve the angle "
             f"to the clean score is {far_angle[0]:.0f}° at {largest} and {far_angle[-1]:.0f}° at {smallest} with a "
             f"network per level, {joint_far[0]:.0f}° and {joint_far[-1]:.0f}° with one for all "
-            f"({untrained_far:.0f}° untrained). In the plane a network that never saw a point out there still "
-            "extrapolates the way back.",
-            f"At the data small noise is needed: {near_angle[0]:.0f}° at {largest} and {near_angle[-1]:.0f}° at "
-            f"{smallest} with a network per level, {joint_near[0]:.0f}° and {joint_near[-1]:.0f}° with one for all; "
-            f"the exact scores of these levels have {exact_near[0]:.0f}° and {exact_near[-1]:.1f}°.",
-            f"In length the levels do differ far off: the relative error against the level's own score is "
-            f"{far_error[0]:.1e} at {largest} and {far_error[-1]:.2f} at {smallest}, a network per level.",
+            f"({untrained_far:.0f}° untrained)."
+            + (
+                " In the plane a network that never saw a point out there still extrapolates the way back."
+                if far_angle[-1] < bound
+                else ""
+            ),
+            f"At the data {'small noise is needed' if needed else 'the angle is'}: {near_angle[0]:.0f}° at {largest} "
+            f"and {near_angle[-1]:.0f}° at {smallest} with a network per level, {joint_near[0]:.0f}° and "
+            f"{joint_near[-1]:.0f}° with one for all; the exact scores of these levels have "
+            f"{exact_near[0]:.0f}° and {exact_near[-1]:.1f}°.",
+            f"In length{' the levels do differ' * (far_error[-1] >= 2 * far_error[0])} far off: the relative "
+            f"error against the level's own score is {far_error[0]:.1e} at {largest} and {far_error[-1]:.2f} at "
+            f"{smallest}, a network per level.",
         ],
         sigmas=levels.tolist(),
         near_angle=near_angle,
@@ -271,11 +278,15 @@ def figure(result: ManySigmasResult) -> Figure:
     """Arrows of the level that suits each distance; each level's angle by distance; angles near and far by level."""
     sigmas, params = result.sigmas, result.params
     colours = plots.level_colours(len(sigmas))
-    lost = all(check.holds for check in result.checks[:2])
+    far_given = max(*result.far_angle, *result.joint_far_angle) <= params.right_angle
+    if all(check.holds for check in result.checks):
+        title = "Large noise gives directions far from the data, small noise near them"
+    elif far_given and all(check.holds for check in result.checks[3:]):
+        title = "Near the data only small noise gives directions; far off every level does: not confirmed"
+    else:
+        title = "Which noise gives directions far from the data and near them: not confirmed"
     fig, (left, middle, right) = plots.new_figure(
-        "Large noise gives directions far from the data, small noise near them"
-        if lost
-        else "Near the data only small noise gives directions; far off every level does: not confirmed",
+        title,
         f"Mean angle to the clean score at sigma {sigmas[0]:g} and {sigmas[-1]:g}, a network per level: far off "
         f"{result.far_angle[0]:.0f}° and {result.far_angle[-1]:.0f}°, at the data {result.near_angle[0]:.0f}° and "
         f"{result.near_angle[-1]:.0f}°; random arrows 90°",

@@ -27,6 +27,7 @@ from ..diagnostics import mode_weights, nearest_mode, plots
 from ..noise_levels import geometric_noise_levels
 from ..sampling import LangevinState, annealed_langevin_dynamics, langevin_dynamics
 from .experiment import Check, Claim, Params, Result, flag
+from .sentences import stated
 from .toy import corner_mixture
 
 CLAIM = Claim(
@@ -208,7 +209,7 @@ def figure(result: MixingResult) -> Figure:
     extent = (-9, 9, -9, 9)
     params = result.params
     fig, (left, middle, right) = plots.new_figure(
-        "Plain Langevin dynamics keeps the proportion it started with",
+        stated("Plain Langevin dynamics keeps the proportion it started with", result.checks),
         f"Mixture 0.8 / 0.2, exact score, {params.num_steps:,} steps. From the shares "
         f"{', '.join(f'{share:g}' for share in params.shares)} plain ends at {_listed(result.plain)}, "
         f"annealed, the null, at {_listed(result.annealed)}",

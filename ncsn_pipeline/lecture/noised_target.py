@@ -28,6 +28,7 @@ from ..densities import Density, ScoreFn, ring
 from ..diagnostics import plots, relative_fisher_divergence
 from ..networks import as_score_function
 from .experiment import Check, Claim, Params, Result, flag
+from .sentences import stated
 from .single_level import at_level, learn_score, new_network, three_bars
 
 CLAIM = Claim(
@@ -39,6 +40,7 @@ CLAIM = Claim(
 )
 
 
+NO_SCORE = 0.1  # distance from 1, the error of no score at all, up to which an error is like it
 LEAST_PRICED = 0.2  # sigma from which on the price is well above the error of learning, in data units
 
 
@@ -129,6 +131,8 @@ def run(params: NoisedTargetParams) -> NoisedTargetResult:
     constant, constant_error = least_loss(params, generator)
     by_dimension = {m: m / (2 * params.ring_sigma**2) for m in (1, 2)}
     first, last = params.sigmas[0], params.sigmas[-1]
+    levelled = max(abs(price[-1] - 1), abs(against_clean[-1] - 1)) <= NO_SCORE
+    of_one_dimension = abs(constant - by_dimension[1]) <= 4 * constant_error < abs(constant - by_dimension[2])
     return NoisedTargetResult(
         params=params,
         checks=[
@@ -158,14 +162,22 @@ def run(params: NoisedTargetParams) -> NoisedTargetResult:
             ),
         ],
         findings=[
-            f"Against the clean score the error grows from {against_clean[0]:.3f} at sigma {first:g} to "
-            f"{against_clean[-1]:.3f} at {last:g}; the exact noised score has {price[0]:.3f} and {price[-1]:.3f}: "
+            f"Against the clean score the error {goes(against_clean)} from {against_clean[0]:.3f} at sigma {first:g} "
+            f"to {against_clean[-1]:.3f} at {last:g}; the exact noised score has {price[0]:.3f} and {price[-1]:.3f}: "
             "that is the price, which no training lowers.",
-            f"It levels off at 1: at sigma {last:g} the learned score tells as little of the clean one as no score "
-            "does, while against its own target its error is "
-            f"{against_noised[-1]:.1e} ({against_noised[0]:.1e} at sigma {first:g}).",
-            f"The least loss on a ring is {constant:,.0f} ± {constant_error:.0f} at sigma {params.ring_sigma:g}: that "
-            f"of one dimension, {by_dimension[1]:,.0f}, and not of two, {by_dimension[2]:,.0f}.",
+            (
+                f"It levels off at 1: at sigma {last:g} the learned score tells as little of the clean one as no score "
+                "does, while against its own target its error is "
+                if levelled
+                else f"Against its own target the learned score's error at sigma {last:g} is "
+            )
+            + f"{against_noised[-1]:.1e} ({against_noised[0]:.1e} at sigma {first:g}).",
+            f"The least loss on a ring is {constant:,.0f} ± {constant_error:.0f} at sigma {params.ring_sigma:g}: "
+            + (
+                f"that of one dimension, {by_dimension[1]:,.0f}, and not of two, {by_dimension[2]:,.0f}."
+                if of_one_dimension
+                else f"one dimension has {by_dimension[1]:,.0f}, two have {by_dimension[2]:,.0f}."
+            ),
         ],
         against_noised=against_noised,
         against_clean=against_clean,
@@ -186,15 +198,21 @@ def least_loss(params: NoisedTargetParams, generator: torch.Generator) -> tuple[
     return float(losses.mean()), float(losses.std() / len(losses) ** 0.5)
 
 
+def goes(errors: list[float]) -> str:
+    """The verb of a sentence that tells the first and the last of them."""
+    return "grows" if errors[-1] > errors[0] else "goes"
+
+
 def figure(result: NoisedTargetResult) -> Figure:
     """Both errors over sigma, and the learned arrows on the clean ones at a small and a larger sigma."""
     sigmas = result.params.sigmas
     shown = (0, min(range(len(sigmas)), key=lambda i: abs(sigmas[i] - 0.4)))
     extent = (-2.2, 2.2, -2.2, 2.2)
     fig, (left, *fields) = plots.new_figure(
-        "Denoising score matching learns the noised density, not the clean one",
+        stated("Denoising score matching learns the noised density, not the clean one", result.checks[:2]),
         f"Against its own target every network is right to {100 * max(result.against_noised):.1f} %; against the clean "
-        f"score the error grows from {100 * result.against_clean[0]:.0f} % to {100 * result.against_clean[-1]:.0f} %",
+        f"score the error {goes(result.against_clean)} from {100 * result.against_clean[0]:.0f} % to "
+        f"{100 * result.against_clean[-1]:.0f} %",
         ncols=3,
         size=(10, 4.2),
         width_ratios=(1.25, 1, 1),

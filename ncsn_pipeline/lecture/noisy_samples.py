@@ -28,6 +28,7 @@ from ..noise_levels import DiscreteSigmas
 from ..sampling import langevin_dynamics, last_sample
 from .all_levels import learn_scores, new_network
 from .experiment import Check, Claim, Params, Result, flag
+from .sentences import stated
 from .single_level import at_level
 from .toy import corner_mixture
 
@@ -160,8 +161,8 @@ def run(params: NoisySamplesParams) -> NoisySamplesResult:
             f"exact score and {learned[0]:.3f} with a learned one, at sigma {largest:g} at {exact[-1]:.3f} and "
             f"{learned[-1]:.3f}, where v / (1 - a / 2) is {expected[0]:.3f} and {expected[-1]:.3f}.",
             f"A denoising step leaves {denoised[0]:.3f} at sigma {smallest:g} and {denoised[-1]:.3f} at {largest:g} "
-            f"({expected_denoised[0]:.3f} and {expected_denoised[-1]:.3f} expected): it takes away noise and width "
-            "alike.",
+            f"({expected_denoised[0]:.3f} and {expected_denoised[-1]:.3f} expected)"
+            + (": it takes away noise and width alike." if denoised[-1] <= 0.9 * own_variance else "."),
         ],
         expected=expected,
         exact=exact,
@@ -197,7 +198,7 @@ def figure(result: NoisySamplesResult) -> Figure:
     params, largest = result.params, result.params.sigmas[-1]
     extent = (0.0, 10.0, 0.0, 10.0)
     fig, (left, *planes) = plots.new_figure(
-        "Sampling at one noise level gives noisy samples",
+        stated("Sampling at one noise level gives noisy samples", result.checks),
         f"Variance of a mode, {result.own:.2f} in the data: {result.learned[0]:.2f} at sigma {params.sigmas[0]:g} and "
         f"{result.learned[-1]:.2f} at {largest:g} by learned scores; a denoising step leaves {result.denoised[0]:.2f} "
         f"and {result.denoised[-1]:.2f}",

@@ -36,6 +36,7 @@ from ..noise_levels import DiscreteSigmas, geometric_noise_levels
 from .all_levels import draw_samples, learn_scores, new_network
 from .cost import timed
 from .experiment import Check, Claim, Params, Result, flag
+from .sentences import stated
 
 CLAIM = Claim(
     number=15,
@@ -223,8 +224,10 @@ def run(params: OneNetworkParams) -> OneNetworkResult:
             f"With half the samples it is {ratio['half small']:.2f} times the ensemble's error after all (the ensemble "
             f"after half: {ratio['half ensemble']:.2f}) with {parameters['small']:,} parameters instead of {total:,}. "
             f"Its training takes {cost['half small']:.0%} of the ensemble's CPU time, the ensemble's half "
-            f"{cost['half ensemble']:.0%}: an update of one network has the larger batch, and per sample both cost as "
-            "much in operations. One network of the ensemble's size, with "
+            f"{cost['half ensemble']:.0%}: "
+            + "an update of one network has the larger batch, and "
+            * (params.batch_size > params.ensemble_batch_size)
+            + "per sample both cost as much in operations. One network of the ensemble's size, with "
             f"{training_samples['large'] / training_samples['ensemble']:.0%} of the samples, has "
             f"{ratio['large']:.2f} times the error.",
             f"Sampling takes {sampling_seconds['ensemble']:.2f} s with the ensemble, {sampling_seconds['small']:.2f} s "
@@ -272,8 +275,9 @@ def count_parameters(model: nn.Module) -> int:
 def figure(result: OneNetworkResult) -> Figure:
     """The error of every level; what it costs."""
     levels, parameters = result.params.num_levels, result.parameters
+    enough = [result.checks[0], *result.checks[2:]]  # whether it is worse at all is not in the title
     fig, (left, right) = plots.new_figure(
-        "One network for all levels does the work of many, with fewer samples and parameters",
+        stated("One network for all levels does the work of many, with fewer samples and parameters", enough),
         f"Two moons, {levels} levels: {levels} networks with {parameters['ensemble']:,} parameters in all, one network "
         f"with {parameters['small']:,} (small), one with {parameters['large']:,} (large). Samples are "
         f"{result.distances['ensemble']:.3f}, {result.distances['small']:.3f} and {result.distances['large']:.3f} from "

@@ -37,6 +37,7 @@ from ..diagnostics import plots, relative_fisher_divergence, sliced_wasserstein,
 from ..networks import as_score_function
 from ..sampling import langevin_dynamics, last_sample
 from .experiment import Check, Claim, Params, Result, flag
+from .sentences import stated
 from .single_level import at_level, learn_score, new_network
 from .toy import uniform_square
 
@@ -231,8 +232,13 @@ def run(params: OneSigmaParams) -> OneSigmaResult:
             f"The best single level is sigma {params.sigmas[best]:g}: its samples are {least:.3f} from the clean data, "
             f"{learned_distance[0]:.3f} at sigma {smallest:g} and {learned_distance[-1]:.3f} at {largest:g}; a perfect "
             f"sampler would come to {chance:.3f}.",
-            f"With the exact score the same chain comes to {exact_distance[0]:.3f} at sigma {smallest:g}: what the "
-            "learned one is worse by there is error of learning alone. After the same training its relative error is "
+            f"With the exact score the same chain comes to {exact_distance[0]:.3f} at sigma {smallest:g}"
+            + (
+                ": what the learned one is worse by there is error of learning alone."
+                if learned_distance[0] > exact_distance[0]
+                else "."
+            )
+            + " After the same training its relative error is "
             f"{relative[0]:.3f} at sigma {smallest:g} and {relative[best]:.3f} at the best sigma; before it they were "
             f"{untrained[0]:.3f} and {untrained[best]:.3f}.",
             "Inaccurate means after the same training. How many updates, by factors of 2, bring the relative error to "
@@ -301,11 +307,11 @@ def figure(result: OneSigmaResult) -> Figure:
     sigmas = result.params.sigmas
     best = sigmas.index(result.best_sigma)
     extent = (-HALF_WIDTH, HALF_WIDTH) * 2
+    farther = (f"at {sigmas[i]:g} ({result.learned_distance[i]:.2f})" for i in (0, len(sigmas) - 1) if i != best)
     fig, (curves, planes) = plots.new_figure(
-        "One noise level: too small is inaccurate, too large is the wrong density",
+        stated("One noise level: too small is inaccurate, too large is the wrong density", result.checks),
         f"A network for each sigma. Its samples are nearest to the data at sigma {result.best_sigma:g} (distance "
-        f"{result.learned_distance[best]:.2f}), not at {sigmas[0]:g} ({result.learned_distance[0]:.2f}) nor at "
-        f"{sigmas[-1]:g} ({result.learned_distance[-1]:.2f}). Blue: samples; black: clean data",
+        f"{result.learned_distance[best]:.2f}), not {' nor '.join(farther)}. Blue: samples; black: clean data",
         nrows=2,
         ncols=3,
         size=(10, 6.8),
@@ -320,10 +326,11 @@ def figure(result: OneSigmaResult) -> Figure:
     plots.line(falls, sigmas, result.untrained_error, "muted", dashed=True)
     plots.direct_label(falls, sigmas[-1], result.untrained_error[-1], "null: untrained", "muted", offset=(-2, 8))
     plots.direct_label(falls, sigmas[0], result.relative_error[0], "relative", "learned", offset=(0, -34), ha="left")
-    plots.panel_title(falls, "falls: error of the learned score")
+    plots.panel_title(falls, "falls: " * (largest_ratio(result.estimation_error) < 1) + "error of the learned score")
     falls.set(ylabel="mean squared error")
     plots.line(rises, sigmas, result.noised_distance, "true", markers=True)
-    plots.panel_title(rises, "rises: distance noised to clean")
+    rising = largest_ratio(result.noised_distance[::-1]) < 1
+    plots.panel_title(rises, "rises: " * rising + "distance noised to clean")
     plots.line(both, sigmas, result.exact_distance, "true", dashed=True)
     plots.line(both, sigmas, result.learned_distance, "learned", markers=True)
     plots.null_line(both, result.chance, "clean samples").set(va="top", position=(0, -2))

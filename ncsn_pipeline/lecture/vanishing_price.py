@@ -24,6 +24,7 @@ from torch import Tensor
 from ..densities import CellDensity, GaussianMixture, checkerboard
 from ..diagnostics import plots
 from .experiment import Check, Claim, Params, Result, flag
+from .sentences import stated
 from .single_level import three_bars
 
 CLAIM = Claim(
@@ -86,7 +87,7 @@ def run(params: VanishingPriceParams) -> VanishingPriceResult:
     edges_price = price_of(edges, on_squares, torch.zeros_like(on_squares), sigmas)
     slope = root_mean_square(laplacian_gradient(smooth, x)) / 2
     order, edges_order = order_of(sigmas, price), order_of(sigmas, edges_price)
-    norm = root_mean_square(clean)
+    norm, leads = root_mean_square(clean), abs(order - 2) <= 0.05
     null_name = "data with edges"
     return VanishingPriceResult(
         params=params,
@@ -106,15 +107,20 @@ def run(params: VanishingPriceParams) -> VanishingPriceResult:
                 "<=",
                 0.05,
                 null=abs(price[-1] / (slope * sigmas[-1] ** 2) - 1),
-                null_name=f"sigma {sigmas[-1]:g}, wider than the data",
+                null_name=f"sigma {sigmas[-1]:g}, the largest",
             ),
         ],
         findings=[
             f"In units of the score's own root mean square, {norm:.2f}, the price is {price[0] / norm:.1e} at sigma "
-            f"{sigmas[0]:g} and {price[-1] / norm:.2f} at {sigmas[-1]:g}; it falls with order {order:.3f}, as 1/2 "
-            f"sigma² grad (laplace p / p) predicts, whose root mean square is {slope:.2f} sigma².",
-            f"Where the data end at an edge the price grows as sigma falls, with order {edges_order:.3f}: it vanishes "
-            "only for data whose clean score exists everywhere they are.",
+            f"{sigmas[0]:g} and {price[-1] / norm:.2f} at {sigmas[-1]:g}; it falls with order {order:.3f}, "
+            f"{'as' if leads else 'not with the 2 that'} 1/2 sigma² grad (laplace p / p) predicts, whose root mean "
+            f"square is {slope:.2f} sigma².",
+            (
+                f"Where the data end at an edge the price grows as sigma falls, with order {edges_order:.3f}: it "
+                "vanishes only for data whose clean score exists everywhere they are."
+                if edges_order < 0
+                else f"Where the data end at an edge the order is {edges_order:.3f}."
+            ),
         ],
         sigmas=sigmas,
         price=price,
@@ -159,7 +165,7 @@ def order_of(sigmas: list[float], values: list[float]) -> float:
 def figure(result: VanishingPriceResult) -> Figure:
     """The price over sigma, beside that of data with edges; relative to the score, beside its leading term."""
     fig, (left, right) = plots.new_figure(
-        "The price of noise goes to 0 with sigma",
+        stated("The price of noise goes to 0 with sigma", result.checks),
         f"Exact scores. Root of the price: order {result.order:.2f} in sigma for a smooth density, "
         f"{result.edges_order:.2f} for the null, data with edges",
         ncols=2,

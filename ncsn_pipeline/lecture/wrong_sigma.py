@@ -24,6 +24,7 @@ from ..networks import ScoreMLP
 from ..noise_levels import DiscreteSigmas, edm_weight, geometric_noise_levels, sigma_squared_weight
 from .all_levels import learn_scores, new_network
 from .experiment import Check, Claim, Params, Result, flag
+from .sentences import at_least, at_most, stated
 from .single_level import three_bars
 from .training import seeded_layers
 
@@ -107,6 +108,7 @@ def run(params: WrongSigmaParams) -> WrongSigmaResult:
     ratios, flat_ratios = wrong_over_right(matrix), wrong_over_right(flat)
     right, alike, blind = (each.diagonal() for each in errors)
     worst = int(right.argmax())
+    told_smaller, told_larger = float(matrix.triu(1).max()), float(matrix.tril(-1).max())
     return WrongSigmaResult(
         params=params,
         checks=[
@@ -128,11 +130,17 @@ def run(params: WrongSigmaParams) -> WrongSigmaResult:
             ),
         ],
         findings=[
-            f"Told the right sigma the network is off by {100 * right.max():.1f} % at most (at sigma "
-            f"{levels[worst]:.2g}); told the level beside it, by {100 * neighbour(matrix).min():.0f} % or more.",
-            f"Told a sigma that is too small its arrows are too long, with errors up to {float(matrix.max()):.0f}; "
-            f"told one that is too large, too short, with errors of up to {float(matrix.tril(-1).max()):.2f} (1 is the "
-            "error of no arrows at all).",
+            f"Told the right sigma the network is off by {at_most(100 * float(right.max()), 1)} % at most (at sigma "
+            f"{levels[worst]:.2g}); told the level beside it, by {at_least(100 * float(neighbour(matrix).min()), 1)} % "
+            "or more.",
+            (
+                f"Told a sigma that is too small its arrows are too long, with errors up to {told_smaller:.0f}; "
+                f"told one that is too large, too short, with errors of up to {told_larger:.2f} (1 is the "
+                "error of no arrows at all)."
+                if told_smaller > 1 > told_larger
+                else f"Told a sigma that is too small it has errors up to {told_smaller:.2f}; told one that is too "
+                f"large, up to {told_larger:.2f} (1 is the error of no arrows at all)."
+            ),
             f"Without EDM's scaling, which knows sigma by itself, the network has {float(alike.min()):.3f} at its best "
             f"level and {float(alike.max()):.3f} at its worst; the same that is not told sigma has "
             f"{float(blind.min()):.3f} and {float(blind.max()):.2f}.",
@@ -181,9 +189,9 @@ def figure(result: WrongSigmaResult) -> Figure:
     """The matrix of errors, told and not told, and each row of the first as a curve."""
     sigmas = result.sigmas
     fig, (left, middle, right) = plots.new_figure(
-        "One network for all noise levels must be told the right sigma",
-        f"Relative error; the best wrong sigma is worse than the right one by {min(result.wrong_over_right):.0f} times "
-        f"or more. Null: a network that is not told, wrong by {float(result.not_told.max()):.2f} at worst",
+        stated("One network for all noise levels must be told the right sigma", result.checks[:1]),
+        f"Relative error; at the best wrong sigma it is {at_least(min(result.wrong_over_right), 1)} times that at the "
+        f"right one, or more. Null: a network that is not told, wrong by {float(result.not_told.max()):.2f} at worst",
         ncols=3,
         size=(10, 4.2),
         width_ratios=(1, 1, 1.15),
