@@ -228,7 +228,8 @@ def test_a_tilde_is_the_home_folder_in_every_command(home):
     assert main(["evaluate", "--model", "~/model", *words, "--classifier=~/judge"]) == 2
     shutil.copytree(shipped_folder("mnist_classifier"), home / "judge")
     assert main(["evaluate", "--model", "~/model", *words, "--classifier=~/judge", "--output_dir=~/measured"]) == 0
-    assert json.loads((home / "measured" / "evaluation.json").read_text(encoding="utf-8"))["nfe"] == 2
+    (measured,) = json.loads((home / "measured" / "evaluation.json").read_text(encoding="utf-8"))["results"]
+    assert measured["nfe"] == 2
     flags = ["--num-particles=100", "--num-steps=10", "--figures=~/figures", "--json=~/numbers.json"]
     assert main(["lecture", "mixing", *flags]) in (0, 1)
     assert (home / "numbers.json").is_file() and list((home / "figures").iterdir())

@@ -48,11 +48,15 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         "--held_out_seed", type=int, default=None, help="draws what is kept aside (default: as in its training, else 0)"
     )
     parser.set_defaults(train_split=None)  # as in its training
-    parser.add_argument("--num_samples", type=_counts, default=[1000], help="for a sweep also several: 500,2000")
-    parser.add_argument("--batch_size", type=int, default=100)
     parser.add_argument(
-        "--num_inference_steps", type=int, default=None, help="network evaluations; default: the stored noise schedule"
+        "--num_samples", type=_counts, default=[1000], help="default: 1000; for a sweep also several: 500,2000"
     )
+    parser.add_argument("--batch_size", type=int, default=100, help="samples drawn at once (default: 100)")
+    parser.add_argument(
+        "--num_inference_steps", type=int, default=None,
+        help="steps, one network evaluation each; Heun's take two, other solvers of diffusers one more for the start "
+        "(default: the stored noise schedule)",
+    )  # fmt: skip
     parser.add_argument(
         "--sampler", type=sampler_name, default=DEFAULT, help=f"default: the stored one; or {', '.join(SAMPLERS)}"
     )
@@ -74,15 +78,14 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--classifier", default=None, help="a folder, of such pictures; default: a shipped one, for digits and avatars"
     )
+    parser.add_argument("--sweep", type=_counts, default=None, help="numbers of steps, like 10,25,50: write the table")
     parser.add_argument(
-        "--sweep", type=_counts, default=None, help="numbers of evaluations, like 10,25,50: write the table"
-    )
-    parser.add_argument(
-        "--samplers", type=_samplers, default=None, help="of the sweep (default: annealed_langevin,consistent)"
-    )
+        "--samplers", type=_samplers, default=None,
+        help="of the sweep (default: annealed_langevin,consistent; for a model of few evaluations consistent)",
+    )  # fmt: skip
     parser.add_argument("--device", default=None, help="default: a GPU where there is one")
     parser.add_argument("--num_threads", type=int, default=None, help="CPU threads; default: one a core")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the samples and the measures (default: 0)")
     parser.add_argument(
         "--output_dir",
         type=user_path,
@@ -101,12 +104,11 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     if args.sweep is None and len(args.num_samples) > 1:
         parser.error("Several --num_samples need a --sweep.")
     if args.sweep is not None and args.num_inference_steps is not None:
-        parser.error("--sweep and --num_inference_steps both say how many evaluations; give one.")
+        parser.error("--sweep and --num_inference_steps both say how many steps; give one.")
     if args.sweep is not None and args.sampler != DEFAULT:
         parser.error("A --sweep takes --samplers, one or several; leave --sampler out.")
     if args.sweep is None and args.samplers is not None:
         parser.error("--samplers are those of a --sweep; give one --sampler.")
-    args.samplers = args.samplers or ["annealed_langevin", "consistent"]
     langevin_only = args.steps_per_level is not None or args.step_size is not None
     if args.sweep is None and args.sampler not in (DEFAULT, "annealed_langevin") and langevin_only:
         parser.error(f"--steps_per_level and --step_size belong to annealed_langevin, not to {args.sampler}.")

@@ -2,7 +2,8 @@
 
     ncsn evaluate --model pretrained/mnist --num_samples 1000 --output_dir runs/evaluation
 
-writes `evaluation.json` (every number) and `evaluation.png` (samples, their nearest training images, classes).  With
+writes `evaluation.json` (every number, beside those of other samplers) and `evaluation.png` (samples, their nearest
+training images, classes).  With
 
     ncsn evaluate --model pretrained/mnist --sweep 10,25,50,100,200 --samplers annealed_langevin,consistent
 
@@ -12,13 +13,11 @@ often as wanted.
 """
 
 import argparse
-import json
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,9 +32,17 @@ from ..samplers import sampler_for
 from .choosing import choose_features, class_numbers, shown_name, training_data, training_facts
 from .figure import evaluation_figure, sweep_figure
 from .held_out import denoising_losses
+from .measures import FEWEST_IMAGES
 from .quality import RealImages, SampleQuality, evaluate_samples
+from .results import add_result, fingerprint, read_results, write_json
 
 __all__ = ["RealImages", "SampleQuality", "Sampled", "evaluate_samples", "run", "sample_images", "sweep_table"]
+
+HELD_OUT = "held out"  # in place of a split's name
+MORE_IMAGES = (
+    "Keep other numbers aside by --held_out_fraction, in training too where these are its data, or give others by "
+    "--dataset_name."
+)
 
 
 @dataclass(frozen=True)
@@ -114,14 +121,10 @@ def run_description(args: argparse.Namespace, real: RealImages) -> dict[str, Any
     }
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Indented JSON; refuses NaN, which other readers refuse."""
-    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
 def evaluate_once(args: argparse.Namespace, pipe: Any, real: RealImages) -> None:
-    """Samples once; writes `evaluation.json` and `evaluation.png`."""
-    count = args.num_samples[0]
+    """Samples once; adds to `evaluation.json` and writes `evaluation.png`."""
+    count, output = args.num_samples[0], args.output_dir
+    read_results(output / "evaluation.json")  # refused before any work
     pipe.scheduler = sampler_for(pipe.scheduler, args.sampler, args.sigma_max, **langevin_settings(args))
     sampled = sample_images(
         pipe,
@@ -153,10 +156,12 @@ def evaluate_once(args: argparse.Namespace, pipe: Any, real: RealImages) -> None
         **quality.numbers(),
         "denoising_loss": losses,
         "closest_pairs": pairs,
+        "split": args.test_split or HELD_OUT,
+        "weights": fingerprint(pipe.unet.state_dict().values()),
+        "test_images": fingerprint([real.test.images]),
         **run_description(args, real),
     }
-    output = args.output_dir
-    write_json(output / "evaluation.json", result)
+    stored = add_result(output / "evaluation.json", result)
     num_classes = getattr(pipe.unet.config, "num_class_embeds", None) or 10
     title = f"{shown_name(args.model)}: {count} samples, {sampled.nfe} network evaluations each"
     figure = evaluation_figure(sampled.images, real.train.images, quality, title=title, num_classes=num_classes)
@@ -167,6 +172,7 @@ def evaluate_once(args: argparse.Namespace, pipe: Any, real: RealImages) -> None
         unseen, seen = (sum(each[name] for each in losses.values()) / len(losses) for name in ("test", "train"))
         print(f"denoising loss of test images: {unseen:.3g} (training images: {seen:.3g}; an untrained U-Net: 0.5)")
     print(f"written: {output / 'evaluation.json'}, {output / 'evaluation.png'}")
+    print(*(f"  {line}" for line in stored), sep="\n", end="\n" if stored else "")
 
 
 def asked_of_data(labels: Tensor | None, pipe: Any, real: RealImages) -> Tensor | None:
@@ -197,22 +203,25 @@ def lines_of(quality: SampleQuality) -> list[str]:
     lines = []
     if quality.samples is not None:
         lines += [
-            f"in the features of {quality.features}: Frechet distance {quality.samples.frechet:.3g} (real images: "
-            f"{quality.real.frechet:.3g}), kernel distance {1e3 * quality.samples.kernel:.2f}e-3 (real: "
-            f"{1e3 * quality.real.kernel:.2f}e-3)"
+            f"in the features of {quality.features}: Frechet distance {quality.samples.frechet:.3g} "
+            f"({quality.real.count:,} real images: {quality.real.frechet:.3g}), kernel distance "
+            f"{1e3 * quality.samples.kernel:.2f}e-3 (real: {1e3 * quality.real.kernel:.2f}e-3)"
         ]
     if quality.agreement is not None:
         lines.append(f"recognised as the class asked for: {100 * quality.agreement:.1f} %")
     for name, measured in quality.measures.items():
         reference = "" if measured.real is None else f" (real images: {measured.real:.3g})"
         lines.append(f"{name.replace('_', ' ')}: {measured.samples:.3g}{reference}")
-    return [*lines, f"nearer to a training image than 99 % of test images: {100 * quality.closer_than_test:.1f} %"]
+    if quality.closer_than_test is not None:
+        lines.append(f"nearer to a training image than 99 % of test images: {100 * quality.closer_than_test:.1f} %")
+    return lines
 
 
 @dataclass(frozen=True)
 class SweepRow:
     """One sampler, number of evaluations and number of samples; `real_*` are those of as many real images.
 
+    Where there are fewer, `real_count` of them, there is no `ratio`.
     Without features for such pictures the distance is the sliced Wasserstein distance, and `frechet` is `None`.
     """
 
@@ -223,6 +232,7 @@ class SweepRow:
     features: str | None
     frechet: float | None
     real_frechet: float | None
+    real_count: int | None
     ratio: float | None
     kernel: float | None
     real_kernel: float | None
@@ -244,6 +254,7 @@ class SweepRow:
             features=quality.features,
             frechet=samples and samples.frechet,
             real_frechet=real and real.frechet,
+            real_count=real and real.count,
             ratio=quality.ratio,
             kernel=samples and samples.kernel,
             real_kernel=real and real.kernel,
@@ -266,7 +277,10 @@ def sweep_table(rows: Sequence[SweepRow]) -> str:
         "evaluations": [str(row.nfe) for row in rows],
         "samples": [str(row.count) for row in rows],
         "Frechet distance": [shown(row.frechet) for row in rows],
-        "real images": [shown(row.real_frechet) for row in rows],
+        "real images": [
+            shown(row.real_frechet, unit="" if row.real_count in (None, row.count) else f" ({row.real_count:,} images)")
+            for row in rows
+        ],
         "ratio": [shown(row.ratio, ".2f") for row in rows],
         "kernel distance x 1000": [shown(row.kernel, ".2f", 1e3) for row in rows],
         "of real images": [shown(row.real_kernel, ".2f", 1e3) for row in rows],
@@ -294,15 +308,46 @@ def guidance(args: argparse.Namespace) -> dict[str, Any]:
     return _those_set(args, "guidance_scale", "guidance_interval")
 
 
+def sweep_scheduler(args: argparse.Namespace, own: Any, name: str) -> Any:
+    """The scheduler of one row, made from the model's own."""
+    settings = langevin_settings(args) if name == "annealed_langevin" else {}
+    return sampler_for(own, name, args.sigma_max, **settings)
+
+
+def check_sweep(args: argparse.Namespace, pipe: Any) -> None:
+    """Begins every row of a sweep with one image.
+
+    Raises:
+        ValueError: for a row that the model cannot be sampled by.
+    """
+
+    def stop(pipe: Any, i: int, sigma: Tensor, tensors: dict[str, Tensor]) -> None:
+        pipe.interrupt = True
+
+    own = pipe.scheduler
+    for name in args.samplers:
+        for nfe in args.sweep:
+            pipe.scheduler = sweep_scheduler(args, own, name)
+            try:
+                pipe(
+                    batch_size=1,
+                    generator=torch.Generator().manual_seed(args.seed),
+                    output_type="pt",
+                    num_inference_steps=nfe,
+                    callback_on_step_end=stop,
+                )
+            except ValueError as error:
+                raise ValueError(f"--sweep {nfe} by {name} is not possible: {error}") from error
+    pipe.scheduler = own
+
+
 def evaluate_sweep(args: argparse.Namespace, pipe: Any, real: RealImages) -> None:
     """Samples for every scheduler and number of evaluations; writes `sweep.*` after each."""
     output, rows = args.output_dir, []
     own_scheduler = pipe.scheduler
     for name in args.samplers:
-        is_langevin = name == "annealed_langevin"
-        settings = langevin_settings(args) if is_langevin else {}
         for nfe in args.sweep:
-            pipe.scheduler = sampler_for(own_scheduler, name, args.sigma_max, **settings)
+            pipe.scheduler = sweep_scheduler(args, own_scheduler, name)
             sampled = sample_images(
                 pipe,
                 max(args.num_samples),
@@ -311,12 +356,12 @@ def evaluate_sweep(args: argparse.Namespace, pipe: Any, real: RealImages) -> Non
                 num_inference_steps=nfe,
                 **guidance(args),
             )
-            steps = getattr(pipe.scheduler, "steps_per_level", None)
+            steps = getattr(pipe.scheduler, "steps_per_level", None) if name == "annealed_langevin" else None
             asked = asked_of_data(sampled.labels, pipe, real)
             for count in args.num_samples:
                 labels = None if asked is None else asked[:count]
                 quality = evaluate_samples(sampled.images[:count], labels, real, seed=args.seed)
-                row = SweepRow.of(name, steps if is_langevin else None, sampled, count, quality)
+                row = SweepRow.of(name, steps, sampled, count, quality)
                 rows.append(row)
                 print(f"{name} {nfe}, {count} samples: {lines_of(quality)[0]}")
             table = [asdict(row) for row in rows]
@@ -341,17 +386,27 @@ def divide_as_trained(args: argparse.Namespace, facts: Mapping[str, Any]) -> Non
             setattr(args, name, default if known is None else known)
 
 
-def check_kept_aside(source: str, selection: Selection) -> None:
-    """Refuses data of which a stream kept the first images aside: they are not those kept aside here.
+def split_to_measure_on(source: str, selection: Selection, *, streamed: bool) -> str | None:
+    """The name of the split; `None` where some of the training images are kept aside instead.
+
+    Args:
+        source: the data set.
+        selection: what was asked for.
+        streamed: whether training read these data as a stream.  It kept the first images aside, which are not those
+            kept aside here.
 
     Raises:
-        ValueError: for data without a split to measure on.
+        ValueError: for data without a split that training streamed.
     """
-    if held_out_split(open_source(source, streaming=True, selection=selection).parts, selection) is None:
+    if selection.test_split is not None:
+        return selection.test_split
+    split = held_out_split(open_source(source, streaming=streamed, selection=selection).parts, selection)
+    if split is None and streamed:
         raise ValueError(
             f"The model was trained on a stream of {source!r}, which has no split to measure on: images drawn from it "
             "now are ones that it was trained on. Give others by --dataset_name, or a --test_split."
         )
+    return split
 
 
 def run(args: argparse.Namespace) -> None:
@@ -374,6 +429,10 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError("--guidance_scale needs a model with classes; this one has none.")
     # Refuses what makes no sense before anything is read.
     pipe.guidance_scale, pipe.guidance_interval = args.guidance_scale, args.guidance_interval
+    if args.sweep is not None:
+        is_score = getattr(pipe.unet.config, "trained_sigmas", None) is None
+        args.samplers = args.samplers or (["annealed_langevin", "consistent"] if is_score else ["consistent"])
+        check_sweep(args, pipe)
     facts = training_facts(args.model)
     trained_on = training_data(facts)
     args.dataset_name = args.dataset_name or trained_on
@@ -384,8 +443,9 @@ def run(args: argparse.Namespace) -> None:
         print(why_not)
     divide_as_trained(args, facts if args.dataset_name == trained_on else {})
     selection = Selection(**{field.name: getattr(args, field.name) for field in fields(Selection)})
-    if facts.get("streaming") and args.dataset_name == trained_on:
-        check_kept_aside(args.dataset_name, selection)
+    streamed = bool(facts.get("streaming")) and args.dataset_name == trained_on
+    args.test_split = split_to_measure_on(args.dataset_name, selection, streamed=streamed)
+    selection = replace(selection, test_split=args.test_split)
     train, test = load_train_and_held_out(
         args.dataset_name, resolution=height, channels=channels,
         held_out_fraction=args.held_out_fraction, seed=args.held_out_seed,
@@ -395,8 +455,14 @@ def run(args: argparse.Namespace) -> None:
     for part, whose in ((train, "to train on"), (test, "to measure on")):
         if len(part) < 2:
             raise ValueError(
-                f"{args.dataset_name!r} has {len(part)} image(s) {whose}; a covariance needs two at least."
+                f"{args.dataset_name!r} has {len(part)} image(s) {whose}; a covariance needs two at least. "
+                f"{MORE_IMAGES}"
             )
+    if len(test) < FEWEST_IMAGES:
+        print(
+            f"Only {len(test)} images to measure on: distances are rough, and what tells samples from real images and "
+            f"finds copies is left out below {FEWEST_IMAGES}. {MORE_IMAGES}"
+        )
     real = RealImages(train, test, network, seed=args.seed)
     args.output_dir.mkdir(parents=True, exist_ok=True)
     (evaluate_once if args.sweep is None else evaluate_sweep)(args, pipe, real)

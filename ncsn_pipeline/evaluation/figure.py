@@ -110,7 +110,13 @@ def _neighbour_panel(axes: Axes, quality: SampleQuality) -> None:
     axes.set_xlabel("L2 distance to the nearest training image (dashed: 1 % quantile of test images)", fontsize=8)
     axes.set_ylabel("per cent of images", fontsize=8)
     axes.legend(frameon=False, fontsize=8)
-    _plain(axes, f"Copies? {100 * quality.closer_than_test:.1f} % of the samples lie left of the dashed line")
+    part = quality.closer_than_test
+    told = (
+        f"{len(quality.test_distances)} test images are too few to tell"
+        if part is None
+        else (f"{100 * part:.1f} % of the samples lie left of the dashed line")
+    )
+    _plain(axes, f"Copies? {told}")
 
 
 def _class_panel(axes: Axes, quality: SampleQuality) -> None:
@@ -136,7 +142,7 @@ def sweep_figure(rows: Sequence[dict], *, title: str) -> Figure:
 
     Args:
         rows: with the keys `scheduler`, `count`, `nfe`, `frechet` and `real_frechet`; where `frechet` is `None`,
-            `sliced_wasserstein` and `real_sliced_wasserstein`.
+            `sliced_wasserstein` and `real_sliced_wasserstein`; `real_count` where it is not `count`.
         title: over the figure.
     """
     figure = Figure(figsize=(8.6, 4.6), dpi=120, layout="constrained")
@@ -153,8 +159,9 @@ def sweep_figure(rows: Sequence[dict], *, title: str) -> Figure:
                 points = sorted((row["nfe"], row[distance]) for row in chosen)
                 label = f"{scheduler}, {count} samples"
                 axes.plot(*zip(*points, strict=True), style, color=f"C{j}", marker="o", markersize=4, label=label)
-        reference = next(row[f"real_{distance}"] for row in rows if row["count"] == count)
-        axes.axhline(reference, color=FAINT, linestyle=style, linewidth=1.2, label=f"{count} real images")
+        row = next(row for row in rows if row["count"] == count)
+        label = f"{row.get('real_count') or count} real images"
+        axes.axhline(row[f"real_{distance}"], color=FAINT, linestyle=style, linewidth=1.2, label=label)
     axes.set(xscale="log", yscale="log", xlabel="network evaluations", ylabel=f"{called} distance to the test images")
     nfes = sorted({row["nfe"] for row in rows})
     axes.set_xticks(nfes, [str(nfe) for nfe in nfes])

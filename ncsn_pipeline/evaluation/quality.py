@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ..data import ImageData
 from .features import Features, as_floats, extract_features
-from .measures import Measured, measure_pictures
+from .measures import FEWEST_IMAGES, Measured, measure_pictures
 
 
 class _GivenFeatures(nn.Identity):
@@ -138,16 +138,17 @@ class Distances:
     Args:
         count: number of images.
         frechet: Frechet distance.
-        frechet_std: its spread over draws of real images; `None` for one set of samples.
+        frechet_std: its spread over draws of real images; `None` for one set of samples, and where a draw is all of the
+            real images.
         kernel: squared maximum mean discrepancy.
-        kernel_std: its spread, over draws of real images, or over random subsets of the samples.
+        kernel_std: its spread, over draws of real images (`None` as above), or over random subsets of the samples.
     """
 
     count: int
     frechet: float
     frechet_std: float | None
     kernel: float
-    kernel_std: float
+    kernel_std: float | None
 
 
 @dataclass(frozen=True)
@@ -174,8 +175,10 @@ class SampleQuality:
         features: the name of the features that distances and classes are measured in; `None` for none, and then
             `samples`, `real`, `ratio` and everything about predicted classes is `None` too.
         samples: their distance to the test images.
-        real: the same for as many training images, class-balanced if the samples are; mean over draws.
-        ratio: Frechet distance of the samples over that of the real images; 1 is as good as real.
+        real: the same for as many training images, or for all if there are fewer; class-balanced if the samples are;
+            mean over draws.
+        ratio: Frechet distance of the samples over that of as many real images; 1 is as good as real; `None` if there
+            are fewer of these.
         measures: those that suit any pictures, by the names of :mod:`.measures`; empty if they were not asked for.
         num_test_images: size of the test set.
         requested_classes: how many samples of each class were asked for, `(K,)`; `None` without labels.
@@ -187,7 +190,7 @@ class SampleQuality:
         sample_neighbours: distances of the samples to their nearest training images.
         test_neighbours: the same of as many test images.
         closer_than_test: fraction of samples nearer to a training image than 99 % of the test images are; 0.01 is
-            natural, much more is memorisation.
+            natural, much more is memorisation.  `None` where fewer than 100 are compared.
         sample_distances: distance of each sample to its nearest training image, `(N,)`.
         neighbour_indices: which training image that is, `(N,)`.
         test_distances: distances of the test images to theirs.
@@ -208,7 +211,7 @@ class SampleQuality:
     real_agreement: float | None
     sample_neighbours: Neighbours
     test_neighbours: Neighbours
-    closer_than_test: float
+    closer_than_test: float | None
     sample_distances: Tensor
     neighbour_indices: Tensor
     test_distances: Tensor
@@ -259,12 +262,12 @@ class RealImages:
         count = min(count, len(self.train))
         if (count, balanced) not in self._distances:
             frechet, kernel = [], []
-            for draw in range(self.draws):
+            for draw in range(1 if count == len(self.train) else self.draws):
                 vectors = extract_features(self._drawn(count, balanced, draw), self.network).vectors
                 frechet.append(frechet_distance(vectors, self.features.vectors))
                 kernel.append(kernel_distance(vectors, self.features.vectors, seed=self.seed)[0])
             means = [torch.tensor(values, dtype=torch.float64) for values in (frechet, kernel)]
-            spread = [values.std(unbiased=len(values) > 1).item() for values in means]
+            spread = [values.std().item() if len(values) > 1 else None for values in means]
             self._distances[count, balanced] = Distances(
                 count, means[0].mean().item(), spread[0], means[1].mean().item(), spread[1]
             )
@@ -274,16 +277,18 @@ class RealImages:
         """The measures of :mod:`.measures` of `images`, beside those of as many training images.
 
         Args:
-            images: `(N, C, H, W)`, bytes.
+            images: `(N, C, H, W)`, bytes; the first of them where there are fewer training images.
             vectors: their features, `(N, F)`; `None` without a feature network.
             balanced: as in :meth:`distances`.
         """
+        count = min(len(images), len(self.train))
+        images, vectors = images[:count], None if vectors is None else vectors[:count]
         order = balanced_indices(
             self.test.labels if balanced else None, len(self.test), len(self.test),
             torch.Generator().manual_seed(self.seed),
         )  # fmt: skip
         test, features = self.test.images[order], self.features and self.features.vectors[order]
-        key = (min(len(images), len(self.train)), balanced)
+        key = (count, balanced)
         if key not in self._measures:
             drawn = self._drawn(*key, 0)
             known = None if features is None else extract_features(drawn, self.network).vectors
@@ -347,7 +352,9 @@ def evaluate_samples(
         measured = real.measures(images, found and found.vectors, balanced=labels is not None)
     distances, indices = nearest_neighbours(images, real.train.images)
     test_distances = real.neighbour_distances(len(images))
-    test_neighbours = Neighbours.of(test_distances)
+    test_neighbours, closer_than_test = Neighbours.of(test_distances), None
+    if test_neighbours.count >= FEWEST_IMAGES:
+        closer_than_test = (distances < test_neighbours.quantile_01).double().mean().item()
 
     predictions = agreement = real_agreement = confidence = real_confidence = predicted = requested = None
     if found is not None and found.probabilities is not None:
@@ -366,7 +373,7 @@ def evaluate_samples(
         features=real.network.name if real.network else None,
         samples=samples,
         real=reference,
-        ratio=samples.frechet / max(reference.frechet, 1e-12) if samples else None,
+        ratio=samples.frechet / max(reference.frechet, 1e-12) if samples and samples.count == reference.count else None,
         measures=measured,
         num_test_images=len(real.test),
         requested_classes=requested,
@@ -377,7 +384,7 @@ def evaluate_samples(
         real_agreement=real_agreement,
         sample_neighbours=Neighbours.of(distances),
         test_neighbours=test_neighbours,
-        closer_than_test=(distances < test_neighbours.quantile_01).double().mean().item(),
+        closer_than_test=closer_than_test,
         sample_distances=distances,
         neighbour_indices=indices,
         test_distances=test_distances,

@@ -112,7 +112,8 @@ def _eval_results(facts: Facts, result: Result) -> list[EvalResult]:
     if result.frechet is not None:
         measured.append((METRIC, f"Frechet distance ({how})", _rounded(result.frechet)))
     if result.real_frechet is not None:
-        measured.append((f"{METRIC}_of_real_images", f"the same of real images ({how})", _rounded(result.real_frechet)))
+        real = f"{result.fewer_real:,} real images" if result.fewer_real else "real images"
+        measured.append((f"{METRIC}_of_real_images", f"the same of {real} ({how})", _rounded(result.real_frechet)))
     if result.recognised is not None:
         measured.append(("accuracy", f"class recognised ({how})", _rounded(result.recognised)))
     for kind, (value, _) in result.measures.items():

@@ -1,6 +1,6 @@
 """The tables of a model card."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .facts import Facts, Result
@@ -20,7 +20,7 @@ def quality_table(results: Sequence[Result], default_sampler: str) -> str:
         ("evaluations", [f"{result.nfe:,}" for result in results]),
         ("samples", [f"{result.count:,}" if result.count else "" for result in results]),
         ("Frechet distance", [_number(result.frechet, ".3g") for result in results]),
-        ("as many real images", [_reference(result) for result in results]),
+        (_real_images(results), [_reference(result) for result in results]),
         ("ratio", [f"{result.ratio:.2g}" if result.ratio else "" for result in results]),
         ("class recognised", [_percent(result.recognised) for result in results]),
         *((name, [_measured(result, key) for result in results]) for key, name in MEASURES.items()),
@@ -37,11 +37,20 @@ def legend(results: Sequence[Result]) -> str:
     text = (
         f"Frechet distance and recognised class are measured in the features of {' or '.join(names)}." if names else ""
     )
-    if any(result.measures for result in results):
+    if any(result.fewer_real and result.real_frechet is not None for result in results):
+        text += (
+            " The Frechet distance of fewer images is the larger for that alone, so no ratio is given where there are "
+            "fewer real images than samples."
+        )
+    measured = {name for result in results for name in result.measures}
+    if measured:
+        told = (
+            "; told apart is the accuracy of a classifier that tells samples from real images, 50 % of which is chance"
+        )
         text += (
             " In brackets the same of as many real images. The sliced Wasserstein distance is that of patches over the "
-            "scales of a Laplacian pyramid, in their deviations; told apart is the accuracy of a classifier that tells "
-            "samples from real images, 50 % of which is chance; precision and recall are by nearest neighbours."
+            f"scales of a Laplacian pyramid, in their deviations{told if 'two_sample_accuracy' in measured else ''}; "
+            "precision and recall are by nearest neighbours."
         )
     return text.strip()
 
@@ -119,7 +128,11 @@ def _reference(result: Result) -> str:
     if result.real_frechet is None:
         return ""
     spread = f" ± {result.real_frechet_std:#.2g}" if result.real_frechet_std else ""
-    return f"{result.real_frechet:.3g}{spread}"
+    return f"{result.real_frechet:.3g}{spread}" + (f" ({result.fewer_real:,} images)" if result.fewer_real else "")
+
+
+def _real_images(results: Iterable[Result]) -> str:
+    return "real images" if any(result.fewer_real for result in results) else "as many real images"
 
 
 def _percent(part: float | None) -> str:
@@ -131,7 +144,7 @@ def _sweep_legend(rows: Sequence[Result], marks: dict[int, str]) -> str:
     counted = [
         (f"those with {mark}: " if mark else "")
         + f"{count:,} samples"
-        + (f" (as many real images: {_reference(spreads[count])})" if spreads[count].real_frechet else "")
+        + (f" ({_real_images([row])}: {_reference(row)})" if (row := spreads[count]).real_frechet else "")
         for count, mark in marks.items()
         if count
     ]

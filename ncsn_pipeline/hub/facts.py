@@ -3,7 +3,7 @@
     model_index.json, unet/config.json, scheduler/scheduler_config.json   the model itself
     train_config.json    the settings of its training run
     training.json        how that run went: command, steps, time, hardware, data
-    evaluation.json      one evaluation, or several under "results"
+    evaluation.json      evaluations under "results", or, in an older file, a single one
     sweep.json           distance against network evaluations, under "rows"
     card.json            what no program knows: title, licence, limits, remarks
 
@@ -33,16 +33,17 @@ class Result:
         nfe: network evaluations for each image.
         count: number of samples.
         frechet: their Frechet distance to the test images; `None` where no features suit them.
-        real_frechet: the same of as many real images.
-        real_frechet_std: its standard deviation over draws.
+        real_frechet: the same of as many real images, or of all if there are fewer.
+        real_frechet_std: its standard deviation over draws; `None` where each of them is all real images.
         recognised: part of the samples that a classifier takes for the class that was asked for, in [0, 1].
         steps_per_level: Langevin steps per level.
         seconds: wall-clock time of one image.
         features: the name of the features of distance and recognition.
         measures: what suits any pictures: name -> of the samples, and of as many real images or `None`.
         data: the data set that was compared with where it is another than the training's.
-        split: the part of it that was asked for.
+        split: the part of it that was measured on.
         settings: what was not as the model is stored, in words, after a comma each.
+        fewer_real: how many real images there were, if not as many as samples.
     """
 
     sampler: str
@@ -59,11 +60,13 @@ class Result:
     data: str | None = None
     split: str | None = None
     settings: str = ""
+    fewer_real: int | None = None
 
     @property
     def ratio(self) -> float | None:
-        """Distance over that of real images; 1 is as good as real."""
-        return self.frechet / self.real_frechet if self.real_frechet and self.frechet is not None else None
+        """Distance over that of as many real images; 1 is as good as real."""
+        known = self.real_frechet and self.frechet is not None and not self.fewer_real
+        return self.frechet / self.real_frechet if known else None
 
     @classmethod
     def read(cls, values: dict[str, Any], default_sampler: str, trained_on: str | None = None) -> Self | None:
@@ -77,21 +80,27 @@ class Result:
             measures["sliced_wasserstein"] = (values["sliced_wasserstein"], values.get("real_sliced_wasserstein"))
         if (frechet is None and not measures) or values.get("nfe") is None:
             return None
+        count = _first(values, "count", "num_samples") or samples.get("count") or neighbours.get("count")
+        all_real = values.get("num_train_images")
+        real_count = real.get("count") or values.get("real_count") or min(filter(None, (count, all_real)), default=None)
         return cls(
             sampler=default_sampler if sampler == "default" else _scheduler_of(sampler),
             nfe=int(values["nfe"]),
-            count=_first(values, "count", "num_samples") or samples.get("count") or neighbours.get("count"),
+            count=count,
             frechet=frechet,
             real_frechet=reference.get("frechet") if isinstance(reference, dict) else reference,
-            real_frechet_std=values.get("real_frechet_std") or real.get("frechet_std"),
+            real_frechet_std=None
+            if real_count is not None and real_count == all_real
+            else values.get("real_frechet_std") or real.get("frechet_std"),
             recognised=_first(values, "recognised", "agreement"),
             steps_per_level=values.get("steps_per_level"),
             seconds=_first(values, "seconds_per_image", "seconds"),
             features=values.get("features"),
             measures=measures,
             data=None if _same(data := arguments.get("dataset_name"), trained_on) else data,
-            split=arguments.get("test_split"),
+            split=values.get("split") or arguments.get("test_split"),
             settings=_settings(arguments),
+            fewer_real=real_count if real_count and count and real_count < count else None,
         )
 
 
@@ -174,7 +183,8 @@ def read_facts(folder: str | Path) -> Facts:
     trained_on = _trained_on(settings, training)
     results = [Result.read(entry, scheduler[0], trained_on) for entry in evaluations]
     sweeps = [_read(folder / name) for name in SWEEPS]
-    rows = [row | {"arguments": found.get("arguments")} for found in sweeps for row in found.get("rows", [])]
+    shared = ("arguments", "num_train_images")
+    rows = [row | {name: found.get(name) for name in shared} for found in sweeps for row in found.get("rows", [])]
     sweep = [Result.read(row, scheduler[0], trained_on) for row in rows]
     return Facts(
         folder=folder,
@@ -224,6 +234,7 @@ def _settings(arguments: dict[str, Any]) -> str:
     scale, interval = arguments.get("guidance_scale"), arguments.get("guidance_interval")
     text = "" if scale is None else f", guided by {scale:g}"
     text += f" at sigma {interval[0]:g} to {interval[1]:g}" if interval else ""
+    text += f", step size {arguments['step_size']:g}" if arguments.get("step_size") else ""
     return text + (f", from sigma {arguments['sigma_max']:g}" if arguments.get("sigma_max") else "")
 
 

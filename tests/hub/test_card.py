@@ -210,11 +210,42 @@ def test_the_quality(evaluation, folder):
     assert result["metrics"][0]["args"] == {"sampler": RESULT["sampler"], "nfe": 50, "num_samples": 2000}
 
 
+def test_fewer_real_images_than_samples_are_called_so(folder):
+    """Also of a file that gives the spread of several draws of all of them."""
+    real = {"count": 1500, "frechet": 1.06, "frechet_std": 3.4e-13}
+    measured = MEASURED | {"samples": {"count": 5000, "frechet": 123.0}, "real": real, "num_train_images": 1500}
+    row = {"scheduler": "consistent", "nfe": 10, "count": 5000, "frechet": 0.5, "real_frechet": 0.2}
+    put(folder, evaluation=measured, sweep={"rows": [row], "num_train_images": 1500})
+    text, data = body_and_data(folder)
+    assert "| samples | Frechet distance | real images | class recognised |" in text
+    assert "| 50 | 5,000 | 123 | 1.06 (1,500 images) | 96.3 % |" in text
+    assert "larger for that alone, so no ratio is given" in text and "as many real images" not in text
+    assert "5,000 samples (real images: 0.2 (1,500 images))" in text and "| 10 | 0.5 |" in text
+    metrics = data["model-index"][0]["results"][0]["metrics"]
+    assert any(metric["name"].startswith("the same of 1,500 real images (") for metric in metrics)
+    as_many = measured | {"samples": {"count": 1500, "frechet": 123.0}}
+    put(folder, evaluation=as_many, sweep={"rows": []})
+    assert "| as many real images | ratio |" in (text := body_and_data(folder)[0])
+    assert "| 1.06 | 1.2e+02 |" in text
+
+
+def test_images_that_were_held_out_are_no_test_split(folder):
+    put(folder, evaluation=MEASURED | {"split": "held out"})
+    assert body_and_data(folder)[1]["model-index"][0]["results"][0]["dataset"]["split"] == "held out"
+
+
+def test_only_what_was_measured_is_explained(folder):
+    measures = {"sliced_wasserstein": {"samples": 0.1, "real": 0.05}, "precision": {"samples": 0.5, "real": 0.5}}
+    put(folder, evaluation=MEASURED | {"measures": measures})
+    assert "told apart" not in body_and_data(folder)[0]
+
+
 def test_a_quality_is_that_of_what_was_measured(folder):
     how = {"dataset_name": "user/clothes", "test_split": "dev", "guidance_scale": 1.5, "guidance_interval": [0.5, 1.2]}
-    put(folder, evaluation=MEASURED | {"arguments": how | {"sigma_max": 4.0}}, card={"datasets": ["user/digits"]})
+    more = {"sigma_max": 4.0, "step_size": 1e-5}
+    put(folder, evaluation=MEASURED | {"arguments": how | more}, card={"datasets": ["user/digits"]})
     text, data = body_and_data(folder)
-    settings = ", guided by 1.5 at sigma 0.5 to 1.2, from sigma 4"
+    settings = ", guided by 1.5 at sigma 0.5 to 1.2, step size 1e-05, from sigma 4"
     assert f"| `ConsistentAnnealedScheduler`{settings}, compared with user/clothes | 50 |" in text
     (result,) = data["model-index"][0]["results"]
     assert result["dataset"] == {"name": "user/clothes", "type": "user/clothes", "split": "dev"}

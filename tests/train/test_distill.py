@@ -271,7 +271,7 @@ def test_a_network_of_the_papers_is_distilled_too_and_one_that_knows_only_its_le
 def test_an_evaluation_measures_its_samples_and_not_a_score_that_it_is_not(whole, tmp_path, capsys):
     flags = {"model": whole, "dataset_name": "digits", "num_samples": 40, "output_dir": tmp_path}
     assert evaluate([str(word) for name, value in flags.items() for word in (f"--{name}", value)]) == 0
-    found = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))
+    (found,) = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))["results"]
     assert (found["nfe"], found["denoising_loss"]) == (2, {})
     assert found["measures"]["sliced_wasserstein"]["samples"] > 0
     assert "denoising loss" not in capsys.readouterr().out

@@ -3,17 +3,18 @@
 import json
 import math
 import shutil
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
 import torch
 from PIL import Image
 
-from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler, NCSNPipeline, ScoreUNet
+from ncsn_pipeline import AnnealedLangevinScheduler, ConsistentAnnealedScheduler, NCSNPipeline, ScoreUNet, write_card
 from ncsn_pipeline.commands.evaluate import main, parse_args
 from ncsn_pipeline.data import ImageData, load_images, load_train_and_held_out
 from ncsn_pipeline.evaluation.choosing import class_numbers, shown_name
-from ncsn_pipeline.evaluation.evaluate import sample_images, sweep_table
+from ncsn_pipeline.evaluation.evaluate import Sampled, SweepRow, lines_of, sample_images, sweep_table
 from ncsn_pipeline.evaluation.features import extract_features, load_feature_network
 from ncsn_pipeline.evaluation.figure import evaluation_figure, sweep_figure, tile
 from ncsn_pipeline.evaluation.quality import (
@@ -179,6 +180,20 @@ def test_neighbours_are_told_by_their_median_their_first_percentile_and_the_near
     assert Neighbours.of(distances) == Neighbours(201, median=100.0, quantile_01=2.0, smallest=0.0)
 
 
+def test_fewer_real_images_than_samples_have_no_spread_and_no_ratio(real, train_digits, test_digits):
+    """Each draw is all of them, and the distance of fewer images is the larger for that alone."""
+    few = RealImages(train_digits.subset(torch.arange(60)), test_digits, real.network)
+    images = train_digits.images / 255
+    fewer, same = (evaluate_samples(images[:count], None, few) for count in (120, 60))
+    assert fewer.real == same.real and fewer.real.count == 60
+    assert fewer.real.frechet_std is fewer.real.kernel_std is fewer.ratio is None and same.ratio is not None
+    assert "(60 real images: " in lines_of(fewer)[0]
+    row = SweepRow.of("consistent", None, Sampled(images, None, 3, 0.1), 120, fewer)
+    assert f" {row.real_frechet:.3g} (60 images) |" in sweep_table([row]) and "ratio" not in sweep_table([row])
+    legend = sweep_figure([asdict(row)], title="a model").legends[0]
+    assert "60 real images" in [text.get_text() for text in legend.get_texts()]
+
+
 def test_samples_without_classes_are_compared_with_independent_draws(real, train_digits):
     images = train_digits.images[:150] / 255
     balanced = evaluate_samples(images, train_digits.labels[:150], real).real
@@ -312,7 +327,7 @@ def test_the_command_measures_what_its_flags_say(saved, tmp_path, capsys):
     flags += " --dataset_name digits --device cpu"
     output = tmp_path / "out"
     assert main(["--model", str(saved), "--output_dir", str(output), *flags.split()]) == 0
-    result = json.loads((output / "evaluation.json").read_text(encoding="utf-8"))
+    (result,) = json.loads((output / "evaluation.json").read_text(encoding="utf-8"))["results"]
     assert result["steps_per_level"] == 2
 
     pipe = NCSNPipeline.from_pretrained(saved)
@@ -345,7 +360,7 @@ def test_the_command_measures_what_its_flags_say(saved, tmp_path, capsys):
     nearest = sorted(zip(distances.tolist(), range(40), neighbours.tolist(), strict=True))
     pairs = [(pair["distance"], pair["sample"], pair["training_image"]) for pair in result["closest_pairs"]]
     assert pairs == nearest[:10]
-    assert result["scheduler"] == "AnnealedLangevinScheduler"
+    assert (result["scheduler"], result["split"]) == ("AnnealedLangevinScheduler", "test")
     assert set(result) >= {"seconds_per_image", "versions", "arguments", "threads"}
     assert (result["arguments"]["model"], result["arguments"]["guidance_scale"]) == ("model", 1.5)
     assert str(tmp_path) not in json.dumps(result)
@@ -363,7 +378,8 @@ def test_without_a_test_split_the_part_that_training_keeps_aside_is_measured_aga
     words += "--num_samples 10 --num_inference_steps 2 --held_out_fraction 0.2 --held_out_seed 7".split()
     words += ["--classifier", "mnist_classifier"]
     assert main([*words, "--output_dir", str(tmp_path / "out")]) == 0
-    result = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
+    (result,) = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))["results"]
+    assert result["split"] == "held out"
     assert (result["num_train_images"], result["num_test_images"]) == (160, 40)
     assert "160 images to train on, 40 kept aside at random to measure on" in capsys.readouterr().out
     train, test = load_train_and_held_out(str(tmp_path / "data"), held_out_fraction=0.2, seed=7)
@@ -391,7 +407,7 @@ def test_the_data_are_divided_as_the_models_training_divided_them(saved, tmp_pat
         words += "--num_samples 2 --num_inference_steps 2 --classifier mnist_classifier".split()
         assert main([*words, *flags]) == 0
         capsys.readouterr()
-        result = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
+        result = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))["results"][-1]
         names = ("held_out_fraction", "held_out_seed", "image_column", "train_split", "test_split")
         return {name: result["arguments"][name] for name in names} | {"images": result["num_test_images"]}
 
@@ -403,6 +419,75 @@ def test_the_data_are_divided_as_the_models_training_divided_them(saved, tmp_pat
     assert recorded("--held_out_seed", "5") == as_trained | {"held_out_seed": 5}
     other = recorded("--dataset_name", str(tmp_path / "other"))
     assert other == as_trained | {"held_out_fraction": 0.05, "held_out_seed": 0, "image_column": None, "images": 2}
+
+
+def test_too_few_images_to_measure_on_are_told_with_the_way_out(saved, tmp_path, capsys):
+    for i in range(40):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        Image.new("L", (8, 8), 6 * i).save(tmp_path / "data" / f"{i}.png")
+    words = ["--model", str(saved), "--dataset_name", str(tmp_path / "data"), "--output_dir", str(tmp_path / "out")]
+    words += "--num_samples 4 --num_inference_steps 2 --device cpu".split()
+    assert main(words) == 0
+    assert "Only 2 images to measure on" in (said := capsys.readouterr().out) and "--held_out_fraction" in said
+    assert main([*words, "--held_out_fraction", "0"]) == 2
+    assert "has 1 image(s) to measure on" in (said := capsys.readouterr().err)
+    assert "--held_out_fraction" in said and "--dataset_name" in said
+
+
+def test_the_split_that_was_measured_on_is_written(saved, tmp_path):
+    for split in ("train", "validation"):
+        (tmp_path / "data" / split).mkdir(parents=True)
+        for i in range(4):
+            Image.new("L", (8, 8), 60 * i).save(tmp_path / "data" / split / f"{i}.png")
+    words = ["--model", str(saved), "--dataset_name", str(tmp_path / "data"), "--output_dir", str(tmp_path)]
+    assert main([*words, *"--num_samples 4 --num_inference_steps 2 --device cpu".split()]) == 0
+    (result,) = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))["results"]
+    assert result["split"] == "validation"
+
+
+def test_a_second_evaluation_stands_beside_the_first(saved, tmp_path, capsys):
+    """Until its own way of sampling is measured again, or the weights have changed."""
+    model = shutil.copytree(saved, tmp_path / "model")
+
+    def samplers(*flags: str) -> list[tuple[str, int]]:
+        words = ["--model", str(model), "--dataset_name", "digits", "--num_samples", "10", "--device", "cpu"]
+        assert main([*words, "--num_inference_steps", "2", *flags]) == 0
+        results = json.loads((model / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))["results"]
+        return [(result["scheduler"], result["nfe"], result["sample_neighbours"]["count"]) for result in results]
+
+    own, heun = ("ConsistentAnnealedScheduler", 2, 10), ("HeunDiscreteScheduler", 4, 10)
+    assert samplers() == [own]
+    assert samplers("--sampler", "heun") == [own, heun]
+    assert "kept: ConsistentAnnealedScheduler, 2 evaluations, 10 samples, digits" in capsys.readouterr().out
+    card = write_card(model).read_text(encoding="utf-8")
+    assert (
+        "| `ConsistentAnnealedScheduler`, the default | 2 | 10 |" in card and "| `HeunDiscreteScheduler` | 4 |" in card
+    )
+    assert samplers("--num_samples", "12") == [heun, (*own[:2], 12)]
+    assert "replaced: ConsistentAnnealedScheduler, 2 evaluations, 10 samples" in capsys.readouterr().out
+    network = ScoreUNet.from_pretrained(model / "unet")
+    torch.nn.init.zeros_(network.conv_out.bias)
+    torch.nn.init.normal_(network.conv_out.weight, std=0.1)
+    network.save_pretrained(model / "unet")
+    assert samplers("--sampler", "euler") == [("EulerDiscreteScheduler", 3, 10)]
+    assert capsys.readouterr().out.count("removed, as it is of other weights") == 2
+
+
+def test_a_sweep_is_refused_before_any_sampling_and_fits_models_of_few_evaluations(tmp_path, capsys):
+    network = ScoreUNet(8, 1, (8, 16), sigma_data=0.4, sigma_max=5.0, trained_sigmas=[1.5, 0.5])
+    scheduler = ConsistentAnnealedScheduler(sigmas=[1.5, 0.5], eta=1.0)
+    NCSNPipeline(network, scheduler).save_pretrained(tmp_path / "fast")
+    words = ["--model", str(tmp_path / "fast"), "--dataset_name", "digits", "--num_samples", "4", "--device", "cpu"]
+    words += ["--output_dir", str(tmp_path / "out")]
+    assert main([*words, "--sweep", "2,3"]) == 2
+    said = capsys.readouterr()
+    assert "--sweep 3 by consistent is not possible" in said.err and "Data:" not in said.out
+    assert main([*words, "--sweep", "2", "--samplers", "consistent,annealed_langevin"]) == 2
+    assert "--sweep 2 by annealed_langevin is not possible" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main([*words, "--sweep", "2"]) == 0
+    rows = json.loads((tmp_path / "out" / "sweep.json").read_text(encoding="utf-8"))["rows"]
+    assert [(row["scheduler"], row["nfe"]) for row in rows] == [("consistent", 2)]
 
 
 def test_classes_are_the_models_by_their_names():
@@ -485,7 +570,8 @@ def test_the_sweep_writes_a_row_for_each_scheduler_count_and_number_of_evaluatio
     assert [(row["scheduler"], row["count"]) for row in rows] == [
         (name, count) for name in ("annealed_langevin", "consistent") for _ in range(2) for count in (30, 60)
     ]
-    assert [options["num_inference_steps"] for _, options in pipe.calls] == [3, 10, 3, 10]
+    drawn = [options for _, options in pipe.calls if "callback_on_step_end" not in options]
+    assert [options["num_inference_steps"] for options in drawn] == [3, 10, 3, 10]
     assert all(math.isfinite(row["real_frechet"]) and row["real_frechet"] > 0 for row in rows)
     table = (tmp_path / "sweep.md").read_text(encoding="utf-8").splitlines()
     assert len(table) == 2 + 8 and len({line.count("|") for line in table}) == 1

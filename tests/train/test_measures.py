@@ -7,6 +7,8 @@ import torch
 
 from ncsn_pipeline import ConsistentAnnealedScheduler, NCSNPipeline, ScoreUNet
 from ncsn_pipeline.data import ImageData
+from ncsn_pipeline.evaluation.evaluate import lines_of
+from ncsn_pipeline.evaluation.figure import evaluation_figure
 from ncsn_pipeline.evaluation.held_out import denoising_losses
 from ncsn_pipeline.evaluation.measures import MOST_IMAGES, measure_pictures
 from ncsn_pipeline.evaluation.precision_recall import precision_and_recall
@@ -82,6 +84,27 @@ def test_overlapping_sets_are_told_apart_as_well_as_anything_could():
     assert two_sample_accuracy(low, high + 1) > 0.99
 
 
+@pytest.mark.parametrize(("samples", "test", "told"), [(100, 100, True), (99, 100, False), (100, 99, False)])
+def test_below_100_pictures_nothing_is_said_of_telling_apart_and_of_copies(samples, test, told, test_digits):
+    """Of 2 a classifier is right by chance, and of 2 the nearer is "nearer than 99 %"."""
+    real = RealImages(ImageData(test_digits.images[100:]), ImageData(test_digits.images[:test]), None)
+    quality = evaluate_samples(test_digits.images[150 : 150 + samples] / 255, None, real)
+    assert ("two_sample_accuracy" in quality.measures) == told
+    assert (quality.closer_than_test is not None) == told
+    said = "\n".join(lines_of(quality))
+    assert ("two sample accuracy" in said) == ("nearer to a training image" in said) == told
+    figure = evaluation_figure(test_digits.images[:samples] / 255, real.train.images, quality, title="a model")
+    titles = [axes.get_title(loc="left") for part in figure.subfigs for axes in part.axes]
+    assert any("too few to tell" in title for title in titles) != told
+
+
+def test_with_fewer_training_images_as_many_samples_are_measured(train_digits, test_digits):
+    """The sliced distance, like Frechet's, depends on the number."""
+    real = RealImages(ImageData(train_digits.images[:30]), test_digits, None)
+    few, many = (evaluate_samples(test_digits.images[:n] / 255, None, real).measures for n in (30, 90))
+    assert few == many
+
+
 @pytest.mark.parametrize("change", ["noise", "blur", "contrast"])
 def test_a_small_corruption_of_digits_is_seen_by_all(change, train_digits, test_digits):
     order = torch.randperm(len(train_digits))
@@ -142,22 +165,22 @@ def test_sets_that_cannot_be_compared_are_refused():
 
 def test_samples_without_features_are_measured_beside_as_many_real_images(train_digits, test_digits):
     real = RealImages(train_digits, test_digits, None)
-    labels = torch.arange(60) % 10
-    quality = evaluate_samples(0.8 * test_digits.images[:60] / 255, labels, real)
+    labels = torch.arange(120) % 10
+    quality = evaluate_samples(0.8 * test_digits.images[:120] / 255, labels, real)
     assert (
         quality.features is quality.samples is quality.ratio is quality.agreement is quality.predicted_classes is None
     )
-    assert quality.requested_classes == [6] * 10 and quality.sample_neighbours.count == 60
+    assert quality.requested_classes == [12] * 10 and quality.sample_neighbours.count == 120
     for name in ("sliced_wasserstein", "two_sample_accuracy"):
         assert quality.measures[name].samples > quality.measures[name].real
-    again = evaluate_samples(real._drawn(60, True, 0) / 255, labels, real).measures
+    again = evaluate_samples(real._drawn(120, True, 0) / 255, labels, real).measures
     assert all(measured.samples == measured.real for measured in again.values())
     assert quality.numbers()["measures"]["recall"] == vars(quality.measures["recall"])
 
 
 def test_two_samples_are_enough_and_many_are_cut_to_the_first(test_digits):
     few = measure_pictures(test_digits.images[:2], test_digits.images)
-    assert "precision" not in few and math.isfinite(few["two_sample_accuracy"])
+    assert "precision" not in few and math.isfinite(few["sliced_wasserstein"])
     assert MOST_IMAGES == 2000
     data = ImageData(test_digits.images)
     assert evaluate_samples(test_digits.images[:5] / 255, None, RealImages(data, data, None)).measures["recall"].real
