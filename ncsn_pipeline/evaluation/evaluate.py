@@ -386,6 +386,23 @@ def divide_as_trained(args: argparse.Namespace, facts: Mapping[str, Any]) -> Non
             setattr(args, name, default if known is None else known)
 
 
+def check_unseen(args: argparse.Namespace, facts: Mapping[str, Any]) -> None:
+    """Refuses to keep others of the training images aside than training did.
+
+    Raises:
+        ValueError: for another seed, or a larger fraction: the images of a smaller one are among training's.
+    """
+    fraction, seed = facts.get("held_out_fraction"), facts.get("seed")
+    if args.test_split is not None or fraction is None or seed is None:
+        return
+    if args.held_out_fraction > fraction or args.held_out_seed != seed:
+        raise ValueError(
+            f"Training kept {fraction:g} of these images aside, by seed {seed}; with --held_out_fraction "
+            f"{args.held_out_fraction:g} and --held_out_seed {args.held_out_seed} some of those to measure on are ones "
+            "that it was trained on. Leave both out, or give other images by --dataset_name."
+        )
+
+
 def split_to_measure_on(source: str, selection: Selection, *, streamed: bool) -> str | None:
     """The name of the split; `None` where some of the training images are kept aside instead.
 
@@ -446,6 +463,7 @@ def run(args: argparse.Namespace) -> None:
     streamed = bool(facts.get("streaming")) and args.dataset_name == trained_on
     args.test_split = split_to_measure_on(args.dataset_name, selection, streamed=streamed)
     selection = replace(selection, test_split=args.test_split)
+    check_unseen(args, facts if args.dataset_name == trained_on else {})
     train, test = load_train_and_held_out(
         args.dataset_name, resolution=height, channels=channels,
         held_out_fraction=args.held_out_fraction, seed=args.held_out_seed,

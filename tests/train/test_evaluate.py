@@ -416,7 +416,10 @@ def test_the_data_are_divided_as_the_models_training_divided_them(saved, tmp_pat
         "test_split": None, "images": 15,
     }  # fmt: skip
     assert recorded() == as_trained
-    assert recorded("--held_out_seed", "5") == as_trained | {"held_out_seed": 5}
+    assert recorded("--held_out_fraction", "0.1") == as_trained | {"held_out_fraction": 0.1, "images": 5}
+    for flags in (["--held_out_seed", "5"], ["--held_out_fraction", "0.4"]):
+        assert main(["--model", str(model), "--output_dir", str(tmp_path / "out"), *flags]) == 2
+        assert "some of those to measure on are ones that it was trained on" in capsys.readouterr().err
     other = recorded("--dataset_name", str(tmp_path / "other"))
     assert other == as_trained | {"held_out_fraction": 0.05, "held_out_seed": 0, "image_column": None, "images": 2}
 
