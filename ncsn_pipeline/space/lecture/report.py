@@ -69,7 +69,7 @@ def run_view(name: str, outcome: Outcome) -> tuple[str, str]:
     """Picture and numbers of a visitor's run."""
     said = f"Your run, {outcome.seconds:.1f} s."
     if not all(check["holds"] for check in outcome.result["checks"]):
-        said += " With these settings the claim does not hold in full, whatever the title says: see below."
+        said += " With these settings the claim does not hold in full: see below."
     return picture(name, outcome.picture, said), numbers([outcome.result])
 
 
