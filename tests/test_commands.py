@@ -104,7 +104,10 @@ def test_a_port_that_cannot_be_served_at_is_one_sentence(tmp_path, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         (said,) = complaint_of([["app", "--model", "mnist-fast", "--port", port]])
-    assert said == f"ncsn app: error: port {port} is taken; give a free one by --port."
+    assert said == (
+        f"ncsn app: error: nothing can be served at this machine, port {port}: it may be taken, or not allowed. Give "
+        "another --port or --host."
+    )
 
 
 def test_a_folder_may_have_a_dot_in_its_name_and_what_cannot_be_one_is_refused_before_drawing(tmp_path, capsys):

@@ -35,7 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         message = in_one_line(error)
         if "Cannot find empty port" in message:  # Gradio names settings of its own
-            message = f"port {options.port or '7860 and those after it'} is taken; give a free one by --port."
+            place = f"{options.host or 'this machine'}, port {options.port or 'from 7860 on'}"
+            message = (
+                f"nothing can be served at {place}: it may be taken, or not allowed. Give another --port or --host."
+            )
         print(f"{PROGRAM}: error: {message}", file=sys.stderr)
         return 2
     return 0

@@ -147,8 +147,9 @@ def _factorised(covariances_or_stds: float | Tensor, means: Tensor) -> tuple[Ten
         raise ValueError(
             f"covariances_or_stds must be a number, or have shape ({k},) or ({k}, {d}, {d}); got {tuple(given.shape)}."
         )
-    # Of one in float32, entries near 0 are as uncertain as its largest.
-    rounding = 1e-5 * given.diagonal(dim1=1, dim2=2).amax(1)[:, None, None]
+    # Of one in float32, entries near 0 are as uncertain as its diagonal.
+    spread = given.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt()
+    rounding = 1e-5 * spread[:, :, None] * spread[:, None, :]
     if not (given.isfinite().all() and ((given - given.mT).abs() <= rounding).all()):
         raise ValueError("covariances must be finite and symmetric; average each with its transpose.")
     eigenvalues, u = torch.linalg.eigh((given + given.mT) / 2)

@@ -324,7 +324,7 @@ def check_sweep(args: argparse.Namespace, pipe: Any) -> None:
     def stop(pipe: Any, i: int, sigma: Tensor, tensors: dict[str, Tensor]) -> None:
         pipe.interrupt = True
 
-    own = pipe.scheduler
+    own, classes = pipe.scheduler, getattr(pipe.unet.config, "num_class_embeds", None)
     for name in args.samplers:
         for nfe in args.sweep:
             pipe.scheduler = sweep_scheduler(args, own, name)
@@ -334,7 +334,9 @@ def check_sweep(args: argparse.Namespace, pipe: Any) -> None:
                     generator=torch.Generator().manual_seed(args.seed),
                     output_type="pt",
                     num_inference_steps=nfe,
+                    class_labels=None if classes is None else torch.zeros(1, dtype=torch.long),
                     callback_on_step_end=stop,
+                    **guidance(args),
                 )
             except ValueError as error:
                 raise ValueError(f"--sweep {nfe} by {name} is not possible: {error}") from error
@@ -390,7 +392,7 @@ def check_unseen(args: argparse.Namespace, facts: Mapping[str, Any]) -> None:
     """Refuses to keep others of the training images aside than training did.
 
     Raises:
-        ValueError: for another seed, or a larger fraction: the images of a smaller one are among training's.
+        ValueError: for another seed, or a larger fraction; those of a smaller one are among what training kept aside.
     """
     fraction, seed = facts.get("held_out_fraction"), facts.get("seed")
     if args.test_split is not None or fraction is None or seed is None:
@@ -476,10 +478,10 @@ def run(args: argparse.Namespace) -> None:
                 f"{args.dataset_name!r} has {len(part)} image(s) {whose}; a covariance needs two at least. "
                 f"{MORE_IMAGES}"
             )
-    if len(test) < FEWEST_IMAGES:
+    if min(len(test), *args.num_samples) < FEWEST_IMAGES:
         print(
-            f"Only {len(test)} images to measure on: distances are rough, and what tells samples from real images and "
-            f"finds copies is left out below {FEWEST_IMAGES}. {MORE_IMAGES}"
+            f"Only {len(test)} images to measure on and {min(args.num_samples)} samples: distances are rough; what tells"
+            f" samples from real images and finds copies is left out below {FEWEST_IMAGES} of either. {MORE_IMAGES}"
         )
     real = RealImages(train, test, network, seed=args.seed)
     args.output_dir.mkdir(parents=True, exist_ok=True)

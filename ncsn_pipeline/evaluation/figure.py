@@ -112,7 +112,7 @@ def _neighbour_panel(axes: Axes, quality: SampleQuality) -> None:
     axes.legend(frameon=False, fontsize=8)
     part = quality.closer_than_test
     told = (
-        f"{len(quality.test_distances)} test images are too few to tell"
+        f"{len(quality.test_distances)} images are too few to tell"
         if part is None
         else (f"{100 * part:.1f} % of the samples lie left of the dashed line")
     )

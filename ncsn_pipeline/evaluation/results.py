@@ -36,6 +36,10 @@ def read_results(path: Path) -> list[dict[str, Any]]:
         results = content.get("results", [content])
         if not all(isinstance(entry, dict) for entry in results):
             raise TypeError("its results are not dictionaries")
+        json.dumps(results, allow_nan=False)
+        for entry in results:
+            if not all(isinstance(entry.get(name) or {}, dict) for name in ("arguments", "sample_neighbours")):
+                raise TypeError("arguments and sample_neighbours are dictionaries")
     except (ValueError, AttributeError, TypeError) as error:
         raise ValueError(f"{path} holds no results: {error}. Repair it or take it away.") from error
     return results
@@ -74,6 +78,7 @@ def _fate(stored: dict[str, Any], result: dict[str, Any]) -> str:
     if _differ(stored, result, "weights"):
         return "removed, as it is of other weights"
     same_data = _arguments(stored).get("dataset_name") == _arguments(result).get("dataset_name")
+    same_data = same_data and stored.get("split") == result.get("split")
     if same_data and any(_differ(stored, result, name) for name in ("num_train_images", "test_images")):
         return "removed, as it is of other images of that name"
     if stored.get("weights") is None:
@@ -91,7 +96,7 @@ def _arguments(result: dict[str, Any]) -> dict[str, Any]:
 
 def _way(result: dict[str, Any]) -> list[Any]:
     """How samples were drawn, and what they were compared with."""
-    asked = ("step_size", "sigma_max", "guidance_scale", "guidance_interval", "dataset_name")
+    asked = ("step_size", "sigma_max", "guidance_scale", "guidance_interval", "dataset_name", "features", "classifier")
     arguments = _arguments(result)
     return [result.get(name) for name in ("scheduler", "nfe", "steps_per_level")] + [arguments.get(n) for n in asked]
 

@@ -7,6 +7,7 @@ After k products with S, GMRES's p is the combination of r, S r, ..., S^(k-1) r 
 residual never grows, and m products solve m equations.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -37,7 +38,7 @@ def conjugate_gradients(apply: Callable[[Tensor], Tensor], r: Tensor, tolerance:
         before, squared = squared, residual.square().sum(1, keepdim=True)
         best, least = torch.where(squared < least, p, best), torch.minimum(squared, least)
         direction = residual + torch.where(active, squared / before, 0) * direction
-    return best
+    return torch.where(least.isnan(), math.nan, best)
 
 
 def gmres(apply: Callable[[Tensor], Tensor], r: Tensor, iterations: int) -> tuple[Tensor, Tensor]:

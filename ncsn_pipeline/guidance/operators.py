@@ -79,13 +79,15 @@ class LinearOperator(Operator):
     def weighed(self, r: Tensor, prior_variance: float, noise_variance: float) -> Tensor:
         """(v M M' + w I)^-1 r, shape `(B, m)`; at w = 0 the smallest solution, v > 0 then."""
         if noise_variance == 0:  # nothing solves it for a part of r that no x gives
-            r = self.linear_part(self.pseudo_inverse(r))
+            r = self.linear_part(self._least_squares(r))
         return conjugate_gradients(lambda p: prior_variance * self.linear_part(self.adjoint(p)) + noise_variance * p, r)
 
     def pseudo_inverse(self, r: Tensor) -> Tensor:
-        """M^+ r, shape `(B, *D)`; M' M x = M' r has solutions for every r."""
-        if self.dagger is not None:
-            return self.dagger(r).to(r)
+        """M^+ r, shape `(B, *D)`."""
+        return self._least_squares(r) if self.dagger is None else self.dagger(r).to(r)
+
+    def _least_squares(self, r: Tensor) -> Tensor:
+        """The smallest solution of M' M x = M' r, which has one for every r."""
         back = self.adjoint(r)
         normal = conjugate_gradients(
             lambda x: self.adjoint(self.linear_part(x.reshape(back.shape))).flatten(1), back.flatten(1)

@@ -86,7 +86,7 @@ def follow(
         ValueError: for a list of generators that has not one for each sample.
         FloatingPointError: for samples that are not finite, where `steps` looks for it.
     """
-    if isinstance(generator, list) and len(generator) != len(x):
+    if isinstance(generator, list) and len(generator) not in (1, len(x)):
         raise ValueError(f"{len(generator)} generators were given for {len(x)} samples; give one, or one for each.")
     sigmas = torch.tensor(steps.sigmas, dtype=x.dtype, device=x.device)
     previous = None

@@ -93,8 +93,9 @@ def denoise(x: Tensor, score: Tensor, sigma: float | Tensor) -> Tensor:
     """
     check_samples(x)
     check_shape(score, x, "score")
-    wide = torch.promote_types(x.dtype, torch.float32)  # sigma² beyond 65,504 is none in float16
-    return (x + _per_sample(sigma, x.to(wide)) ** 2 * score.to(wide)).to(x.dtype)
+    dtype = torch.promote_types(x.dtype, score.dtype)
+    wide = torch.promote_types(dtype, torch.float32)  # sigma² beyond 65,504 is none in float16
+    return (x + _per_sample(sigma, x.to(wide)) ** 2 * score.to(wide)).to(dtype)
 
 
 def _per_sample(sigma: float | Tensor, x: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Everything a training run can be told, in one frozen dataclass; :mod:`.settings` reads it from YAML and flags."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
@@ -56,9 +57,7 @@ class TrainConfig(RunConfig):
     )
 
     streaming: bool = option(False, "read images while training, for a data set larger than the memory or the disk")
-    shuffle_buffer: int = option(
-        10_000, "images that each process of a stream holds to shuffle them", only={"streaming": (True,)}, ge=0
-    )
+    shuffle_buffer: int = option(10_000, "images that each process of a stream holds to shuffle them", ge=0)
 
     # Network
     network: Literal["score_unet", RefineNet] = option(
@@ -130,7 +129,7 @@ class TrainConfig(RunConfig):
 
     # How it is computed, and what is measured
     dataloader_num_workers: int = option(
-        0, "processes that read images ahead; else they are in memory", only={"streaming": (True,)}, ge=0
+        0, "processes that read images ahead; for streaming, since else they are in memory", ge=0
     )
     num_validation_images: int = option(1024, "held-out images of the loss, at least 8", ge=8)
     quality_samples: int = option(
@@ -159,6 +158,14 @@ class TrainConfig(RunConfig):
 
     def _check_combinations(self) -> None:
         """Refuses settings that contradict each other or would have no effect."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            for other, values in field.metadata["only"].items():
+                if value != field.default and getattr(self, other) not in values:
+                    raise ValueError(
+                        f"{field.name} = {value} has no effect with {other} {getattr(self, other)}, only with "
+                        f"{' or '.join(values)}. Leave it out."
+                    )
         if self.objective == "single_sigma":
             if self.sigma_max not in (None, self.sigma_min):
                 raise ValueError(

@@ -80,12 +80,8 @@ class DistillConfig(RunConfig):
             )
         if self.guidance_interval is not None and self.guidance_scale == 1:
             raise ValueError(
-                f"guidance_interval is {list(self.guidance_interval)}, but nothing is guided. Give guidance_scale."
-            )
-        if self.identity_steps > self.max_train_steps:
-            raise ValueError(
-                f"identity_steps = {self.identity_steps} are the last of max_train_steps = {self.max_train_steps}, so "
-                "at most as many."
+                f"guidance_interval is {list(self.guidance_interval)}, but nothing is guided with guidance_scale = 1. "
+                "Give another, or guidance_interval none."
             )
         if self.sigma_max is not None and not self.sigma_min < self.sigma_max:
             raise ValueError(f"sigma_max must exceed sigma_min = {self.sigma_min}; got {self.sigma_max}.")

@@ -74,34 +74,18 @@ class RunConfig:
 
     # The Hub
     push_to_hub: bool = option(False, "push the pipeline folder with its card to the Hub")
-    hub_model_id: str | None = option(
-        None, "repository to push to; by default output_dir's name under your account", only={"push_to_hub": (True,)}
-    )
-    hub_private_repo: bool = option(False, "make a repository that is new a private one", only={"push_to_hub": (True,)})
+    hub_model_id: str | None = option(None, "repository to push to; by default output_dir's name under your account")
+    hub_private_repo: bool = option(False, "make a repository that is new a private one")
     hub_token: str | None = option(
         None, "a token with write access; by default the one of HF_TOKEN or `hf auth login`", secret=True
     )
-    hub_strategy: Literal["end", "checkpoint"] = option(
-        "end", "push once, at the end, or at every checkpoint too", only={"push_to_hub": (True,)}
-    )
+    hub_strategy: Literal["end", "checkpoint"] = option("end", "push once, at the end, or at every checkpoint too")
 
     def __post_init__(self) -> None:
         check_types(self)
-        self._check_effects()
         for name in self.paths:
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, os.path.expanduser(value))
-
-    def _check_effects(self) -> None:
-        """Refuses settings that have no effect beside others."""
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            for other, values in field.metadata["only"].items():
-                if value != field.default and getattr(self, other) not in values:
-                    raise ValueError(
-                        f"{field.name} = {value} has no effect with {other} {getattr(self, other)}, only with "
-                        f"{' or '.join(map(str, values))}. Leave it out."
-                    )
 
     @property
     def unchanging(self) -> tuple[str, ...]:

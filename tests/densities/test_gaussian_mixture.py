@@ -120,3 +120,8 @@ def test_a_covariance_rounded_to_float32_is_symmetric_enough():
     for seed in range(20):
         u = torch.linalg.qr(torch.randn(8, 8, generator=torch.Generator().manual_seed(seed))).Q
         GaussianMixture(torch.zeros(1, 8), ((u * torch.linspace(1, 2, 8)) @ u.mT)[None])
+
+
+def test_a_small_entry_that_is_not_symmetric_is_not_rounding():
+    with pytest.raises(ValueError, match="symmetric"):
+        GaussianMixture(torch.zeros(1, 2).double(), torch.tensor([[[1e6, 5.0], [-5.0, 1.0]]]).double())

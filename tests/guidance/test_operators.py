@@ -275,3 +275,17 @@ def test_conjugate_gradients_keep_the_best_of_what_diverges():
     s, r = factor @ factor.mT, normal(3, 40, seed=1).float()
     found = conjugate_gradients(lambda p: p @ s, r)
     assert ((found @ s - r).norm(dim=1) <= r.norm(dim=1)).all()
+
+
+def test_without_noise_an_inexact_inverse_of_an_object_does_not_bend_the_measurement():
+    physics = Physics()
+    physics.A_dagger = lambda r: physics.A_adjoint(r) / 7
+    operator = as_operator(physics, (1, 4, 4), LIKE)
+    r = operator.linear_part(normal(2, 1, 4, 4))
+    torch.testing.assert_close(operator.linear_part(operator.adjoint(operator.weighed(r, 1.0, 0.0))), r)
+
+
+def test_nan_is_not_taken_for_nothing():
+    operator = as_operator(Physics(), (1, 4, 4), LIKE)
+    operator.dagger, operator.adjoint = None, lambda r: torch.full((len(r), 1, 4, 4), torch.nan).double()
+    assert operator.pseudo_inverse(normal(2, 8)).isnan().all()

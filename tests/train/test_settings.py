@@ -139,21 +139,3 @@ def test_sliced_is_not_compiled(capsys):
     assert "sliced objective needs a second derivative" in refusal(capsys, [*words, "sliced"])
     for other in ("denoising", "single_sigma"):
         assert TrainConfig.from_command_line([*words, other]).torch_compile
-
-
-@pytest.mark.parametrize(
-    "flags",
-    [
-        ["--hub_model_id", "user/model"],
-        ["--hub_private_repo"],
-        ["--hub_strategy", "checkpoint"],
-        ["--shuffle_buffer", "3"],
-        ["--dataloader_num_workers", "1"],
-    ],
-    ids=lambda flags: flags[0],
-)
-def test_what_has_no_effect_is_refused(capsys, flags):
-    needed = "push_to_hub" if "hub" in flags[0] else "streaming"
-    assert f"{flags[0][2:]} = " in (said := refusal(capsys, [*DIGITS, *flags]))
-    assert f"has no effect with {needed} False, only with True. Leave it out." in said
-    TrainConfig.from_command_line([*DIGITS, *flags, f"--{needed}"])
