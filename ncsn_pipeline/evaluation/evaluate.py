@@ -480,8 +480,8 @@ def run(args: argparse.Namespace) -> None:
             )
     if min(len(test), *args.num_samples) < FEWEST_IMAGES:
         print(
-            f"Only {len(test)} images to measure on and {min(args.num_samples)} samples: distances are rough; what tells"
-            f" samples from real images and finds copies is left out below {FEWEST_IMAGES} of either. {MORE_IMAGES}"
+            f"Only {len(test)} images to measure on and {min(args.num_samples)} samples: distances are rough. What "
+            f"tells samples from real images, and copies, is left out below {FEWEST_IMAGES} of either. {MORE_IMAGES}"
         )
     real = RealImages(train, test, network, seed=args.seed)
     args.output_dir.mkdir(parents=True, exist_ok=True)
