@@ -18,7 +18,7 @@
     const complete = window.tabOpened && document.fonts.status === "loaded";
     const stands = ++frames > FRAMES && now - since > STANDS_FOR;
     if ((complete && stands) || now - began > AT_MOST) {
-      document.body.dataset.composed = "";
+      document.body.dataset.composed = complete && stands ? "" : "late"; // it may still move then
       performance.mark("usable");
     } else requestAnimationFrame(compose);
   };
