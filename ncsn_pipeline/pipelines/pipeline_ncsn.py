@@ -480,9 +480,7 @@ class NCSNPipeline(DiffusionPipeline):
         self, x: Tensor, output_type: str, return_dict: bool, kept: tuple[Tensor, Tensor] | None = None
     ) -> ImagePipelineOutput | tuple:
         """What a call returns; of `kept`, a mask and images in [0, 1], the pixels outside of the mask as they are."""
-        if output_type == "latent":
-            x = x if kept is None else torch.where(kept[0], x, self.units.to_model(kept[1]))
-        else:
+        if output_type != "latent":
             x = self.units.to_given(x)
             x = x if output_type == "raw" else x.clamp(0, 1)
             x = x if kept is None else torch.where(kept[0], x, kept[1])
