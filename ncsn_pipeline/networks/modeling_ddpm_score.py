@@ -109,6 +109,7 @@ class DDPMScoreModel(ModelMixin, ConfigMixin):
             num_class_embeds=classes - 1 if null_class else classes,
             sigma_min=math.exp(self._log_sigmas[0]),
             sigma_max=math.exp(self._log_sigmas[-1]),
+            _use_default_values=[],  # from_config skips what is recorded as a default
         )
 
     @staticmethod
@@ -153,7 +154,10 @@ class DDPMScoreModel(ModelMixin, ConfigMixin):
             return_dict: whether to return a :class:`DDPMScoreModelOutput` or a tuple with the score alone.
         """
         precise = torch.promote_types(sample.dtype, torch.float32)
-        sigma = torch.as_tensor(timestep, dtype=precise, device=sample.device).expand(sample.shape[0])
+        sigma = torch.as_tensor(timestep, dtype=precise, device=sample.device)
+        if sigma.shape not in ((), (1,), sample.shape[:1]):
+            raise ValueError(f"timestep must be one sigma or {len(sample)}, one an image; got {tuple(sigma.shape)}.")
+        sigma = sigma.expand(sample.shape[0])
         if class_labels is None and self.config.null_class:
             class_labels = torch.full(sample.shape[:1], self.config.num_class_embeds, device=sample.device)
 

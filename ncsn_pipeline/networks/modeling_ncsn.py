@@ -332,6 +332,7 @@ class RefineNet(ModelMixin, ConfigMixin):
             inputs = [width, width] if after else [width]
             self.add_module(stage.refinement, RefineBlock(inputs, before, k == 0, norm_of_refinements))
         self.to(memory_format=torch.channels_last)
+        self.register_to_config(_use_default_values=[])  # from_config skips what is recorded as a default
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
@@ -532,6 +533,8 @@ class NCSNv2Model(RefineNet):
             raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}; got {architecture!r}.")
         if not 0 < sigma_min <= sigma_max < math.inf:
             raise ValueError(f"0 < sigma_min <= sigma_max must hold; got {sigma_min} and {sigma_max}.")
+        if trained_sigmas is not None:
+            check_noise_levels(trained_sigmas)
         self._build(ARCHITECTURES[architecture], InstanceNormPlus, None)
 
     def _score(self, x: Tensor, sigma: Tensor) -> Tensor:

@@ -108,6 +108,7 @@ class ScoreMLP(ModelMixin, ConfigMixin):
             # F starts at zero: an untrained network returns the score of the noised Gaussian with the data's moments.
             nn.init.zeros_(self.out.weight)
             nn.init.zeros_(self.out.bias)
+        self.register_to_config(_use_default_values=[])  # from_config skips what is recorded as a default
 
     @classmethod
     def extract_init_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> tuple:

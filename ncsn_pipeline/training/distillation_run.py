@@ -120,8 +120,10 @@ class DistillationRun(Run):
         self.generator_bands = BandLosses(*self.noise_bands(), self.accelerator.device, "generator")
         self.other_bands = (self.generator_bands,)
         levels = list(self.config.levels)
-        if "denoiser_error" in self.ema_network.config:
-            self.ema_network.register_to_config(denoiser_error=None)  # the teacher's
+        known = {"denoiser_error": None, "class_frequencies": self.teacher.unet.config.get("class_frequencies")}
+        self.ema_network.register_to_config(
+            **{name: value for name, value in known.items() if name in self.ema_network.config}
+        )
         self.ema_network.register_to_config(trained_sigmas=levels, sigma_min=levels[-1], sigma_max=levels[0])
 
     def noise_bands(self) -> tuple[Tensor, Tensor]:

@@ -132,11 +132,19 @@ def build_network(
         trained.unet.register_to_config(sigma_min=config.sigma_min, sigma_max=config.sigma_max)
         if "id2label" in wanted:
             trained.unet.register_to_config(id2label=wanted["id2label"])
-        return trained.unet.train()
+        return _told(data, trained.unet.train())
     if known:
         _check_same(config, known, wanted, "the checkpoint")
         wanted = known | {"sigma_min": config.sigma_min, "sigma_max": config.sigma_max}
-    return _CLASSES[wanted.pop("network")](**wanted)
+    return _told(data, _CLASSES[wanted.pop("network")](**wanted))
+
+
+def _told(data: ImageData, network: ModelMixin) -> ModelMixin:
+    """The network with what the data say of its classes."""
+    if num_classes(network):
+        shares = data.labels.bincount(minlength=num_classes(network)) / len(data)
+        network.register_to_config(class_frequencies=[float(f"{share:.6g}") for share in shares.tolist()])
+    return network
 
 
 def described(network: ModelMixin) -> dict[str, Any]:
@@ -146,7 +154,8 @@ def described(network: ModelMixin) -> dict[str, Any]:
         ValueError: for one of another kind.
     """
     arguments = {name: value for name, value in network.config.items() if not name.startswith("_")}
-    arguments.pop("denoiser_error", None)
+    for measured in ("denoiser_error", "class_frequencies"):
+        arguments.pop(measured, None)
     kind = next((kind for kind, cls in _CLASSES.items() if isinstance(network, cls)), None)
     if kind is None:
         raise ValueError(f"A {type(network).__name__} cannot be trained here; networks are {', '.join(_CLASSES)}.")

@@ -270,7 +270,8 @@ class NCSNPipeline(DiffusionPipeline):
             latents: the start as unit normal noise, shape `(batch_size, C, H, W)`; scaled by sigma_1.
             class_labels: one class for all images or one for each, by number or by its name in the network's
                 `id2label`, or `"random"` to draw them uniformly with `generator`.
-                `None` and `"none"` are the null class, and `"random"` for a network that draws in few evaluations.
+                `None` and `"none"` are the null class; for a network that draws in few evaluations, which is trained on
+                classes alone, they are drawn as frequent as in its training data (`class_frequencies`).
             guidance_scale: w of classifier-free guidance, s_null + w (s_class - s_null), finite and >= 0; 1 and `None`
                 use the class's score alone.  Both scores come from one evaluation of twice the batch.
             guidance_interval: the smallest and the largest noise level that are guided, in data units; `None` for all.
@@ -551,7 +552,12 @@ class NCSNPipeline(DiffusionPipeline):
                 return None
             if getattr(self.unet.config, "trained_sigmas", None) is None:
                 return torch.full((count,), self._null_class("class_labels=None"))
-            class_labels = "random"  # a generator of every class needs no null class to draw of all of them
+            # A generator of every class needs no null class to draw of all of them.
+            if frequencies := getattr(self.unet.config, "class_frequencies", None):
+                below = torch.tensor(frequencies, dtype=torch.float64).cumsum(0)
+                places = self._uniform((count,), generator).double() * below[-1]
+                return torch.searchsorted(below, places, right=True).clamp(max=classes - 1)
+            class_labels = "random"
         if classes is None:
             raise ValueError("class_labels were given, but this model has no classes. Leave them out.")
         if isinstance(class_labels, str) and class_labels == "random":

@@ -140,6 +140,11 @@ def test_saving_and_loading(tmp_path):
         {"sigma_data": 0.0},
         {"data_mean": float("nan")},
         {"sigma_min": 2.0, "sigma_max": 1.0},
+        {"num_class_embeds": 0},
+        {"norm_num_groups": 0},
+        {"attention_head_dim": 0},
+        {"trained_sigmas": [0.1, 1.0]},
+        {"trained_sigmas": [1.0, 0.0]},
     ],
 )
 def test_bad_configuration_is_refused(changes):

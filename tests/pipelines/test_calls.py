@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -333,3 +334,28 @@ def test_names_of_classes_are_whole_and_mean_nothing_else():
     for word in ("random", "none"):
         with pytest.raises(ValueError, match=f"A class is called '{word}', .* Rename it"):
             ScoreUNet(**sizes, id2label={0: "a", 1: word})
+
+
+def test_classes_of_few_evaluations_are_as_frequent_as_in_the_data():
+    sizes = {"sample_size": 8, "block_out_channels": (8,), "num_class_embeds": 3}
+    frequencies = (0.0, 0.3, 0.1)  # shares of their sum
+    pipe = NCSNPipeline(
+        ScoreUNet(**sizes, trained_sigmas=[1.5], class_frequencies=frequencies),
+        ConsistentAnnealedScheduler(sigmas=[1.5], eta=1.0),
+    )
+    drawn = pipe._labels(None, 4000, seeded())
+    assert drawn.dtype == torch.int64 and 0 not in drawn
+    assert (drawn == 1).double().mean().item() == pytest.approx(0.75, abs=5 * (0.75 * 0.25 / 4000) ** 0.5)
+    alike = pipe._labels("random", 4000, seeded())
+    assert alike.bincount().tolist() == pytest.approx([4000 / 3] * 3, abs=5 * (4000 * 2 / 9) ** 0.5)
+    pipe.unet.register_to_config(class_frequencies=None)
+    assert torch.equal(pipe._labels(None, 4000, seeded()), alike)
+    pipe.unet.register_to_config(trained_sigmas=None, class_frequencies=frequencies)
+    assert pipe._labels(None, 2, seeded()).tolist() == [3, 3]
+
+
+@pytest.mark.parametrize("wrong", [(0.5, 0.5, 0.0), (), (1.5, -0.5), (0.0, 0.0), (1.0, math.nan), (1.0, math.inf)])
+def test_frequencies_are_one_share_for_each_class(wrong):
+    sizes = {"sample_size": 8, "block_out_channels": (8,), "num_class_embeds": 2}
+    with pytest.raises(ValueError, match="class_frequencies must be 2 shares, one for each class"):
+        ScoreUNet(**sizes, class_frequencies=wrong)

@@ -49,6 +49,7 @@ SMALL = {
 }
 TWO_LEVELS = {"levels": (2.0, 0.5), "identity_steps": 2, "report_to": "tensorboard"}
 TWO_LEVELS |= {"guidance_scale": 1.5, "guidance_interval": (0.1, 1.0)}
+FREQUENCIES = [0.25, 0.5, 0.25]
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
 
@@ -57,6 +58,7 @@ def teacher(tmp_path_factory):
     """A small network with random weights: its score is no image's, but one that can be matched."""
     torch.manual_seed(0)
     network = ScoreUNet(8, 1, (8, 16), num_class_embeds=3, sigma_data=0.4, sigma_min=0.01, sigma_max=12.0)
+    network.register_to_config(class_frequencies=FREQUENCIES)
     for parameter in network.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)
@@ -102,6 +104,7 @@ def test_the_folder_draws_in_as_many_evaluations_as_there_are_levels(whole):
     pipeline.set_progress_bar_config(disable=True)
     assert pipeline.scheduler.config.eta == 1.0
     assert list(pipeline.unet.config.trained_sigmas) == [2.0, 0.5]
+    assert pipeline.unet.config.class_frequencies == FREQUENCIES
     assert (pipeline.config.data_min, pipeline.config.data_max) == (-0.5, 1.5)
     labels = torch.tensor([0, 1, 2, 0])
     generator = torch.Generator().manual_seed(5)
@@ -123,7 +126,7 @@ def test_the_folder_draws_in_as_many_evaluations_as_there_are_levels(whole):
         pipeline(8, torch.Generator().manual_seed(5), class_labels=asked, output_type="pt").images
         for asked in (None, "none", "random")
     ]
-    assert torch.equal(drawn[0], drawn[1]) and torch.equal(drawn[0], drawn[2])
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])  # which is of equal frequencies
 
 
 def matching_with(teacher, tmp_path, **others):
@@ -189,6 +192,7 @@ def test_a_generator_may_be_smaller_than_its_teacher(teacher, tmp_path):
     made = run(teacher, tmp_path / "run", **TWO_LEVELS, init_from=str(tmp_path / "small"), max_train_steps=3)
     drawn = NCSNPipeline.from_pretrained(made)
     assert drawn.unet.config.block_out_channels == [8] and drawn.unet.config.trained_sigmas == [2.0, 0.5]
+    assert drawn.unet.config.class_frequencies == FREQUENCIES  # of the teacher's data
     assert drawn.unet.num_parameters() < NCSNPipeline.from_pretrained(teacher).unet.num_parameters()
     before, after = load_file(tmp_path / "small" / WEIGHTS), load_file(made / WEIGHTS)
     assert all(not torch.equal(before[name], after[name]) for name in before if name.endswith("weight"))

@@ -56,6 +56,18 @@ def test_network_is_the_named_one_and_is_told_what_it_needs(settings, kind, expe
     assert num_classes(network) == (2 if kind is ScoreUNet else None)
 
 
+def test_how_frequent_classes_are_is_measured_and_no_setting_of_a_run(tmp_path):
+    config, network = build(block_out_channels=(8, 16))
+    assert network.config.class_frequencies == [0.5, 0.5]
+    build_pipeline(config, network).save_pretrained(tmp_path)
+    others = replace(LABELLED, labels=torch.tensor([0, 0, 1, 0, 0, 0]))
+    config, _ = build(init_from=str(tmp_path))
+    for of_checkpoint in (None, described(network)):
+        trained = None if of_checkpoint else load_trained(config)
+        again = build_network(config, others, trained, of_checkpoint)
+        assert again.config.class_frequencies == [0.833333, 0.166667]
+
+
 def test_pipeline_has_the_named_sampler():
     config, network = build(network="ncsnv2", **REFINENET, num_levels=7)
     scheduler = build_pipeline(config, network).scheduler

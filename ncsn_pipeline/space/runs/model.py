@@ -132,8 +132,7 @@ class SpaceModel:
     @property
     def sample_shape(self) -> tuple[int, int, int]:
         """`(C, H, W)` of one image."""
-        config = self.pipeline.unet.config
-        return config.in_channels, config.sample_size, config.sample_size
+        return self.pipeline._image_shape()
 
     @property
     def dimension(self) -> int:

@@ -94,6 +94,8 @@ class ScoreUNet(ModelMixin, ConfigMixin):
             evaluated in turn, strictly decreasing; `None` for a score at every sigma between the two above.
         denoiser_error: mean squared error per pixel r² of the denoised x + sigma² s, which training measures: pairs
             (sigma, r²), sigma decreasing (kept for pipelines that are given a measurement).
+        class_frequencies: the share of each class in the training data, from which a pipeline draws where none is asked
+            for and the network draws in few evaluations; `None` for classes that are equally frequent.
 
     Raises:
         ValueError: for sizes, channels or sigmas outside these ranges.
@@ -120,6 +122,7 @@ class ScoreUNet(ModelMixin, ConfigMixin):
         id2label: dict[int, str] | None = None,
         trained_sigmas: Sequence[float] | None = None,
         denoiser_error: list[tuple[float, float]] | None = None,
+        class_frequencies: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         if id2label is not None:
@@ -132,10 +135,26 @@ class ScoreUNet(ModelMixin, ConfigMixin):
                 raise ValueError(
                     f"A class is called {taken.pop()!r}, which as class_labels means a drawn class or none. Rename it."
                 )
+        if class_frequencies is not None:
+            wrong = len(class_frequencies) != num_class_embeds or not 0 < sum(class_frequencies) < math.inf
+            if wrong or min(class_frequencies) < 0:
+                raise ValueError(
+                    f"class_frequencies must be {num_class_embeds} shares, one for each class: finite, none below 0, "
+                    f"not all 0; got {class_frequencies}."
+                )
         if not 8 <= sample_size <= 256:
             raise ValueError(f"sample_size is {sample_size}; this network is made for images of 8 to 256 pixels.")
-        if in_channels < 1 or layers_per_block < 1 or not block_out_channels:
-            raise ValueError("in_channels, layers_per_block and the number of block_out_channels must be at least 1.")
+        counts = {
+            "in_channels": in_channels,
+            "the number of block_out_channels": len(block_out_channels),
+            "layers_per_block": layers_per_block,
+            "attention_head_dim": attention_head_dim,
+            "norm_num_groups": norm_num_groups,
+            "num_class_embeds (None for no classes)": 1 if num_class_embeds is None else num_class_embeds,
+        }
+        for name, count in counts.items():
+            if count < 1:
+                raise ValueError(f"{name} must be at least 1; got {count}.")
         if any(channels % norm_num_groups for channels in block_out_channels):
             raise ValueError(
                 f"block_out_channels {block_out_channels} must be multiples of norm_num_groups={norm_num_groups}."
@@ -144,6 +163,9 @@ class ScoreUNet(ModelMixin, ConfigMixin):
             raise ValueError(f"sigma_data must be finite and > 0, data_mean finite; got {sigma_data} and {data_mean}.")
         if not 0 < sigma_min <= sigma_max < math.inf:
             raise ValueError(f"0 < sigma_min <= sigma_max must hold; got {sigma_min} and {sigma_max}.")
+        shown = [] if trained_sigmas is None else list(trained_sigmas)
+        if shown != sorted(set(shown), reverse=True) or not all(0 < sigma < math.inf for sigma in shown):
+            raise ValueError(f"trained_sigmas must be finite, > 0 and strictly decreasing; got {shown}.")
 
         levels = len(block_out_channels)
         with_attention = {levels - 1} if attention_levels is None else set(attention_levels)
@@ -205,6 +227,7 @@ class ScoreUNet(ModelMixin, ConfigMixin):
         # F starts at zero: an untrained network returns the score of the noised Gaussian with the data's moments.
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(self.conv_out.bias)
+        self.register_to_config(_use_default_values=[])  # from_config skips what is recorded as a default
 
     @classmethod
     def extract_init_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> tuple:
@@ -230,7 +253,10 @@ class ScoreUNet(ModelMixin, ConfigMixin):
         sd = self.config.sigma_data
         # In half precision sigma² overflows and ln(sigma) is coarse: all but F is computed in float32.
         precise = torch.promote_types(sample.dtype, torch.float32)
-        sigma = torch.as_tensor(timestep, dtype=precise, device=sample.device).expand(sample.shape[0])
+        sigma = torch.as_tensor(timestep, dtype=precise, device=sample.device)
+        if sigma.shape not in ((), (1,), sample.shape[:1]):
+            raise ValueError(f"timestep must be one sigma or {len(sample)}, one an image; got {tuple(sigma.shape)}.")
+        sigma = sigma.expand(sample.shape[0])
         per_image = sigma.reshape(-1, *[1] * (sample.dim() - 1))
         centred = sample.to(precise) - self.config.data_mean
         variance = per_image**2 + sd**2
