@@ -270,8 +270,9 @@ def test_a_compiler_that_loses_gradients_is_noticed(fresh_compiler):
         return call
 
     network.compile(backend=half_lost)
-    with pytest.raises(ValueError, match=r"gradients are wrong: .* off by [45]\d%\. Train without torch_compile"):
-        check_compiled(network, loss)
+    for precision in ("no", "bf16"):
+        with pytest.raises(ValueError, match=r"gradients are wrong: .* off by [45]\d%\. Train without torch_compile"):
+            check_compiled(network, loss, precision)
     assert all(torch.equal(parameter, before[name]) for name, parameter in network.named_parameters())
     assert all(parameter.grad is None for parameter in network.parameters())
 
