@@ -1,10 +1,13 @@
-"""What findings and titles say follows from the numbers, whatever an experiment is run with."""
+"""What findings and titles say follows from the numbers, and pictures are drawn, whatever an experiment is run with."""
 
+import json
 import re
 from dataclasses import replace
 from functools import cache
 
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
 from ncsn_pipeline.lecture import EXPERIMENTS
 from ncsn_pipeline.lecture.experiment import Check
@@ -85,13 +88,13 @@ FOUND = ["vector-field", "implicit", "denoising", "langevin", "manifold", "vanis
 
 @pytest.fixture(scope="module")
 def run_of():
-    """A result and its figure's texts, of each experiment once."""
+    """A result and its figure, of each experiment once."""
 
     @cache
     def run(name):
         module = EXPERIMENTS[name]
         result = module.run(module.Params(**SETTINGS[name]))
-        return result, texts(module.figure(result))
+        return result, module.figure(result)
 
     return run
 
@@ -105,8 +108,8 @@ def texts(figure):
 
 @pytest.mark.parametrize("name", NOT_FOUND)
 def test_a_run_does_not_say_what_it_did_not_find(name, run_of):
-    result, shown = run_of(name)
-    said = " ".join([*result.findings, shown])
+    result, figure = run_of(name)
+    said = " ".join([*result.findings, texts(figure)])
     assert [words for words in NOT_FOUND[name] if words in said] == []
 
 
@@ -126,6 +129,24 @@ def test_a_title_says_where_its_checks_fail(name, run_of):
         checks = [replace(check, value=value, relation="<=", bound=1.0, null=2.0) for check in result.checks]
         shown = texts(EXPERIMENTS[name].figure(replace(result, checks=checks)))
         assert ("not confirmed" in shown) is fails
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_figure_is_drawn(name, run_of, tmp_path):
+    _, figure = run_of(name)
+    assert isinstance(figure, Figure)
+    figure.savefig(tmp_path / "figure.png", dpi=50)
+    picture = Image.open(tmp_path / "figure.png").convert("L")
+    assert picture.width >= 400 and len(picture.getcolors()) > 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_numbers_survive_json(name, run_of):
+    written = run_of(name)[0].as_json()
+    assert json.loads(json.dumps(written, allow_nan=False)) == written
+    assert written["numbers"]
 
 
 @pytest.mark.parametrize("value", [3.639, 3.66, 3.6, 0.29, 0.04, 0.0, -0.25, 1e20])
@@ -159,11 +180,11 @@ def test_the_bounds_of_wrong_sigmas_are_bounds(run_of):
 
 @pytest.mark.parametrize("name", ["never-lost", "manifold"])
 def test_no_error_is_above_the_largest(name, run_of):
-    result, shown = run_of(name)
+    result, figure = run_of(name)
     errors = result.along if name == "never-lost" else [100 * error for error in result.relative_error]
     bounds = re.findall(
         r"relative error (?:is )?(?:at most )?([0-9.]+)(?: %| at most)|error at most ([0-9.]+)",
-        result.findings[1] + shown,
+        result.findings[1] + texts(figure),
     )
     assert bounds and all(float(one or other) >= max(errors) for one, other in bounds)
 
