@@ -20,6 +20,7 @@ from .runs.sessions import place_in
 from .server.guard import MOST_BYTES, BoundedUploads, GuardedBlocks, refuse_large_pictures
 from .server.poster import Poster, poster
 from .server.sharing import share_tabs
+from .widgets.pictures import KEPT_SECONDS
 
 TITLE = "Noise-conditional score networks"
 HEADING = "Images from noise, by following the score"
@@ -31,7 +32,6 @@ INTRODUCTION = f"""
 <h1>{HEADING}</h1><p>{SENTENCE}</p></header>
 """
 POSTER_PICTURE = 2
-KEPT_SECONDS = 2 * 60 * 60  # a run leaves some four megabytes of pictures
 MOST_SESSIONS = 100  # up to a megabyte each, and a caller without a page never closes his
 
 

@@ -5,12 +5,14 @@ import re
 import threading
 from dataclasses import asdict, replace
 
+import gradio as gr
 import numpy as np
 import pytest
 import torch
 from gradio_client.exceptions import AppError
 from playwright.sync_api import expect
 
+from ncsn_pipeline.densities import exact_score_function
 from ncsn_pipeline.diagnostics import mode_weights
 from ncsn_pipeline.space.learn.data import DATA
 from ncsn_pipeline.space.learn.dilemma import chance_distance, dilemma, distance_to_data, noised_distances
@@ -102,6 +104,26 @@ def test_every_objective_learns_the_score_of_the_noised_density(objective):
 def test_the_same_seed_gives_the_same_run():
     one, two, other = (trained(num_steps=50, seed=seed).losses for seed in (3, 3, 4))
     assert one == two != other
+    asked = LearnRun(settings_of(num_steps=50, seed=3), threading.Event(), math.inf)
+    assert asked.least_loss() is not None  # the page asks before the training, a program after it
+    list(asked.frames())
+    assert asked.losses == one
+
+
+@pytest.mark.parametrize("sigma", [0.01, 0.1])
+@pytest.mark.parametrize("objective", ["denoising", "exact"])
+def test_the_least_loss_is_that_of_its_formula(objective, sigma):
+    """Of Gaussians far apart E || s* ||² = D / (std² + sigma²); what is left to learn is a thousandth of the loss."""
+    least = -1 / (0.1**2 + sigma**2) + (1 / sigma**2 if objective == "denoising" else 0)
+    run = LearnRun(settings_of(sigma=sigma, objective=objective), threading.Event(), 1)
+    assert run.least_loss() == pytest.approx(least, rel=1e-5)
+
+
+def test_at_all_levels_the_least_loss_is_the_mean_loss_of_the_exact_score():
+    """Within four standard errors of that mean."""
+    objective = Objective(settings_of(levels="all"), 1.4, torch.Generator().manual_seed(0))
+    losses = objective.losses(exact_score_function(DATA["eight"].density), 16_000)
+    assert abs(float(losses.mean()) - objective.least(5000)) < 4 * float(losses.std()) / math.sqrt(16_000)
 
 
 def test_more_noise_is_easier_to_learn_and_further_from_the_data():
@@ -248,7 +270,38 @@ def test_the_true_score_is_told_whatever_is_learned():
 def test_the_pictures_say_at_which_sigma_they_are():
     drawn = Panels(settings_of(sigma=0.25)).html()
     titles = re.findall("<figcaption>(.*?)</figcaption>", drawn)
-    assert titles == [f"{title} at σ = 0.25" for title in ("True score", "Learned score", "Squared error")]
+    names = ("True score", "Learned score", "Squared error")
+    assert titles == [f"{name}: Eight Gaussians, σ = 0.25" for name in names]
+
+
+def test_what_is_drawn_without_a_true_score_is_called_so():
+    settings = settings_of(data="checkerboard", objective="sliced", sigma=0)
+    run = LearnRun(settings, threading.Event(), 1)
+    assert "Dots: what Langevin dynamics draws" in Panels(settings).html(run, torch.zeros(5, 2))
+
+
+def test_numbers_of_other_settings_are_named_and_said_to_be_so():
+    """Also where the settings were changed while it ran, and where they are changed in the data or only in the seed."""
+    run, handlers = trained(data="ring", sigma=0.4, num_steps=50), LearnHandlers()
+    past = PastRun(run.settings, run.errors(), 0.2, np.array(run.losses))
+    assert "Ring, denoising, σ = 0.4" in report.numbers(past)
+    assert "Loss: Ring, denoising, σ = 0.4" in report.loss(run.losses, run.settings, None, [])
+    same = LEARN_DEFAULTS | {"data": "ring", "sigma": 0.4, "num_steps": 50}
+    assert handlers.check(*same.values(), [past]) == handlers.check(*same.values(), None) == ""
+    for changed in ({"data": "moons"}, {"seed": 1}):
+        other = [*(same | changed).values(), [past]]
+        said = handlers.check(*other)
+        assert "of a training with other settings: Ring, denoising, σ = 0.4, 50 steps, seed 0." in said
+        assert handlers.preview(*other)[1] == said
+    assert "at σ = 0 there is none" in handlers.check(*(same | {"sigma": 0}).values(), [past])
+
+
+def test_a_sweep_needs_no_noise_level_of_its_own():
+    """At sigma 0, where denoising alone is refused, and with all levels chosen and another objective."""
+    for changed in ({"sigma": 0}, {"levels": "all", "objective": "sliced"}):
+        moments = LearnHandlers().sweep_numbers(*(LEARN_DEFAULTS | changed).values(), gr.Request())
+        assert "Training 1 of 7. σ = 0.03." in next(moments)["message"]
+        moments.close()
 
 
 def test_marks_are_this_session_s_runs_of_the_same_data():
@@ -257,11 +310,11 @@ def test_marks_are_this_session_s_runs_of_the_same_data():
     assert "Dots: 1 run of" in dilemma(settings_of(data="ring"), [past])
     assert "Dots: 0 runs of" in dilemma(settings_of(data="moons"), [past])
     shown = report.loss(run.losses, settings_of(data="ring", sigma=0.1), None, [past])
-    assert "before: denoising, σ = 0.4" in shown
+    assert "before: Ring, denoising, σ = 0.4" in shown
     assert "before" not in report.loss(run.losses, settings_of(data="ring", objective="exact"), None, [past])
     everywhere = replace(past, settings=replace(past.settings, levels="all"))
     shown = report.loss(run.losses, settings_of(data="ring", levels="all", num_steps=60), None, [everywhere])
-    assert "before: denoising, all levels" in shown
+    assert "before: Ring, denoising, all levels" in shown
     out_of_sight = replace(past, losses=past.losses + 1e4)
     assert "before" not in report.loss(run.losses, settings_of(data="ring", sigma=0.1), None, [out_of_sight])
     assert f"<dd>{past.errors.relative:.3g}<p>" in report.numbers(past)
@@ -298,6 +351,12 @@ def test_a_visitor_trains_and_sees_what_was_learned(page):
     assert 0 < float(numbers[0].split()[0]) < 1
     expect(page.locator("#dilemma")).to_contain_text("1 run of this session")
     expect(button(page, "Train")).to_be_enabled()
+    expect(page.locator("#learn-note .notes")).to_have_count(0)
+    page.get_by_label("Ring").check()
+    expect(page.locator("#learn-note")).to_contain_text("other settings: Eight Gaussians, denoising, σ = 2, 100 steps")
+    button(page, "Train").click()  # as set now: at its end, nothing more is to be said
+    expect(page.locator("#learn-note .notes")).to_have_count(0)
+    expect(page.locator("#numbers .about-run")).to_have_text("Ring, denoising, σ = 2")
     expect(button(page, "Stop").locator("visible=true")).to_be_disabled()
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

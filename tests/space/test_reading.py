@@ -91,5 +91,6 @@ def test_of_a_repair_what_is_shown_is_read(models, monkeypatch, evaluation, show
 
 
 def test_nothing_of_the_run_before_stays_under_one_that_begins(models):
-    *_, read_in_it, together = repair.RepairHandlers(models)._shown(repair.Progress(None, "given.png", ""))[:6]
+    begun = repair.Progress(None, "given.png", None, "")
+    *_, read_in_it, together = repair.RepairHandlers(models)._shown([], begun)[:6]
     assert read_in_it == together == ""

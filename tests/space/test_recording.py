@@ -52,6 +52,7 @@ def recording(request):
     for evaluation in range(1, 14):
         noisy, denoised = generator.random((2, 5, 4, 6, request.param))
         recording.keep(evaluation, 1 / evaluation, noisy, denoised)
+    recording.end(generator.random((5, 4, 6, request.param)))
     return recording
 
 
@@ -59,19 +60,21 @@ def test_the_strip_holds_every_picture_where_the_page_looks_for_it(recording, tm
     width, height = save_strip(recording, 3, tmp_path / "strip.png")
     assert (width, height) == (3 * 7 - 1, 2 * 5 - 1)
     strip = np.asarray(Image.open(tmp_path / "strip.png"))
-    for i, frame in enumerate(recording.frames):
+    pictures = [*((frame.noisy, frame.denoised) for frame in recording.frames)]
+    pictures.append((recording.samples, recording.frames[-1].denoised))
+    for i, (x, denoised) in enumerate(pictures):
         left, top = (i % STRIP_ROW) * width, (i // STRIP_ROW) * 2 * height
-        for images, below in ((frame.noisy, 0), (frame.denoised, height)):
+        for images, below in ((x, 0), (denoised, height)):
             picture = strip[top + below : top + below + height, left : left + width]
             np.testing.assert_array_equal(picture[:4, :6, :-1], images[0])
             np.testing.assert_array_equal(picture[5:9, 7:13, :-1], images[4])
             assert (picture[4, :, -1] == 0).all()
 
 
-def test_the_animation_shows_every_step_and_stays_on_the_last(recording, tmp_path):
+def test_the_animation_shows_every_step_and_stays_on_the_samples(recording, tmp_path):
     animation = Image.open(save_animation(recording, 3, tmp_path / "a.gif"))
     durations = [frame.info["duration"] for frame in ImageSequence.Iterator(animation)]
-    assert len(durations) == len(recording.frames)
+    assert len(durations) == len(recording.frames) + 1
     assert durations[-1] > 10 * durations[0]
     assert animation.info["loop"] == 0
 
@@ -80,6 +83,7 @@ def test_the_animation_has_x_on_the_left_and_its_denoised_estimate_on_the_right(
     recording = Recording()
     for evaluation in (1, 2):
         recording.keep(evaluation, 1.0, np.full((1, 4, 4, 1), 0.2), np.full((1, 4, 4, 1), 0.8))
+    recording.end(np.full((1, 4, 4, 1), 0.6))
     animation = Image.open(save_animation(recording, 1, tmp_path / "a.gif")).convert("L")
     across = np.asarray(animation)[animation.height // 2]
     assert across[len(across) // 5] == 51 and across[-len(across) // 5] == 204

@@ -258,6 +258,8 @@ def page(page):
 
 @pytest.mark.browser
 def test_a_visitor_marks_with_the_mouse_and_the_kept_pixels_survive(page):
+    stale, pictures = page.locator("#repair-stale .stale"), page.locator("#repair-results")
+    expect(stale).to_be_hidden()
     button(page, "Clear").click()
     drag(page, (1.5, 2.5), (6.5, 2.5))
     fill(page, "repair-num-levels", 6)
@@ -275,6 +277,12 @@ def test_a_visitor_marks_with_the_mouse_and_the_kept_pixels_survive(page):
     assert mask[2, 1:7].all()
     assert not mask[5:].any()
     assert np.array_equal(results[:, ~mask], np.tile(image[~mask], (8, 1)))
+    expect(stale).to_be_hidden()
+    assert pictures.evaluate("results => getComputedStyle(results).opacity") == "1"
+    button(page, "New seed").locator("visible=true").click()
+    expect(stale).to_have_text("These were made with other settings. Press Paint for new ones.")
+    expect(stale).to_be_visible()
+    assert float(pictures.evaluate("results => getComputedStyle(results).opacity")) < 0.5
     painted = results[:, mask].astype(int)
     assert min(np.abs(painted[i] - painted[j]).mean() for i in range(8) for j in range(i)) > 5
 

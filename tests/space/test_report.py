@@ -1,6 +1,7 @@
 """What the Generate tab says about settings before they run, in the sentences that a visitor reads."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -51,6 +52,21 @@ def test_other_samplers_have_no_step_size_to_warn_about(model, sampler):
     chosen = settings(sampler=sampler, num_levels=20)
     assert report.warnings_about(chosen, model) == []
     assert "ε" not in report.notes(chosen, model)
+
+
+@pytest.mark.parametrize("sampler", ["consistent", "annealed_langevin"])
+def test_what_the_control_cannot_reach_is_not_asked_for(sampler):
+    """A network that was trained up to 80; the first level goes up to 50."""
+    facts = ModelFacts(MODEL.class_names, (0.01, 80.0))
+    chosen = check_generate(defaults(CONTROLS, facts) | LANGEVIN | {"sampler": sampler}, facts)
+    large = SimpleNamespace(trained_range=facts.trained_range, few_levels=(), dimension=64)
+    assert chosen.sigma_max == 50 and report.warnings_about(chosen, large) == []
+
+
+@pytest.mark.parametrize("sigma_min, praise", [(0.01, "is the least that the network knows."), (0.05, "is 0.05; the ")])
+def test_the_last_level_is_called_the_least_only_where_it_is(model, sigma_min, praise):
+    said = report.notes(settings(sampler="consistent", num_levels=20, sigma_min=sigma_min), model)
+    assert praise in said and ("is the least" in said) == (sigma_min == 0.01)
 
 
 @pytest.mark.parametrize("steps", [1, 5])

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from ..runs.run import Frame, SamplingRun
 from ..runs.sessions import SessionRuns
 from ..widgets.controls import of_the_model
 from ..widgets.grid import image_grid, row_of_classes
-from ..widgets.pictures import FrameFiles, file_data, new_folder, save_animation
+from ..widgets.pictures import FrameFiles, file_data, new_folder, run_folder, save_animation
 from ..widgets.presets import preset_note
 from . import report
 from .call import asked_of, call_arguments, ladder_of, pipeline_for, python_snippet, table_of, title_of
@@ -42,7 +42,8 @@ class Progress:
         model: what it draws from.
         run: the run.
         frame: its newest frame.
-        pictures: files of x and of its denoised estimate.
+        columns: images in a row of a picture.
+        files: where its pictures go, for a page to show.
         code: the program that draws the same.
         done: what it leaves, at its end: by name the files `"images"` and `"animation"` and the player's value
             `"trajectory"`; of one that was not stopped, the file `"program"` and what the classifier reads, `"read"`,
@@ -52,7 +53,8 @@ class Progress:
     model: SpaceModel
     run: SamplingRun
     frame: Frame
-    pictures: tuple[str, str]
+    columns: int | None
+    files: FrameFiles
     code: str
     done: dict[str, Any] | None = None
 
@@ -139,7 +141,8 @@ class GenerateHandlers(SessionRuns):
         status = messages.progress(progress.frame, progress.run)
         if (done := progress.done) is None:
             words = f"Evaluation {progress.frame.evaluation} of {progress.frame.evaluations}"
-            return self.outputs(live_value(*progress.pictures, words, values), status, progress.code)
+            pictures = self._pictures(progress.frame, progress.columns, progress.files)
+            return self.outputs(live_value(*pictures, words, values), status, progress.code)
         few = progress.model.few_levels
         statistics = gr.skip() if few else report.run_plots(progress.run.recording, progress.model)
         files = (done["images"], done["animation"], done.get("program"))
@@ -160,21 +163,15 @@ class GenerateHandlers(SessionRuns):
     def _run(self, model: SpaceModel, settings: GenerateSettings, stop: threading.Event) -> Iterator[Progress]:
         code = python_snippet(settings, model, model.address)
         columns = row_of_classes(settings.num_images, model.num_classes) if settings.class_label == "each" else None
-        run, folder = self._sampling(model, settings, stop), new_folder()
+        run, folder = self._sampling(model, settings, stop), run_folder()
         files = FrameFiles(folder)
         for frame in run.frames():
-            pictures = (image_grid(frame.samples, columns), image_grid(frame.denoised, columns))
-            if not frame.final:
-                yield Progress(model, run, frame, tuple(map(files.save, pictures)), code)
+            moment = Progress(model, run, frame, columns, files, code)
+            yield moment
         model.learn_pace(frame.evaluation, settings.images_per_evaluation, run.seconds)
-        saved = tuple(folder / name for name in (f"ncsn-seed-{settings.seed}.png", "denoised.png"))
-        for picture, path in zip(pictures, saved, strict=True):
-            picture.save(path)
-        pictures = tuple(map(str, saved))
-        yield Progress(model, run, frame, pictures, code)
-        yield Progress(
-            model, run, frame, pictures, code, self._left(model, settings, run, frame, columns, saved[0], code)
-        )
+        grid = folder / f"ncsn-seed-{settings.seed}.png"
+        image_grid(frame.samples, columns).save(grid)
+        yield replace(moment, done=self._left(model, settings, run, frame, columns, grid, code))
 
     @staticmethod
     def _left(
@@ -223,10 +220,14 @@ class GenerateHandlers(SessionRuns):
         settings = check_generate(given, model)
         (frame,) = self._sampling(model, settings, stop).frames()
         columns = row_of_classes(settings.num_images, model.num_classes) if model.num_classes else None
-        files = FrameFiles(new_folder())
-        pictures = [files.save(image_grid(images, columns)) for images in (frame.samples, frame.denoised)]
+        pictures = self._pictures(frame, columns, FrameFiles(new_folder("start")))
         words, made_with = f"Evaluation 1 of {frame.evaluations}", [model.name, *given.values()]
         return frame, live_value(*pictures, words, made_with)
+
+    @staticmethod
+    def _pictures(frame: Frame, columns: int | None, files: FrameFiles) -> list[str]:
+        """Files of x and of its denoised estimate."""
+        return [files.save(image_grid(images, columns)) for images in (frame.samples, frame.denoised)]
 
     @staticmethod
     def _sampling(model: SpaceModel, settings: GenerateSettings, stop: threading.Event) -> SamplingRun:

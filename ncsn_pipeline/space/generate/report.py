@@ -12,7 +12,7 @@ from ..runs.model import SpaceModel
 from ..runs.recording import Recording
 from ..widgets.plots import deviation_figure, noise_left_figure, noise_level_figure, table_figure
 from .call import ladder_of, table_of
-from .controls import step_size_of
+from .controls import SIGMA_MAX, step_size_of
 from .settings import GenerateSettings
 
 
@@ -66,16 +66,15 @@ def warnings_about(settings: GenerateSettings, model: SpaceModel) -> list[str]:
         return []
     sigmas = ladder_of(settings, model)
     low, high = model.trained_range
+    extent = min(high, SIGMA_MAX[1])  # further up the control does not go
     if settings.sampler == "annealed_langevin":
         step_size = step_size_of(settings, sigmas)
-        faults = diagnose_noise_levels(
-            sigmas, settings.steps_per_level, step_size, model.dimension, data_extent=min(high, 50.0)
-        )
+        faults = diagnose_noise_levels(sigmas, settings.steps_per_level, step_size, model.dimension, data_extent=extent)
     else:
         # Gaps and step sizes are annealed Langevin dynamics' concern; the first level is everybody's.
         first = sigmas[:1]
         step_size = step_size_for_end_variance(first, 1)[0]
-        faults = diagnose_noise_levels(first, 1, step_size, model.dimension, data_extent=high)
+        faults = diagnose_noise_levels(first, 1, step_size, model.dimension, data_extent=extent)
     if float(sigmas[0]) > 1.01 * high or float(sigmas[-1]) < 0.99 * low:
         faults.append(
             f"The network was trained on σ from {low:g} to {high:g}: scores outside this range are extrapolated. "
@@ -100,7 +99,12 @@ def notes(settings: GenerateSettings, model: SpaceModel) -> str:
     faults = warnings_about(settings, model)
     said = plain(step_size_note(settings, model)) if settings.sampler == "annealed_langevin" else ""
     if not faults:
+        last, least = float(ladder_of(settings, model)[-1]), model.trained_range[0]
         praise = "The first level's noise covers the data, and the last is the least that the network knows."
+        if last > 1.01 * least:
+            praise = (
+                f"The first level's noise covers the data. The last is {last:.3g}; the network knows {least:g} too."
+            )
         if model.few_levels:
             times = f"{len(model.few_levels)} evaluations" if len(model.few_levels) > 1 else "one evaluation"
             praise = (

@@ -15,6 +15,9 @@ function paint(canvas, picture, left, top, width, height) {
   return canvas;
 }
 
+// After the evaluations the strip holds the samples, beside the last estimate.
+const lastStep = () => data.evaluations.length;
+
 // A step of the strip: x in its upper half, the denoised estimate in its lower.
 function paintStep(canvas, step, half) {
   const { columns, width, height } = data;
@@ -24,15 +27,19 @@ function paintStep(canvas, step, half) {
 function draw(step) {
   shown = step;
   const { evaluations, sigmas, of } = data;
-  const words = `Evaluation ${evaluations[step]} of ${of}, σ = ${Number(sigmas[step].toPrecision(3))}`;
-  paintStep(find(".noisy"), step, 0).setAttribute("aria-label", `${words}: noisy images`);
+  const isEnd = step === lastStep();
+  const evaluation = evaluations[isEnd ? step - 1 : step];
+  const words = isEnd
+    ? `The samples, after evaluation ${evaluation} of ${of}`
+    : `Evaluation ${evaluation} of ${of}, σ = ${Number(sigmas[step].toPrecision(3))}`;
+  paintStep(find(".noisy"), step, 0).setAttribute("aria-label", isEnd ? words : `${words}: noisy images`);
   paintStep(find(".denoised"), step, 1).setAttribute("aria-label", `${words}: denoised images`);
   const slider = find("input");
-  slider.max = Math.max(evaluations.length - 1, 1);
+  slider.max = lastStep();
   slider.value = step;
   slider.setAttribute("aria-valuetext", words);
   find("output").textContent = words;
-  find(".player").dataset.evaluation = evaluations[step];
+  find(".player").dataset.evaluation = evaluation;
 }
 
 function pause() {
@@ -43,10 +50,9 @@ function pause() {
 }
 
 function play() {
-  const last = data.evaluations.length - 1;
-  if (shown === last) draw(0);
+  if (shown === lastStep()) draw(0);
   timer = setInterval(() => {
-    if (!element.isConnected || !data || shown >= last) return pause();
+    if (!element.isConnected || !data || shown >= lastStep()) return pause();
     draw(shown + 1);
   }, MILLISECONDS);
   find(".play").textContent = "❚❚";
@@ -72,7 +78,7 @@ async function load() {
   find(".read").textContent = value.read ?? "";
   if (data) {
     strip = pictures[0];
-    draw(data.evaluations.length - 1);
+    draw(lastStep());
   } else {
     delete find(".player").dataset.evaluation;
     ["noisy", "denoised"].forEach((view, i) => {
@@ -91,14 +97,13 @@ function schedule({ sigmas, evaluations, of }) {
   return `<svg viewBox="0 0 100 30" preserveAspectRatio="none" role="img" aria-label="Noise levels"><polyline points="0,${points[0].split(",")[1]} ${points.join(" ")}"/></svg>`;
 }
 
-// Keeps the last step, whichever is shown: that is what the words are about.
+// Keeps the samples, whichever step is shown: they are what the words are about.
 function pin() {
-  const last = data.evaluations.length - 1;
-  const [done, of] = [data.evaluations[last], data.of];
+  const [done, of] = [data.evaluations.at(-1), data.of];
   const pins = find(".pins");
   const item = document.createElement("li");
   const picture = document.createElement("img");
-  picture.src = paintStep(document.createElement("canvas"), last, 0).toDataURL();
+  picture.src = paintStep(document.createElement("canvas"), lastStep(), 0).toDataURL();
   picture.alt = `Images: ${data.title}`;
   const words = document.createElement("p");
   const count = `${done < of ? `stopped at ${done} of ` : ""}${of} evaluation${of > 1 ? "s" : ""}`;
@@ -115,6 +120,13 @@ function pin() {
   while (pins.children.length > MOST_PINS) pins.firstElementChild.remove();
 }
 
+// The focus goes to the run beside it; from the last one, to the button that pins.
+function unpin(item) {
+  const beside = item.nextElementSibling ?? item.previousElementSibling;
+  (beside?.querySelector(".unpin") ?? find(".pin")).focus();
+  item.remove();
+}
+
 element.addEventListener("input", (event) => {
   if (event.target.matches("input") && data) {
     pause();
@@ -124,7 +136,7 @@ element.addEventListener("input", (event) => {
 element.addEventListener("click", (event) => {
   if (event.target.closest(".play") && data) timer ? pause() : play();
   if (event.target.closest(".pin") && data) pin();
-  event.target.closest(".unpin")?.closest("li").remove();
+  if (event.target.closest(".unpin")) unpin(event.target.closest("li"));
 });
 watch("value", load);
 load();

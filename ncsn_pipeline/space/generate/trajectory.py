@@ -40,7 +40,7 @@ def live_value(noisy: str | Path, denoised: str | Path, words: str, made_with: S
 
 
 def trajectory_value(recording: Recording, columns: int | None, folder: Path, evaluations: int) -> dict[str, Any]:
-    """Writes the strip into `folder` and describes it.
+    """Writes the strip into `folder` and describes it; after the evaluations named here it holds the samples.
 
     Args:
         recording: of the run.

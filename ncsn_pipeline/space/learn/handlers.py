@@ -36,17 +36,17 @@ class LearnHandlers(SessionRuns):
     num_outputs, status_at = 6, 0
 
     def preview(self, *values: Any) -> tuple[str | Update, str, str | Update]:
-        """The true score of the noised density, and where this sigma stands; where settings are refused, why.
+        """The true score of the noised density, what `check` says, and where this sigma stands.
 
         Args:
             *values: the inputs, and the session's runs.
         """
-        *values, runs = values
+        note, runs = self.check(*values), values[-1]
         try:
-            settings = check_learn(*values)
-        except ValueError as error:
-            return gr.skip(), messages.refusal(str(error)), gr.skip()
-        return Panels(settings).html(), "", dilemma(settings, runs or [])
+            settings = check_learn(*values[:-1])
+        except ValueError:
+            return gr.skip(), note, gr.skip()
+        return Panels(settings).html(), note, dilemma(settings, runs or [])
 
     def true_score(self, *values: Any) -> dict[str, Any]:
         """The same as numbers: points of the plane, log p and the true score there, null where there is none.
@@ -67,12 +67,17 @@ class LearnHandlers(SessionRuns):
         }
 
     def check(self, *values: Any) -> str:
-        """Why the settings are refused, or nothing."""
+        """Why the settings are refused, or that the numbers on the page are of others, or nothing.
+
+        Args:
+            *values: the inputs, and the session's runs.
+        """
+        *values, runs = values
         try:
-            check_learn(*values)
+            settings = check_learn(*values)
         except ValueError as error:
             return messages.refusal(str(error))
-        return ""
+        return report.made_with_others(runs[-1].settings) if runs and runs[-1].settings != settings else ""
 
     def train(self, *values: Any) -> Iterator[Outputs]:
         """Trains one network; yields status, loss, numbers, pictures, the dilemma, and the session's runs.
@@ -107,7 +112,7 @@ class LearnHandlers(SessionRuns):
 
     @staticmethod
     def _all(values: list[Any], runs: Runs, stop: threading.Event) -> Iterator[Moment]:
-        return moments.sweep(check_learn(*values), runs, stop)
+        return moments.sweep(check_each(*values), runs, stop)
 
     def _shown(self, trainings: Iterator[Moment]) -> Iterator[Outputs]:
         """What the page shows of moments."""

@@ -48,6 +48,12 @@ class LearnSettings:
         return self.levels == "all"
 
     @property
+    def in_words(self) -> str:
+        """The data, and how the score is learned."""
+        levels = "all levels" if self.all_levels else f"σ = {self.sigma:g}"
+        return f"{self.learned.label}, {self.objective}, {levels}"
+
+    @property
     def has_score(self) -> bool:
         """Whether the density that the network sees has a score to be held against."""
         return self.sigma > 0 or self.learned.has_clean_score

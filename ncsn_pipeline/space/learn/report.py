@@ -78,7 +78,7 @@ class Panels:
         dots = f" Dots: what {how}." if drawn is not None else ""
         middle = f"The same arrows by the network, on the same scale.{dots}"
         if not self.settings.has_score:
-            middle = "What the network makes of the points: arrows that grow for as long as it is trained."
+            middle = f"What the network makes of the points: arrows that grow for as long as it is trained.{dots}"
         right = (
             "<i>‖s − s*‖²</i> over <i>E‖s*‖²</i>. Blue: right. Yellow: wrong by many times the score's own size. Look "
             "outside the white line, where few data fall: what is never seen is not learned."
@@ -89,7 +89,7 @@ class Panels:
         return (
             '<div class="ladder panels">'
             + "".join(
-                f"<figure><figcaption>{title} at σ = {self.settings.sigma:g}</figcaption>"
+                f"<figure><figcaption>{title}: {self.data.label}, σ = {self.settings.sigma:g}</figcaption>"
                 f"{picture or empty}<p>{words}</p></figure>"
                 for title, picture, words in (
                     ("True score", self._true, true),
@@ -115,10 +115,10 @@ def loss(losses: Sequence[float], settings: LearnSettings, least: float | None, 
         past = run.settings
         kinds = [(either.objective == "denoising", either.levels) for either in (past, settings)]
         if past.data == settings.data and kinds[0] == kinds[1] and past != settings and len(run.losses):
-            levels = "all levels" if past.all_levels else f"σ = {past.sigma:g}"
-            before = (f"before: {past.objective}, {levels}", run.losses)
+            before = (f"before: {past.in_words}", run.losses)
             break
     figure = loss_figure(losses, settings.num_steps, least, before)
+    of = f": {settings.in_words}" if len(losses) else ""
     if not len(losses):
         words = "The loss of every step, as it comes."
     elif least is None:
@@ -126,7 +126,7 @@ def loss(losses: Sequence[float], settings: LearnSettings, least: float | None, 
     else:
         words = "The gap to the dashed line is the Fisher divergence: what there is still to learn."
     drawn = inline_svg(figure, f"Loss of {len(losses)} training steps")
-    return f'<div class="loss"><figure><figcaption>Loss</figcaption>{drawn}<p>{words}</p></figure></div>'
+    return f'<div class="loss"><figure><figcaption>Loss{of}</figcaption>{drawn}<p>{words}</p></figure></div>'
 
 
 def numbers(run: PastRun | None) -> str:
@@ -150,7 +150,15 @@ def numbers(run: PastRun | None) -> str:
     if run.distance is not None:
         rows.append(("Samples to clean data", run.distance, "sliced Wasserstein distance, in data units"))
     items = "".join(f"<div><dt>{name}</dt><dd>{number(value)}<p>{words}</p></dd></div>" for name, value, words in rows)
-    return f'<dl class="numbers">{items}</dl>'
+    return f'<p class="about-run">{run.settings.in_words}</p><dl class="numbers">{items}</dl>'
+
+
+def made_with_others(settings: LearnSettings) -> str:
+    """That the last training had other settings than those that are set now."""
+    return (
+        '<div class="notes warn"><p>Loss and numbers are those of a training with other settings: '
+        f"{settings.in_words}, {settings.num_steps:,} steps, seed {settings.seed}. Press Train for new ones.</p></div>"
+    )
 
 
 def number(value: float) -> str:

@@ -8,7 +8,7 @@ from gradio.components import Component
 
 from ..runs import messages
 from ..runs.controls import with_signature
-from ..runs.events import PREVIEW, PRIVATE
+from ..runs.events import CHECKED_BY_US, PREVIEW, PRIVATE
 from ..runs.sessions import WORKER
 from ..server.sharing import SharedView
 from ..widgets.presets import preset_note
@@ -56,7 +56,7 @@ class LearnTab:
                         "Stop", variant="stop", interactive=False, elem_id="learn-stop", min_width=70
                     )
                     self.sweep_button = gr.Button("Train at six σ, then all", elem_id="sweep", min_width=240)
-                self.note = gr.HTML(label="Refusal", elem_id="learn-note")
+                self.note = gr.HTML(label="Note", elem_id="learn-note")
             with gr.Column(scale=7, min_width=300):
                 words = f"Ready. A training takes a few seconds, and at most {limits.TRAIN_SECONDS:.0f} s."
                 self.status = gr.HTML(messages.status(words), label="Status", elem_id="learn-status")
@@ -91,7 +91,7 @@ class LearnTab:
         gr.on(
             [self.controls[name].change for name in ("levels", "objective", "num_steps", "seed")],
             self.handlers.check,
-            self.inputs,
+            [*self.inputs, self.runs],
             self.note,
             trigger_mode="always_last",
             **PRIVATE,
@@ -118,7 +118,7 @@ class LearnTab:
                 "distance of those that have ended.",
             ),
         ):
-            self.handlers.connect_run(
+            run = self.handlers.connect_run(
                 button,
                 with_signature(shown, named | {"runs": (list, None)}, request=gr.Request),
                 [*self.inputs, self.runs],
@@ -127,6 +127,7 @@ class LearnTab:
                 [self.train_button, self.sweep_button, self.stop_button],
                 api_visibility="private",
             )
+            run.success(self.handlers.check, [*self.inputs, self.runs], self.note, **PRIVATE | CHECKED_BY_US)
             gr.api(
                 with_signature(told, named, request=gr.Request),
                 api_name=name,

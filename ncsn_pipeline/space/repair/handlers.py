@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -19,7 +20,7 @@ from ..runs.run import Frame, SamplingRun
 from ..runs.sessions import SessionRuns
 from ..widgets.controls import of_the_model
 from ..widgets.grid import image_grid
-from ..widgets.pictures import FrameFiles, file_data, new_folder
+from ..widgets.pictures import FrameFiles, file_data, run_folder
 from .call import IMAGE_FILE, MASK_FILE, as_picture, repair_arguments, repair_pipeline, repair_snippet
 from .canvas import canvas_value, fitted_picture, right_half
 from .controls import CONTROLS
@@ -43,9 +44,10 @@ class Progress:
     Args:
         run: the run.
         given: a file of the picture that it was given.
+        frames: where its results go, for a page to show.
         code: the program that gives the same.
         frame: the newest frame, once there is one.
-        results: a file of it.
+        results: a picture of it.
         files: what the run leaves, at its end: `"results"`, `"image"` and `"mask"`, `None` without one.
         read: what the classifier reads in the results.
         spread: what they say together, of a measurement, once all are there.
@@ -53,9 +55,10 @@ class Progress:
 
     run: SamplingRun
     given: str
+    frames: FrameFiles
     code: str
     frame: Frame | None = None
-    results: str = ""
+    results: Image.Image | None = None
     files: dict[str, str | None] | None = None
     read: str = ""
     spread: Spread | None = None
@@ -73,9 +76,9 @@ class RepairHandlers(SessionRuns):
         models: what to repair with; a score each.
     """
 
-    # Of a run: given, results, status, code, what is read in the results, what they say together, and the files:
-    # results, image, mask.
-    num_outputs, status_at = 9, 2
+    # Of a run: given, results, status, code, what is read in the results, what they say together, what they were made
+    # with, and the files: results, image, mask.
+    num_outputs, status_at = 10, 2
 
     def __init__(self, models: SpaceModels) -> None:
         super().__init__()
@@ -147,7 +150,8 @@ class RepairHandlers(SessionRuns):
             gr.Error: for inputs that are refused and for runs that fail, with the reason.
         """
         *values, request = values
-        yield from self.answered(request, lambda stop: self._read_and_run(canvas, values, stop), self._shown)
+        shown = partial(self._shown, values)
+        yield from self.answered(request, lambda stop: self._read_and_run(canvas, values, stop), shown)
 
     def repair_numbers(self, canvas: str, *values: Any) -> Iterator[dict[str, Any]]:
         """The same as numbers and files, for a program."""
@@ -160,15 +164,16 @@ class RepairHandlers(SessionRuns):
         model, settings = self.check(*values)
         return self._run(model, settings, *check_canvas(canvas, model.sample_shape), stop)
 
-    def _shown(self, progress: Progress) -> tuple[Any, ...]:
-        """What the page shows of a moment of a run."""
+    def _shown(self, values: Sequence[Any], progress: Progress) -> tuple[Any, ...]:
+        """What the page shows of a moment of a run with these inputs."""
         if progress.frame is None:
             return self.outputs(progress.given, *[gr.skip()] * 3, "", "")
         status = messages.progress(progress.frame, progress.run)
         read = messages.reading(progress.read) if progress.read else gr.skip()
         spread = spread_panel(progress.spread) if progress.spread else gr.skip()
-        shown = (gr.skip(), progress.results, status, progress.code, read, spread)
-        return self.outputs(*shown) if progress.files is None else (*shown, *progress.files.values())
+        results = progress.files["results"] if progress.files else progress.frames.save(progress.results)
+        shown = (gr.skip(), results, status, progress.code, read, spread, {"made_with": values})
+        return (*shown, *progress.files.values()) if progress.files else self.outputs(*shown)
 
     @staticmethod
     def _told(progress: Progress) -> dict[str, Any]:
@@ -192,18 +197,18 @@ class RepairHandlers(SessionRuns):
             mask = np.ones_like(mask)
         elif not mask.any():
             raise ValueError("Nothing is marked. Mark what is to be painted anew, then press Paint.")
-        folder = new_folder()
+        folder = run_folder()
         given = folder / "given.png"  # written once: written again while a browser reads it, it would arrive broken
-        run, files = self._sampling(model, settings, image, mask, stop), FrameFiles(folder)
+        run = self._sampling(model, settings, image, mask, stop)
         code = repair_snippet(settings, model, model.address)
         y = run.arguments.get("y")
         (self._given(settings, image, mask) if y is None else measurement_picture(y)).save(given)
-        begun = Progress(run, str(given), code)
+        begun = Progress(run, str(given), FrameFiles(folder), code)
         yield begun
         for frame in run.frames():
             results = self._results(frame, image, mask)
             if not frame.final:
-                yield replace(begun, frame=frame, results=files.save(results))
+                yield replace(begun, frame=frame, results=results)
         model.learn_pace(frame.evaluation, settings.images_per_evaluation, run.seconds)
         saved = {folder / f"results-seed-{settings.seed}.png": results, folder / IMAGE_FILE: as_picture(image)}
         if settings.task == "inpaint":
@@ -213,7 +218,7 @@ class RepairHandlers(SessionRuns):
         left = dict(zip(("results", "image", "mask"), [*map(str, saved), None], strict=False))
         spread = None if y is None or messages.kind_of(frame) != "done" else Spread.of(run.result, y)
         found = self._read(model, frame, image, mask)
-        yield replace(begun, frame=frame, results=left["results"], files=left, read=found, spread=spread)
+        yield replace(begun, frame=frame, results=results, files=left, read=found, spread=spread)
 
     @staticmethod
     def _read(model: SpaceModel, frame: Frame, image: np.ndarray, mask: np.ndarray) -> str:

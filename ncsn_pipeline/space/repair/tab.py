@@ -37,6 +37,13 @@ NOTES = {
     ),
     **{name: (row.label, row.note) for name, row in MEASUREMENTS.items()},
 }
+# Shown where the settings are no longer those of the results; what they were made with is its value.
+STALE = '<p class="stale" hidden>These were made with other settings. Press Paint for new ones.</p>'
+MARK_OTHERS = """(shown, ...values) => {
+  const old = JSON.stringify(shown.made_with) !== JSON.stringify(values);
+  document.querySelector("#repair-stale .stale").hidden = !old;
+  return [];
+}"""
 # The canvas is told in the browser: it keeps a picture for each task.
 TELL_CANVAS = """(task) => {
   document.querySelector("#repair-canvas .pixel-canvas").dataset.task = task;
@@ -92,12 +99,16 @@ class RepairTab:
                         "Stop", variant="stop", interactive=False, elem_id="repair-stop", min_width=80
                     )
                     self.seed_button = gr.Button("New seed", elem_id="repair-new-seed", min_width=80)
-                cost, code = self.handlers.describe(self.model.name, *defaults(CONTROLS, self.model).values())
+                default = [self.model.name, *defaults(CONTROLS, self.model).values()]
+                cost, code = self.handlers.describe(*default)
                 self.cost = gr.HTML(cost, label="Cost", elem_id="repair-cost")
                 start, given, results = self.handlers.start()
                 words = f"Ready. Below: the first guess of what is missing, at σ = {start.sigma:.3g}."
                 self.status = gr.HTML(
                     messages.status(words, of=start.evaluations), label="Status", elem_id="repair-status"
+                )
+                self.made_with = gr.HTML(
+                    {"made_with": default}, html_template=STALE, label="Made with", elem_id="repair-stale"
                 )
                 with gr.Row(elem_classes="pictures"):
                     self.given = self._picture("Given", given, "repair-given", scale=1)
@@ -180,6 +191,8 @@ class RepairTab:
             self.shown,
             **PRIVATE | CHECKED_BY_US,
         )
+        compared = [self.made_with, *self.inputs]
+        gr.on([component.change for component in compared], None, compared, None, js=MARK_OTHERS, **PRIVATE)
         connect_new_seed(self.seed_button, controls["seed"])
         for _, buttons in self.example_buttons.values():
             for index, button in enumerate(buttons):
@@ -213,7 +226,7 @@ class RepairTab:
             self.repair_button,
             with_signature(self.handlers.repair, {"canvas": (str, "")} | named, request=gr.Request),
             [self.canvas, *self.inputs],
-            [self.given, self.results, self.status, self.code, self.read, self.spread, *self.downloads],
+            [self.given, self.results, self.status, self.code, self.read, self.spread, self.made_with, *self.downloads],
             self.status,
             [self.repair_button, self.stop_button],
             api_visibility="private",

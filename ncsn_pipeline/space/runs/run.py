@@ -118,7 +118,10 @@ class SamplingRun:
             self.recording.keep(index + 1, sigma, self._array(noisy), denoised)
         if shown:
             self._shown = now
-            self._newest.append(Frame(done, whole, sigma, self._array(tensors["latents"]), denoised, final))
+            samples = self._array(tensors["latents"])
+            if final:
+                self.recording.end(samples)
+            self._newest.append(Frame(done, whole, sigma, samples, denoised, final))
 
     def _array(self, x: Tensor) -> np.ndarray:
         return self.pipeline.units.to_given(x).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()

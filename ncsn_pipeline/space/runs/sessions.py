@@ -265,4 +265,8 @@ def waiting_words(place: dict[str, int]) -> str:
 
 def offer(run: Dependency, downloads: Sequence[gr.DownloadButton]) -> None:
     """Lets the files be downloaded that a run has left."""
-    run.success(lambda *files: [gr.update(interactive=bool(file)) for file in files], downloads, downloads, **PRIVATE)
+
+    def offered(*files: Any) -> list[dict[str, Any]]:
+        return [gr.update(interactive=bool(file)) for file in files]
+
+    run.success(offered, downloads, downloads, **PRIVATE | CHECKED_BY_US)  # else Gradio writes an empty file for each

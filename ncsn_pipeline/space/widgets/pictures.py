@@ -1,9 +1,11 @@
 """Files of a finished run: the grid, the animation, the strip of all kept steps, the program.
 
-They lie in the folder that Gradio serves and empties, a new subfolder a run.
+They lie in the folder that Gradio serves, a new subfolder a run.  Gradio deletes what it has been shown of them; a run
+that begins deletes the old ones whole.
 """
 
 import secrets
+import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -21,19 +23,29 @@ GIF_WIDTH = 560
 FRAME_MILLISECONDS = 80
 LAST_FRAME_MILLISECONDS = 2500
 STRIP_ROW = 10
-KEPT_EMPTY_SECONDS = 600
+KEPT_SECONDS = 2 * 60 * 60  # a run leaves some four megabytes of pictures
 
 
-def new_folder() -> Path:
-    """An empty folder for the files of one run."""
-    runs = Path(get_upload_folder()) / "runs"
-    folder = runs / secrets.token_hex(8)
+def new_folder(kind: str) -> Path:
+    """An empty folder for files of that kind."""
+    folder = Path(get_upload_folder()) / kind / secrets.token_hex(8)
     folder.mkdir(parents=True)
-    for old in runs.iterdir():  # Gradio deletes files and leaves their folders
-        with suppress(OSError):  # not empty, or gone
-            if time.time() - old.stat().st_mtime > KEPT_EMPTY_SECONDS:
-                old.rmdir()
     return folder
+
+
+def run_folder() -> Path:
+    """An empty folder for the files of one run; those of runs that are too old are deleted."""
+    folder = new_folder("runs")
+    for old in folder.parent.iterdir():
+        with suppress(OSError):  # gone meanwhile
+            if time.time() - _last_written(old) > KEPT_SECONDS:
+                shutil.rmtree(old)
+    return folder
+
+
+def _last_written(folder: Path) -> float:
+    """When the newest file of a folder was written; a file that is deleted makes the folder itself no younger."""
+    return max((file.stat().st_mtime for file in folder.iterdir()), default=folder.stat().st_mtime)
 
 
 def file_data(path: str | Path) -> dict[str, Any]:
@@ -61,12 +73,12 @@ class FrameFiles:
 
 
 def save_animation(recording: Recording, columns: int | None, path: Path) -> Path:
-    """Writes a GIF of the kept steps: x on the left, its denoised estimate on the right; the end stays for a while."""
+    """Writes a GIF of the kept steps: x on the left, its denoised estimate on the right; the samples stay a while."""
     pictures = []
-    for frame in recording.frames:
-        noisy, denoised = tile(frame.noisy, columns), tile(frame.denoised, columns)
-        gap = np.zeros((noisy.shape[0], 3, noisy.shape[2]), dtype=np.uint8)
-        both = np.concatenate([noisy, gap, denoised], axis=1)[..., :-1]
+    for x, denoised in recording.pictures():
+        left, right = tile(x, columns), tile(denoised, columns)
+        gap = np.zeros((left.shape[0], 3, left.shape[2]), dtype=np.uint8)
+        both = np.concatenate([left, gap, right], axis=1)[..., :-1]
         picture = Image.fromarray(both.squeeze(-1) if both.shape[-1] == 1 else both)
         scale = max(1, round(GIF_WIDTH / picture.width))
         picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
@@ -80,12 +92,14 @@ def save_animation(recording: Recording, columns: int | None, path: Path) -> Pat
 
 
 def save_strip(recording: Recording, columns: int | None, path: Path) -> tuple[int, int]:
-    """Writes all kept steps as one PNG for a browser to cut up: in each row `STRIP_ROW` steps, x above, denoised below.
+    """Writes all kept steps, and the samples, as one PNG for a browser to cut up.
+
+    In each row stand `STRIP_ROW` steps, x above, denoised below.
 
     Returns:
         Width and height of one picture.
     """
-    tiles = [np.concatenate([tile(frame.noisy, columns), tile(frame.denoised, columns)]) for frame in recording.frames]
+    tiles = [np.concatenate([tile(x, columns), tile(denoised, columns)]) for x, denoised in recording.pictures()]
     height, width, channels = tiles[0].shape
     rows = -(-len(tiles) // STRIP_ROW)
     strip = np.zeros((rows * height, min(len(tiles), STRIP_ROW) * width, channels), dtype=np.uint8)
