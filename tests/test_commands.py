@@ -119,7 +119,46 @@ def test_a_folder_may_have_a_dot_in_its_name_and_what_cannot_be_one_is_refused_b
     (tmp_path / "file").touch()
     capsys.readouterr()
     assert main(["generate", "./nothing", str(tmp_path / "file"), *words]) == 2  # of the folder, not of the model
-    assert "File exists" in capsys.readouterr().err
+    assert f"cannot be made: {tmp_path / 'file'} is a file." in capsys.readouterr().err
+
+
+def test_what_cannot_be_drawn_is_refused_before_drawing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(NCSNPipeline, "__call__", lambda *given, **more: pytest.fail("drawn"))
+    refused = {
+        ("mnist", "a.xbm"): "cannot write mode L as XBM",
+        ("./nothing", "pics/deep"): "There is no folder ./nothing",
+    }
+    for (model, output), message in refused.items():
+        assert main(["generate", model, str(tmp_path / output)]) == 2 and message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_numbers_that_are_none_are_refused_in_words(tmp_path, capsys):
+    assert main(["generate", "mnist", str(tmp_path / "x.png"), "--class-label", "²"]) == 2
+    assert "There is no class '²'" in capsys.readouterr().err
+    needed = {"generate": ["mnist", "x.png"], "evaluate": ["--model", "mnist"], "noise-levels": ["--data", "digits"]}
+    for command, words in needed.items():
+        with pytest.raises(SystemExit) as ended:
+            main([command, *words, "--seed", "9" * 20])
+        assert ended.value.code == 2 and f"... 18446744073709551615; got {'9' * 20}." in capsys.readouterr().err
+
+
+def test_a_library_that_is_not_installed_is_named_with_its_extra(tmp_path):
+    commands = [
+        ["app"],
+        ["evaluate", "--model", "mnist", "--dataset_name", "digits", "--output_dir", str(tmp_path)],
+        ["train", "--train_data_dir", "digits"],
+        ["distill", "--teacher", "mnist"],
+    ]
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nsys.modules |= dict.fromkeys(['gradio', 'pydantic', 'sklearn'])", encoding="utf-8"
+    )
+    said = complaint_of(commands, PYTHONPATH=str(tmp_path))
+    absent = {"app": ("gradio", "space"), "evaluate": ("sklearn", "train")}
+    for (command, *_), sentence in zip(commands, said, strict=True):
+        library, extra = absent.get(command, ("pydantic", "train"))
+        assert sentence.startswith(f"ncsn {command}: error: ") and library in sentence
+        assert sentence.endswith(f'It comes with: pip install "ncsn-pipeline[{extra}]"')
 
 
 @pytest.mark.parametrize("device", ["gpu", "mps", "xpu"])

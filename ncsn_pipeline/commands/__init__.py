@@ -8,8 +8,11 @@ import importlib
 import os
 import signal
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from pathlib import Path
+
+from ..errors import in_one_line
 
 COMMANDS = {
     "train": "train a score network on images; on several processes, accelerate launch -m ncsn_pipeline.training",
@@ -27,6 +30,26 @@ COMMANDS = {
 def user_path(text: str) -> Path:
     """A path that a user gave, `~` written out: a shell leaves it as it is in `--output_dir=~/runs`."""
     return Path(os.path.expanduser(text))
+
+
+def seed(text: str) -> int:
+    """A seed that a user gave.
+
+    Raises:
+        ValueError: for text that is no whole number.
+        argparse.ArgumentTypeError: for a number that torch's generators do not take.
+    """
+    number = int(text)
+    if not -(2**63) <= number < 2**64:
+        raise ArgumentTypeError(f"it must lie in {-(2**63)} ... {2**64 - 1}; got {number}.")
+    return number
+
+
+def missing(program: str, error: ImportError, extra: str) -> int:
+    """Says which extra brings a library that is not installed, and returns the exit code."""
+    advice = f'. It comes with: pip install "ncsn-pipeline[{extra}]"' if error.name else ""  # else it is in the words
+    print(f"{program}: error: {in_one_line(error)}{advice}", file=sys.stderr)
+    return 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

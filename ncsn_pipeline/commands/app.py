@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import in_one_line
+from . import missing
 
 PROGRAM = "ncsn app"
 
@@ -27,11 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.port is not None and not 0 < options.port < 65536:
         parser.error(f"--port must lie in 1 ... 65535; got {options.port}.")
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # Gradio reads it when it is imported
-    from ..space import build_page, models_to_show, serve
-
     try:
+        from ..space import build_page, models_to_show, serve
+
         page = build_page(*models_to_show(options.model, options.others))
         serve(page, server_name=options.host, server_port=options.port)
+    except ImportError as error:
+        return missing(PROGRAM, error, "space")
     except (ValueError, OSError) as error:
         message = in_one_line(error)
         if "Cannot find empty port" in message:  # Gradio names settings of its own

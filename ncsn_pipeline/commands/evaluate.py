@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from ..data_flags import add_data_flags
 from ..errors import in_one_line
 from ..samplers import DEFAULT, SAMPLERS, sampler_name
-from . import user_path
+from . import missing, seed, user_path
 
 PROGRAM = "ncsn evaluate"
 
@@ -45,7 +45,10 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         help="what is kept aside where the data set has no test split (default: as in its training, else 0.05)",
     )  # fmt: skip
     parser.add_argument(
-        "--held_out_seed", type=int, default=None, help="draws what is kept aside (default: as in its training, else 0)"
+        "--held_out_seed",
+        type=seed,
+        default=None,
+        help="draws what is kept aside (default: as in its training, else 0)",
     )
     parser.set_defaults(train_split=None)  # as in its training
     parser.add_argument(
@@ -85,7 +88,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--device", default=None, help="default: a GPU where there is one")
     parser.add_argument("--num_threads", type=int, default=None, help="CPU threads; default: one a core")
-    parser.add_argument("--seed", type=int, default=0, help="of the samples and the measures (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="of the samples and the measures (default: 0)")
     parser.add_argument(
         "--output_dir",
         type=user_path,
@@ -123,11 +126,13 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, and returns the exit code: 0, or 2 after one line on what was wrong."""
     args = parse_args(arguments)
-    from ..evaluation.evaluate import run
-
     try:
+        from ..evaluation.evaluate import run
+
         run(args)
-    except (ValueError, OSError, ModuleNotFoundError, FloatingPointError) as error:
+    except ImportError as error:
+        return missing(PROGRAM, error, "train")
+    except (ValueError, OSError, FloatingPointError) as error:
         print(f"{PROGRAM}: error: {in_one_line(error)}", file=sys.stderr)
         return 2
     return 0

@@ -5,13 +5,15 @@ ncsn generate runs/mine pictures --num-images 1000 --class-label 3
 """
 
 import argparse
+import io
+import math
 import sys
 from collections.abc import Sequence
 
 from ..errors import in_one_line
 from ..samplers import SAMPLERS, sampler_for, sampler_name
 from ..shipped import MODELS
-from . import user_path
+from . import seed, user_path
 
 PROGRAM = "ncsn generate"
 
@@ -36,7 +38,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--guidance-interval", type=float, nargs=2, metavar=("LOW", "HIGH"),
         help="the noise levels between which it guides (default: all)",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    parser.add_argument("--seed", type=seed, default=0, help="(default: %(default)s)")
     parser.add_argument("--device", help="(default: a GPU where there is one)")
     options = parser.parse_args(arguments)
     for name in ("num_images", "batch_size"):
@@ -63,6 +65,7 @@ def draw(options: argparse.Namespace) -> str:
         ValueError: for settings that do not fit the model.
         OSError: for a model that cannot be read, or a file that cannot be written.
     """
+    import numpy as np
     import torch
     from PIL import Image
 
@@ -71,9 +74,12 @@ def draw(options: argparse.Namespace) -> str:
     from ..pipelines.grid import picture_grid
 
     output = options.output
-    known = Image.registered_extensions().get(output.suffix.lower()) in Image.SAVE
-    one_picture = known and not output.is_dir()
-    (output.parent if one_picture else output).mkdir(parents=True, exist_ok=True)
+    form = Image.registered_extensions().get(output.suffix.lower())
+    one_picture = form in Image.SAVE and not output.is_dir()
+    folder = output.parent if one_picture else output
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"The folder {folder} cannot be made: {there} is a file.")
     pipe = NCSNPipeline.from_pretrained(options.model)
     pipe.to(device_named(options.device))
     if options.sampler is not None:
@@ -82,8 +88,15 @@ def draw(options: argparse.Namespace) -> str:
     if options.class_label is not None and classes is None:
         raise ValueError("--class-label needs a model with classes; this one has none.")
     label, names = options.class_label, (getattr(pipe.unet.config, "id2label", None) or {}).values()
-    if label is not None and label.isdigit() and label not in names:
+    if label is not None and label.isascii() and label.isdecimal() and label not in names:
         label = int(label)
+    rows = next(n for n in range(math.isqrt(options.num_images), 0, -1) if options.num_images % n == 0)
+    columns = options.num_images // rows
+    if one_picture:  # what cannot be written is refused before it is drawn
+        sides = np.broadcast_to(pipe.unet.config.sample_size, 2)
+        blank = pipe.numpy_to_pil(np.zeros((1, *sides, pipe.unet.config.in_channels), dtype=np.float32))
+        picture_grid(blank * options.num_images, columns).save(io.BytesIO(), form)
+    folder.mkdir(parents=True, exist_ok=True)
     generator = torch.Generator().manual_seed(options.seed)
     images: list = []
     while len(images) < options.num_images:
@@ -96,8 +109,7 @@ def draw(options: argparse.Namespace) -> str:
             guidance_scale=options.guidance_scale, guidance_interval=options.guidance_interval,
         ).images  # fmt: skip
     if one_picture:
-        columns = next(n for n in range(int(len(images) ** 0.5), 0, -1) if len(images) % n == 0)
-        picture_grid(images, len(images) // columns).save(output)
+        picture_grid(images, columns).save(output)
         return f"{output}: {len(images)} images"
     for number, image in enumerate(images):
         image.save(output / f"{number:05}.png")

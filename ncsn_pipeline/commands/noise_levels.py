@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..data_flags import add_data_flags
 from ..errors import in_one_line
+from . import seed
 
 if TYPE_CHECKING:
     from ..noise_levels import NoiseLevelSuggestion
@@ -44,7 +45,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="of pairwise distances, for the robust sigma_max (default: %(default)s)",
     )
     parser.add_argument("--robust", action="store_true", help="start at the quantile, not at the maximum")
-    parser.add_argument("--seed", type=int, default=0, help="draws the subset of too many images for all pairs")
+    parser.add_argument("--seed", type=seed, default=0, help="draws the subset of too many images for all pairs")
     parser.add_argument("--json", action="store_true", help="print JSON, all noise levels included")
     return parser.parse_args(arguments)
 

@@ -1,5 +1,6 @@
 """From a checkpoint of the authors' code to a pipeline folder."""
 
+import os
 from pathlib import Path
 
 import torch
@@ -52,7 +53,7 @@ def convert_checkpoint(
         ValueError: for a file that is no such checkpoint, or does not fit what was asked for.
         OSError: for a file that cannot be read, or a folder that exists or cannot be written.
     """
-    path, output = Path(path).expanduser(), Path(output).expanduser().resolve()
+    path, output = Path(os.path.expanduser(path)), Path(os.path.expanduser(output)).resolve()
     if architecture not in ARCHITECTURES:
         raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}; got {architecture!r}.")
     if isinstance(image_size, bool) or not isinstance(image_size, int):

@@ -95,18 +95,24 @@ def check_free(output: Path) -> None:
 def write_folder(pipe: NCSNPipeline, card: str, output: Path) -> None:
     """Writes the folder beside its place and renames it, so that it appears complete or not at all.
 
+    A folder that is there, which may be the current one, is filled, its index last.
+
     Raises:
         OSError: for a folder that cannot be written.
     """
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=_first_existing(output.parent)) as beside:
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=_first_existing(output)) as beside:
         folder = Path(beside) / output.name
         try:
             pipe.save_pretrained(folder)
         except SafetensorError as error:
             raise OSError(f"The weights could not be written beside {output}: {error}") from None
         (folder / "README.md").write_text(card, encoding="utf-8")
-        output.parent.mkdir(parents=True, exist_ok=True)
-        folder.rename(output)
+        if output.exists():
+            for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == "model_index.json"):
+                entry.rename(output / entry.name)
+        else:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            folder.rename(output)
 
 
 def _first_existing(path: Path) -> Path:

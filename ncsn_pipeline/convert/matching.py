@@ -123,7 +123,7 @@ def _stored_levels(
             "list of floating numbers."
         )
     # The shortest numbers that are these in float32: 0.01, not 0.009999999776482582.
-    levels = [float(str(sigma)) for sigma in stored.float().numpy()]
+    levels = [float(str(sigma)) for sigma in stored.detach().float().numpy()]
     try:
         check_noise_levels(levels)
     except ValueError as error:

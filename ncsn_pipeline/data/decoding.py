@@ -118,7 +118,7 @@ def name_of(record: Mapping[str, Any] | None, number: int, folder: str = "") -> 
     path = record and record.get("path")
     if not path:
         return f"number {number}"
-    root = Path(folder).expanduser().absolute()
+    root = Path(os.path.expanduser(folder)).absolute()
     return str(Path(path).relative_to(root)) if folder and Path(path).is_relative_to(root) else str(path)
 
 

@@ -123,10 +123,11 @@ def load_train_and_held_out(
 
     The second part is the one that `selection` names; else the data set's `test` or `validation` split where it has
     one, and else a random `held_out_fraction` of the training images, the same for the same `seed`, but for one at
-    least in either part.
+    least in either part.  Copies of the latter are not trained on.
 
     Raises:
-        ValueError: as :func:`load_images`, and for fewer than two images.
+        ValueError: as :func:`load_images`, for fewer than two images, for fewer different ones than there are kept
+            aside, and for parts of different sizes without `resolution`.
     """
     check_shape(resolution, channels)
     selection = selection or Selection()
@@ -135,15 +136,39 @@ def load_train_and_held_out(
     name = held_out_split(opened.parts, selection)
     if name is not None:
         held_out = _read_part(opened, name, resolution, train.shape[0])
+        check_sizes(source, train.shape, name, held_out.shape)
         counts = f"{len(train):,} images to train on, {len(held_out):,} of {name!r} to measure on"
         return replace(train, about=describe(opened, train, (selection.train_split, name), counts)), held_out
     if len(train) < 2:
         raise ValueError(f"{source!r} has {len(train)} image(s); training needs some, and one more to measure on.")
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
     number = min(len(train) - 1, max(1, round(held_out_fraction * len(train))))
-    counts = f"{len(train) - number:,} images to train on, {number:,} kept aside at random to measure on"
+    pixels = train.images.numpy()
+    aside = {pixels[i].tobytes() for i in order[:number].tolist()}
+    kept = [i for i in order[number:].tolist() if pixels[i].tobytes() not in aside]
+    if not kept and len(aside) > 1:
+        raise ValueError(
+            f"Every image of {source!r} has a copy among those kept aside to measure on. Keep fewer aside."
+        )
+    kept = torch.tensor(kept) if kept else order[number:]  # where all are equal, training says so
+    if copies := len(train) - number - len(kept):
+        opened.left_out.note(f"Not trained on: {copies:,} more of the same as those kept aside.")
+    counts = f"{len(kept):,} images to train on, {number:,} kept aside at random to measure on"
     train = replace(train, about=describe(opened, train, (selection.train_split,), counts))
-    return train.subset(order[number:]), train.subset(order[:number])
+    return train.subset(kept), train.subset(order[:number])
+
+
+def check_sizes(source: str, train: tuple[int, int, int], split: str, held_out: tuple[int, int, int]) -> None:
+    """Refuses images to measure on that differ in size from those to train on.
+
+    Raises:
+        ValueError: naming both sizes.
+    """
+    if train[1:] != held_out[1:]:
+        raise ValueError(
+            f"Images of {source!r} differ in size: those to train on are {size_of(train)}, those of {split!r} are "
+            f"{size_of(held_out)}. Pass a resolution to bring them to one."
+        )
 
 
 def held_out_split(parts: Iterable[str], selection: Selection) -> str | None:

@@ -7,6 +7,7 @@ is a class.  Where there are no parts, everything is `train`.
     train/a.png  test/b.png                     two parts
     bus/a.png  car/b.png  train/c.png           three classes
     train/cat/a.png  train/dog/b.png  test/...  parts of two classes
+    cat/train/a.png  dog/train/b.png  cat/test/...  the same
     cat/2023/a.png  dog/2023/b.png              classes cat and dog
 """
 
@@ -48,8 +49,19 @@ def divide_pictures(
         if parts or loose or len(heads) != 1:
             break
         depth += 1
+    if not parts and not loose and (parts := _parts_of_classes([row[depth:] for row in rows])):
+        rows = [
+            [*row[:depth], row[depth + 1], row[depth], *row[depth + 2 :]] if row[depth + 2 :] else row for row in rows
+        ]
     if not parts:
-        return ["train"] * len(rows), *_classes_of([row[depth:] for row in rows])
+        classes, names = _classes_of([row[depth:] for row in rows])
+        named = [
+            path
+            for path, row, own in zip(paths, rows, classes, strict=True)
+            if any(_is_held_out(folder) for folder in row[depth:-1] if folder != own)
+        ]
+        _note_no_part("image(s)", named, left_out)
+        return ["train"] * len(rows), classes, names
     splits = [parts.get(row[depth]) if len(row) > depth + 1 else None for row in rows]
     outside = [path for path, split in zip(paths, splits, strict=True) if split is None]
     left_out.add(f"beside the folders {' and '.join(sorted(parts))}", *outside)
@@ -70,6 +82,7 @@ def divide_tables(paths: Sequence[str], left_out: LeftOut) -> dict[str, list[str
     named = {path: _split_of_table(path) for path in paths}
     found = set(named.values()) - {None}
     if not found or (None in named.values() and not _are_parts(found)):
+        _note_no_part("table(s)", [path for path, split in named.items() if split not in (None, "train")], left_out)
         return {"train": list(paths)}
     left_out.add("in no part by their names", *(path for path, split in named.items() if split is None))
     return {split: [path for path in paths if named[path] == split] for split in sorted(found, key=_order)}
@@ -89,6 +102,26 @@ def _parts_of(names: Iterable[str], loose: bool) -> Mapping[str, str]:
 
 def _are_parts(splits: set[str | None]) -> bool:
     return "train" in splits and len(splits) > 1
+
+
+def _parts_of_classes(rows: Sequence[Sequence[str]]) -> Mapping[str, str]:
+    """The parts that the folders inside of classes stand for; none unless each class has `train`."""
+    inside: dict[str, set[str]] = {}
+    for row in rows:
+        inside.setdefault(row[0], set()).update(row[1:-1][:1])
+    parts = _parts_of(set().union(*inside.values()), loose=True)
+    everywhere = all("train" in map(parts.get, names) for names in inside.values())
+    return parts if everywhere and not any(name.lower() in _SPLIT_OF for name in inside) else {}
+
+
+def _is_held_out(folder: str) -> bool:
+    return _SPLIT_OF.get(folder.lower(), "train") != "train"
+
+
+def _note_no_part(what: str, paths: Sequence[str], left_out: LeftOut) -> None:
+    """Says which files are in no part, though their names are those of one to measure on."""
+    if paths:
+        left_out.note(f"Used like all others, though named as for testing: {len(paths):,} {what}, such as {paths[0]}.")
 
 
 def _repeated(row: Sequence[str], depth: int) -> bool:

@@ -51,7 +51,7 @@ def list_folder(folder: str | Path) -> Listing:
     Raises:
         OSError: for a folder that cannot be read.
     """
-    found = Listing(Path(folder).expanduser().absolute())
+    found = Listing(Path(os.path.expanduser(folder)).absolute())
     os.listdir(found.root)  # which `os.walk` would pass over
     seen = {os.path.realpath(found.root)}
 

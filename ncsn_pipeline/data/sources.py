@@ -4,6 +4,7 @@ Decoding is left to :mod:`.decoding`, because `datasets` would raise at the firs
 """
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from .left_out import LeftOut
 from .listing import list_folder
 from .pictures import open_pictures
 from .selection import Selection
-from .tables import ClassesDiffer, open_tables, tables_of
+from .tables import ClassesDiffer, check_classes, open_tables, tables_of
 
 logger = logging.getLogger(__name__)
 
@@ -168,7 +169,7 @@ def _open(source: str, streaming: bool, config_name: str | None) -> tuple[Mappin
     if is_built_in(source):
         check_digits(Selection(dataset_config_name=config_name))
         return _digits_as_datasets(), DIGITS_ORIGIN, LeftOut()
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     looks_local = path.exists() or source.startswith((".", "/", "~"))
     if looks_local and not path.is_dir():
         hint = "That is a file; give the folder that holds it." if path.exists() else _SOURCES
@@ -199,6 +200,8 @@ def _open_folder(
     if config_name is not None or declared or not (tables or listing.pictures):
         check_cache()
         builder = load_dataset_builder(str(path), config_name)
+        files = [file for names in (builder.config.data_files or {}).values() for file in names if "://" not in file]
+        check_classes(listing.root, files)
         if streaming:
             return builder.as_streaming_dataset(), f"the folder {source!r}", LeftOut()
         builder.download_and_prepare()

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from .decoding import BadImageError, SkippedImages, WideValues, decode, name_of
-from .images import ImageData, check_shape, describe, held_out_split, size_of
+from .images import ImageData, check_shape, check_sizes, describe, held_out_split, size_of
 from .selection import Selection
 from .shuffling import BlockPosition, shuffled_in_blocks
 from .sources import ImageSource, open_source
@@ -312,7 +312,8 @@ def stream_train_and_held_out(
     data on.  Both are the same on every process.
 
     Raises:
-        ValueError: as :func:`stream_images`, and for fewer than two images.
+        ValueError: as :func:`stream_images`, for fewer than two images, and for parts of different sizes without
+            `resolution`.
     """
     check_shape(resolution, channels)
     selection = selection or Selection()
@@ -327,6 +328,7 @@ def stream_train_and_held_out(
     else:
         train.sample = train.first(num_sample)
         test = ImageStream(opened, name, resolution=resolution, channels=train.shape[0], seed=seed)
+        check_sizes(source, train.shape, name, test.shape)
         held_out, whose = test.first(num_held_out), f"of {name!r}"
     counts = f"a stream of images to train on, {len(held_out):,} {whose} to measure on"
     train.about = describe(opened, train.sample, (selection.train_split, name or ""), counts, whole=False)

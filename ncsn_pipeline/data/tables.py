@@ -14,23 +14,27 @@ _BUILDERS = {
     ".csv": ("csv.csv", "Csv"),
     ".jsonl": ("json.json", "Json"),
 }
+_DECLARE_CLASSES = (".parquet", ".arrow")
 
 
 class ClassesDiffer(ValueError):
     """Files of one data set number their classes differently."""
 
 
-def open_tables(root: Path, parts: Mapping[str, Sequence[str]], *, streaming: bool = False) -> Mapping[str, Any]:
+def open_tables(
+    root: Path, parts: Mapping[str, Sequence[str]], *, streaming: bool = False, **options: Any
+) -> Mapping[str, Any]:
     """The data sets of tables of one kind.
 
     Args:
         root: the folder.
         parts: the files of each part by their paths below it.
         streaming: read rows when they are asked for.
+        **options: of `datasets` for files of this kind.
 
     Raises:
         OSError: where `datasets` keeps what it reads and cannot write there.
-        ClassesDiffer: for Parquet files that number their classes differently.
+        ClassesDiffer: for files that number their classes differently.
         Exception: of many kinds, for tables that cannot be read.
     """
     from importlib import import_module
@@ -39,8 +43,8 @@ def open_tables(root: Path, parts: Mapping[str, Sequence[str]], *, streaming: bo
 
     check_cache()
     files = [name for names in parts.values() for name in names]
-    if len(files) > 1 and Path(files[0]).suffix.lower() == ".parquet":
-        _check_classes(root, files)
+    if len(files) > 1:
+        check_classes(root, files)
 
     def listed(names: Sequence[str]) -> DataFilesList:
         paths = [root / name for name in names]
@@ -49,19 +53,29 @@ def open_tables(root: Path, parts: Mapping[str, Sequence[str]], *, streaming: bo
 
     module, name = _BUILDERS[Path(next(iter(parts.values()))[0]).suffix.lower()]
     kind = getattr(import_module(f"datasets.packaged_modules.{module}"), name)
-    builder = kind(data_files=DataFilesDict({split: listed(names) for split, names in parts.items()}))
+    builder = kind(data_files=DataFilesDict({split: listed(names) for split, names in parts.items()}), **options)
     if streaming:
         return builder.as_streaming_dataset()
     builder.download_and_prepare()
     return builder.as_dataset()
 
 
-def _check_classes(root: Path, names: Sequence[str]) -> None:
-    """Refuses files whose numbers mean different classes: all would be read by the names of the first."""
+def check_classes(root: Path, names: Sequence[str]) -> None:
+    """Refuses files whose numbers mean different classes: all would be read by the names of the first.
+
+    Args:
+        root: a folder.
+        names: the files, by their paths below it or absolute; those of a kind that declares no classes are passed over.
+
+    Raises:
+        ClassesDiffer: naming two of them.
+    """
     from datasets import ClassLabel
 
     first: dict[str, tuple[str, list[str]]] = {}
     for name in names:
+        if Path(name).suffix.lower() not in _DECLARE_CLASSES:
+            continue
         for column, feature in _features(root, name).items():
             if isinstance(feature, ClassLabel) and feature.names is not None:
                 other, classes = first.setdefault(column, (name, feature.names))
@@ -76,12 +90,14 @@ def _check_classes(root: Path, names: Sequence[str]) -> None:
 def tables_of(listing: Listing) -> list[str]:
     """The tables that a folder is about: those of the kind that takes most room, if they hold more than its pictures.
 
-    A table of other things, captions or features beside the pictures, is none of them.
+    A table of other things beside the pictures, captions or features, is none of them, nor is an archive: it holds the
+    same pictures, or others.
     """
     kinds: dict[str, list[str]] = {}
     for name in listing.tables:
-        if not name.endswith(".parquet") or not listing.pictures or holds_pictures(listing.root, name):
-            kinds.setdefault(Path(name).suffix.lower(), []).append(name)
+        kind = Path(name).suffix.lower()
+        if not listing.pictures or (kind != ".tar" and holds_pictures(listing.root, name)):
+            kinds.setdefault(kind, []).append(name)
     largest = max(kinds.values(), key=listing.size, default=[])
     return largest if listing.size(largest) > listing.size(listing.pictures) else []
 

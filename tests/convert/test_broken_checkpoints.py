@@ -85,6 +85,11 @@ def test_a_safetensors_file(checkpoints, place):
     refuse(path, place, "model.safetensors is a safetensors file; expected a .pth file", **NCSNV2)
 
 
+def test_a_path_of_a_home_that_is_none(checkpoints, place):
+    with pytest.raises(FileNotFoundError, match="~no-such-user"):
+        convert_checkpoint("~no-such-user/edited.pth", place / "out", **NCSNV2)
+
+
 def test_a_folder_and_nothing(checkpoints, place):
     refuse(checkpoints.folder, place, "is not a file; name the checkpoint itself", **NCSNV2)
     refuse(checkpoints.folder / "absent.pth", place, "absent.pth does not exist", **NCSNV2)

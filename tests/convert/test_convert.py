@@ -3,6 +3,7 @@
 import hashlib
 import math
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,6 +128,13 @@ def test_noise_levels_agree_to_what_float32_holds():
 # Other ways to save the same weights
 
 
+def test_noise_levels_that_were_kept_as_a_parameter_are_read(checkpoints, place):
+    states = checkpoints.states("ncsnv2_28")
+    states[0]["module.sigmas"] = torch.nn.Parameter(states[0]["module.sigmas"])
+    pipe = convert_checkpoint(checkpoints.save(states), place / "out", **checkpoints.published["ncsnv2_28"])
+    assert torch.equal(torch.tensor(pipe.scheduler.config.sigmas), states[0]["module.sigmas"])
+
+
 @pytest.mark.parametrize(
     "edit, ema, expected",
     [
@@ -230,6 +238,13 @@ def test_an_empty_folder_is_filled_and_missing_parents_are_made(checkpoints, pla
     convert_checkpoint(path, place / "a" / "b" / "out", **known)
     assert load(place / "empty").unet.config.num_levels == load(place / "a" / "b" / "out").unet.config.num_levels == 10
     assert sorted(entry.name for entry in place.iterdir()) == ["a", "empty"]
+
+
+def test_the_current_folder_is_filled_and_stays_the_current_one(checkpoints, place, monkeypatch):
+    monkeypatch.chdir(place)
+    convert_checkpoint(checkpoints.path("ncsn_28"), ".", **checkpoints.published["ncsn_28"])
+    assert Path("model_index.json").is_file() and load(".").unet.config.num_levels == 10
+    assert [entry.name for entry in place.iterdir() if entry.name.startswith(".")] == []
 
 
 # The command

@@ -2,11 +2,15 @@
 
 import os
 import sys
+import tarfile
+from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
 import torch
-from datasets import ClassLabel, Dataset, Features, load_from_disk
+import yaml
+from datasets import ClassLabel, Dataset, DatasetDict, Features, load_from_disk
 from datasets import Image as ImageFeature
 from PIL import Image
 
@@ -71,6 +75,8 @@ PARTS = {
     "classes": {"train/a.png": "train", "bus/b.png": "train"},
     "other words around": {"cat_train/a.png": "train", "dog_test/b.png": "train"},
     "loose": {"train/a.png": "train", "b.png": "train"},
+    "inside of classes": {"cat/train/a.png": "train", "cat/test/b.png": "test", "dog/train/c.png": "train"},
+    "beside those": {"cat/train/a": "train", "cat/val/b": "validation", "dog/train/c": "train", "dog/d.png": None},
 }
 
 
@@ -87,6 +93,7 @@ CLASSES = {
     "deeper or not": {"cat/a": "cat", "dog/old/b": "dog"},
     "one name below": {"cat/images/a": "cat", "dog/images/b": "dog"},
     "in one folder": {"all/cat/a": "cat", "all/dog/b": "dog"},
+    "around parts": {"cat/train/a": "cat", "dog/train/b": "dog", "dog/test/c": "dog"},
     "of all parts": {"train/cat/a": "cat", "train/dog/b": "dog", "test/cat/c": "cat"},
     "one is none": {"cat/a": None, "cat/b": None},
     "some are loose": {"a": None, "cat/b": "cat", "dog/c": "dog"},
@@ -117,6 +124,20 @@ def test_parts_of_tables_are_words_of_their_names(case):
     assert {path: split for split, names in parts.items() for path in names} | dict.fromkeys(
         path for path in paths if path in str(left_out)
     ) == TABLES[case]
+
+
+@pytest.mark.parametrize("paths", [["cat/train/a", "cat/test/b", "dog/c"], ["test/b", "a"]])
+def test_pictures_for_testing_that_are_in_no_part_are_named(paths):
+    left_out = LeftOut()
+    assert set(divide_pictures(paths, left_out)[0]) == {"train"}
+    (path,) = (path for path in paths if "test" in path)
+    assert str(left_out) == f"Used like all others, though named as for testing: 1 image(s), such as {path}."
+
+
+def test_tables_for_testing_that_are_in_no_part_are_named():
+    left_out, paths = LeftOut(), ["data.parquet", "test.parquet"]
+    assert divide_tables(paths, left_out) == {"train": paths}
+    assert str(left_out) == "Used like all others, though named as for testing: 1 table(s), such as test.parquet."
 
 
 def test_a_class_without_a_picture_is_named(tmp_path):
@@ -194,6 +215,49 @@ def test_metadata_files_of_several_kinds_go_together(tmp_path):
     data = load_images(str(tmp_path))
     assert data.label_names == ("1", "3", "b") and data.labels.tolist() == [0, 1, 2]
     assert "1 other column(s) (box)" in data.about
+
+
+def test_what_several_metadata_files_say_of_a_picture_goes_together(tmp_path):
+    write(tmp_path, 0, 6)
+    lines = "\n".join(f"{i:03d}.png,a picture" for i in range(6))
+    (tmp_path / "metadata.csv").write_text(f"file_name,text\n{lines}", encoding="utf-8")
+    lines = "\n".join(f'{{"file_name": "{i:03d}.png", "label": {i % 3}}}' for i in (5, 4, 3, 2, 1, 0))
+    (tmp_path / "metadata.jsonl").write_text(lines, encoding="utf-8")
+    data = load_images(str(tmp_path))
+    assert numbers_of([{"image": data.images}]) == [*range(6)] and data.labels.tolist() == [0, 1, 2, 0, 1, 2]
+    assert "6 in metadata.jsonl that another metadata file lists (005.png, 004.png, 003.png and 3 more)" in data.about
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ("NA,EU,US", ("EU", "NA", "US")),
+        ("None,b,nan", ("None", "b", "nan")),
+        ("001,010,002", ("001", "002", "010")),
+        ("1,10,2", ("1", "2", "10")),
+        ("1,NA,2", ("1", "2")),
+        ("b,,a", ("a", "b")),
+        ("True,False,", ("0", "1")),
+    ],
+)
+def test_words_of_a_csv_file_stay_as_they_are_written(tmp_path, labels, names):
+    """And numbers are numbers, also where some are missing."""
+    for i in range(3):
+        picture(i).save(tmp_path / f"{i:04d}", format="PNG")
+    lines = [f"{i:04d},{label}" for i, label in enumerate(labels.split(","))]
+    (tmp_path / "metadata.csv").write_text("\n".join(["file_name,label", *lines]), encoding="utf-8")
+    data = load_images(str(tmp_path))
+    assert data.label_names == names and len(data) == (2 if len(names) == 2 else 3)
+
+
+@pytest.mark.parametrize("header", ["file_name,image,label", "image,file_name,label"])
+def test_a_column_that_is_called_like_the_pictures_is_left_out(tmp_path, header):
+    write(tmp_path, 0, 3)
+    rows = ["000.png,7,1", "001.png,8,0"] if header.startswith("file") else ["7,000.png,1", "8,001.png,0"]
+    (tmp_path / "metadata.csv").write_text("\n".join([header, *rows]), encoding="utf-8")
+    data = load_images(str(tmp_path))
+    assert numbers_of([{"image": data.images}]) == [0, 1] and data.labels.tolist() == [1, 0]
+    assert "1 other column(s) (image)" in data.about
 
 
 @pytest.mark.parametrize("text", ["file_name,label\n", "", '"'])
@@ -303,6 +367,22 @@ def test_tables_that_number_their_classes_differently_are_refused(tmp_path, stre
         load(str(tmp_path))
 
 
+@pytest.mark.parametrize("kept_as", ["tables with a description", "what save_to_disk writes"])
+def test_no_kind_of_tables_numbers_its_classes_differently(tmp_path, kept_as):
+    parts = {"train": ["cat", "dog"], "test": ["dog", "cat"]}
+    parts = DatasetDict({split: _labelled(names, ["cat", "dog"]) for split, names in parts.items()})
+    if kept_as.startswith("tables"):
+        for split, part in parts.items():
+            part.to_parquet(tmp_path / f"{split}.parquet")
+        files = [{"split": split, "path": f"{split}.parquet"} for split in parts]
+        description = {"configs": [{"config_name": "default", "data_files": files}]}
+        (tmp_path / "README.md").write_text(f"---\n{yaml.dump(description)}---\n", encoding="utf-8")
+    else:
+        parts.save_to_disk(tmp_path)
+    with pytest.raises(ValueError, match=r"are (cat, dog|dog, cat) in .*, and (dog, cat|cat, dog) in .* same numbers"):
+        load_train_and_held_out(str(tmp_path))
+
+
 def test_what_datasets_caches_beside_its_tables_is_left_out(tmp_path):
     _labelled(["ant", "bee"], ["ant", "bee"] * 3).save_to_disk(tmp_path)
     saved = load_from_disk(tmp_path)
@@ -325,6 +405,25 @@ def test_captions_in_a_table_beside_pictures_are_left_out_and_pictures_beside_ta
     )
     data = load_images(str(tmp_path / "tables"))
     assert len(data) == 60 and "1 beside the tables (000.png)" in data.about
+
+
+@pytest.mark.parametrize("beside", ["pets.tar", "other.tar", "features.arrow", "features.PARQUET"])
+def test_an_archive_or_a_table_of_other_things_takes_no_pictures_place(tmp_path, beside):
+    write(tmp_path / "cat", 0, 3)
+    write(tmp_path / "dog", 10, 3)
+    if beside.endswith(".tar"):
+        with tarfile.open(tmp_path / beside, "w", encoding="utf-8") as archive:
+            for path in sorted(tmp_path.rglob("*.png") if beside == "pets.tar" else [Path(__file__)]):
+                archive.add(path, path.name)
+    else:
+        other = Dataset.from_dict({"feature": np.random.default_rng(0).normal(size=2000)})
+        if beside.endswith(".arrow"):
+            with pyarrow.ipc.new_stream(tmp_path / beside, other.features.arrow_schema) as stream:
+                stream.write_table(other.data.table)
+        else:
+            other.to_parquet(tmp_path / beside)
+    data = load_images(str(tmp_path))
+    assert by_class(data) == {"cat": [0, 1, 2], "dog": [10, 11, 12]} and f"1 table(s) ({beside})" in data.about
 
 
 @pytest.mark.parametrize("there", ["nothing", "pictures", "no pictures", "a run's output"])

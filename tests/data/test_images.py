@@ -9,7 +9,13 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features
 from datasets import Image as ImageFeature
 from PIL import Image
 
-from ncsn_pipeline.data import ImageData, load_images, load_train_and_held_out, to_range
+from ncsn_pipeline.data import (
+    ImageData,
+    load_images,
+    load_train_and_held_out,
+    stream_train_and_held_out,
+    to_range,
+)
 from ncsn_pipeline.data.labels import class_number, plain_classes
 
 
@@ -91,6 +97,51 @@ def test_part_without_a_test_split_is_held_out_at_random_but_the_same(folder):
 def test_at_least_one_image_is_held_out_and_one_is_trained_on(folder, fraction, number):
     train, held_out = load_train_and_held_out(str(folder), held_out_fraction=fraction)
     assert (len(train), len(held_out)) == (8 - number, number)
+
+
+@pytest.mark.parametrize("kept_as", ["captions", "rows"])
+def test_no_copy_of_a_held_out_image_is_trained_on(tmp_path, kept_as):
+    pictures = [Image.new("L", (8, 8), 12 * number) for number in range(20)]
+    if kept_as == "rows":
+        write_parquet(tmp_path, pictures * 5, [0] * 100)
+    else:
+        for number, picture in enumerate(pictures):
+            picture.save(tmp_path / f"{number}.png")
+        lines = [f"{number}.png,caption {i}" for number in range(20) for i in range(5)]
+        (tmp_path / "metadata.csv").write_text("\n".join(["file_name,text", *lines]), encoding="utf-8")
+    train, held_out = load_train_and_held_out(str(tmp_path), held_out_fraction=0.2)
+    trained_on, aside = ({image.max().item() for image in data.images} for data in (train, held_out))
+    assert len(held_out) == 20 and not trained_on & aside
+    assert len(train) == 5 * (20 - len(aside)) and trained_on | aside == {*range(0, 240, 12)}
+    assert f"Not trained on: {80 - len(train)} more of the same as those kept aside." in train.about
+    assert f"{len(train)} images to train on, 20 kept aside" in train.about
+
+
+def test_held_out_images_that_leave_none_to_train_on_are_refused(tmp_path):
+    pictures = [Image.new("L", (8, 8), value) for value in (0, 200)]
+    with pytest.raises(ValueError, match="Every image of .* has a copy among those kept aside"):
+        load_train_and_held_out(write_parquet(tmp_path, pictures * 10, [0] * 20), held_out_fraction=0.8)
+
+
+def test_without_copies_the_division_is_a_permutation(folder):
+    data = load_images(str(folder))
+    order = torch.randperm(8, generator=torch.Generator().manual_seed(5))
+    train, held_out = load_train_and_held_out(str(folder), held_out_fraction=0.25, seed=5)
+    assert torch.equal(train.images, data.images[order[2:]]) and torch.equal(held_out.images, data.images[order[:2]])
+    assert torch.equal(train.labels, data.labels[order[2:]])
+
+
+@pytest.mark.parametrize("load", [load_train_and_held_out, stream_train_and_held_out])
+def test_images_to_measure_on_have_the_size_of_those_to_train_on(tmp_path, load):
+    for split, side in (("train", 16), ("test", 8)):
+        (tmp_path / split).mkdir()
+        for number in range(4):
+            Image.new("L", (side, side), 50 * number).save(tmp_path / split / f"{number}.png")
+    with pytest.raises(
+        ValueError, match="train on are 16x16 pixels, those of 'test' are 8x8 pixels. Pass a resolution"
+    ):
+        load(str(tmp_path))
+    assert load(str(tmp_path), resolution=8)[1].shape == (1, 8, 8)
 
 
 def test_the_test_split_is_held_out_before_any_other(tmp_path):
@@ -286,6 +337,7 @@ def test_batches_and_ranges():
     ("arguments", "message"),
     [
         ({"source": "./nothing-here"}, "no folder './nothing-here'"),
+        ({"source": "~no-such-user/here"}, "no folder '~no-such-user/here'"),
         ({"source": "digits", "split": "validation"}, "'train' .* 'test'"),
         ({"source": "digits", "resolution": 0}, "resolution"),
         ({"source": "digits", "channels": 2}, "channels"),
