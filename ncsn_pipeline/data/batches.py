@@ -5,6 +5,10 @@ where its worker then was in the stream.
 """
 
 import copy
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -43,6 +47,7 @@ class StreamBatches:
         loader = DataLoader(
             turns, batch_size=None, num_workers=self.num_workers, pin_memory=self.pin_memory, collate_fn=_as_it_is,
             generator=torch.Generator(),  # else it would draw a number from the global one
+            worker_init_fn=serve_until_the_end,
         )  # fmt: skip
         for batch, state in loader:
             self._states[self._taken % workers] = state
@@ -103,6 +108,24 @@ class _Turns(IterableDataset):
                     f"{self.stream.world_size} process(es) with {workers} worker(s) each."
                 )
             state = None
+
+
+def serve_until_the_end(worker: int) -> None:
+    """Leaves the signals that ask a run to stop to its main process, which needs batches until its step is done.
+
+    A terminal or a cluster sends them to workers too.  The main process's own SIGTERM, by which it ends workers that it
+    needs no longer, still does; only Linux tells who sent one.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # also in all threads that are started from here on
+        threading.Thread(target=_end_with_the_main_process, daemon=True).start()
+
+
+def _end_with_the_main_process() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != multiprocessing.parent_process().pid:
+        pass
+    os._exit(0)
 
 
 def _as_it_is(batch: Any) -> Any:

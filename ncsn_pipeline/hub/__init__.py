@@ -2,6 +2,7 @@
 
     contents    the allow-list of a pipeline folder and of the Space, and what of a JSON file may be read by everyone
     facts       what the JSON files beside the weights say about a model
+    fingerprints  which of its evaluations are of the weights that are there
     card        the model card made of these facts, with its `card_tables` and `citations`
     push        one commit for everything
     retry       again after a transient failure, a clear error after any other

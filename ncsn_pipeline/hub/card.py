@@ -20,7 +20,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from .card_tables import quality_table, sweep_table, training_rows
 from .citations import citations_for
-from .contents import CARD, REPAIRS, SAMPLES
+from .contents import CARD, FACT_FILES, REPAIRS, SAMPLES
 from .facts import Facts, Result, read_facts
 
 TASK = "unconditional-image-generation"
@@ -47,7 +47,14 @@ def write_card(folder: str | Path) -> Path:
         ValueError: if the folder is no pipeline, or one of its JSON files is not what it should be.
     """
     path = Path(folder).expanduser() / CARD
-    card = ModelCard(render_card(read_facts(folder)))
+    try:
+        card = ModelCard(render_card(read_facts(folder)))
+    except (TypeError, AttributeError, LookupError) as error:
+        names = ", ".join(name for name in FACT_FILES if (path.parent / name).is_file())
+        raise ValueError(
+            f"One of {names} in {path.parent} holds something of another type than it should: {error}. Repair it or "
+            "take it away."
+        ) from error
     beside = path.with_suffix(".partial")
     try:
         # A folder's name may hold bytes that the locale cannot read; they go into the card as they are.

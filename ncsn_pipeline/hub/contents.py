@@ -25,7 +25,6 @@ PICTURES = (SAMPLES, REPAIRS)
 EVALUATIONS = ("evaluation.json", "evaluation/evaluation.json")
 SWEEPS = ("sweep.json", "evaluation/sweep.json")
 FACT_FILES = ("card.json", "train_config.json", "training.json", *EVALUATIONS, *SWEEPS)
-COMPONENT_SUFFIXES = (".json", ".py", ".safetensors", ".txt")
 
 SPACE_FILES = ("app.py", "requirements.txt", "README.md")
 SPACE_FOLDERS = (
@@ -36,9 +35,15 @@ SPACE_SUFFIXES = (".py", ".css", ".js", ".html", ".svg", ".json", ".yaml", ".saf
 # [words](path), ![words](path), src="path" and srcset="path"
 _LINK = re.compile(r"""(?:\]\(|\b(?:src|srcset|href)=")([^)"\s]+)""")
 _SECRET_NAME = re.compile(r"token|secret|password|api_key", re.IGNORECASE)
-_SECRET_ARGUMENT = re.compile(r"(--?[\w-]*(?:token|secret|password|api[_-]key)[\w-]*[=\s]+)(?!--)\S+", re.IGNORECASE)
+_SECRET_ARGUMENT = re.compile(
+    r"((?<!\w)--?[\w-]*(?:token|secret|password|api[_-]key)[\w-]*[=\s]+)(?!--)\S+", re.IGNORECASE
+)
 _SECRET_VALUE = re.compile(r"\bhf_[A-Za-z0-9]{20,}\b")
-_ABSOLUTE_FOLDER = re.compile(r"""(^|(?<=[\s="']))(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\"']+[/\\])+""")
+_ABSOLUTE_FOLDER = re.compile(r"""(^|(?<=[\s="']))(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\"'{:]+[/\\])+""")
+# A whole text: its folders may have spaces in their names, and no flag or other absolute path comes after a space.
+_ABSOLUTE_PATH = re.compile(r"(?:~|[A-Za-z]:)?[/\\](?:(?!\s(?:--?\w|~?/|[A-Za-z]:\\))[^\n{])*[^\n{/\\][/\\]*")
+# Of a component, beside the file of its code.
+_COMPONENT_FILE = re.compile(r"(?:\w+_)?config\.json|diffusion_pytorch_model[\w.-]*\.safetensors(?:\.index\.json)?")
 
 
 def pipeline_files(folder: str | Path) -> dict[str, Path]:
@@ -145,7 +150,7 @@ def publishable(value: Any) -> Any:
     """A value read from JSON without tokens and without the folders of the machine that wrote it.
 
     An entry with `token`, `secret`, `password` or `api_key` in its name is left out, such an argument in a command
-    becomes `***`, and of an absolute path only the last name stays.
+    becomes `***`, and of an absolute path only the last name stays; within a text, of one without spaces.
     """
     if isinstance(value, dict):
         return {name: publishable(entry) for name, entry in value.items() if not _SECRET_NAME.search(name)}
@@ -153,6 +158,8 @@ def publishable(value: Any) -> Any:
         return [publishable(entry) for entry in value]
     if isinstance(value, str):
         value = _SECRET_VALUE.sub("***", _SECRET_ARGUMENT.sub(r"\1***", value))
+        if _ABSOLUTE_PATH.fullmatch(value):
+            return re.split(r"[/\\]", value.rstrip("/\\"))[-1]
         return _ABSOLUTE_FOLDER.sub("", value)
     return value
 
@@ -203,16 +210,12 @@ def _component_files(folder: Path, name: str, library: str, class_name: str) -> 
             "installed. Save the pipeline by `NCSNPipeline.save_pretrained`, which puts the code beside the weights."
         )
     found = sorted((folder / name).glob("*")) if (folder / name).is_dir() else []
-    files = {
-        f"{name}/{path.name}": path
-        for path in found
-        if path.is_file() and path.suffix in COMPONENT_SUFFIXES and not path.name.startswith(".")
-    }
+    files = {f"{name}/{path.name}": path for path in found if path.is_file() and _COMPONENT_FILE.fullmatch(path.name)}
     configurations = [path for path in files if path.endswith("config.json")]
     if not configurations:
         raise ValueError(f"{folder} lacks the configuration of {name}. Save the pipeline again by `save_pretrained`.")
     if f"{name}/config.json" in configurations:
-        for path in {*main_weights(folder / name), *(path for path in found if path.suffix == ".safetensors")}:
+        for path in {*main_weights(folder / name), *(path for path in files.values() if path.suffix == ".safetensors")}:
             _check_whole(path)
     if library.startswith(("modeling_", "scheduling_")):
         files[f"{name}/{library}.py"] = folder / name / f"{library}.py"

@@ -7,7 +7,8 @@
     sweep.json           distance against network evaluations, under "rows"
     card.json            what no program knows: title, licence, limits, remarks
 
-The evaluation and the sweep are read beside the weights and in the folder `evaluation` there; of both, everything.
+The evaluation and the sweep are read beside the weights and in the folder `evaluation` there; of both, everything but
+results that say that they are of other weights.
 
 Only the first line is needed; what is not known is left out of the card.
 """
@@ -22,6 +23,7 @@ from safetensors import safe_open
 
 from ..samplers import SAMPLERS
 from .contents import EVALUATIONS, SWEEPS, main_weights, pipeline_files, publishable
+from .fingerprints import of_these_weights
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class Facts:
         num_bytes: size of the files of weights.
         settings: `train_config.json`.
         training: `training.json`.
-        evaluations: entries of `evaluation.json` as they are.
+        evaluations: entries of `evaluation.json` as they are, without those of other weights.
         results: the same, read.
         sweep: rows of `sweep.json`, read.
         written: `card.json`.
@@ -177,6 +179,7 @@ def read_facts(folder: str | Path) -> Facts:
     evaluations = []
     for content in (_read(folder / name) for name in EVALUATIONS):
         evaluations += [entry for entry in content.get("results", [content]) if entry and entry not in evaluations]
+    evaluations = of_these_weights(folder, evaluations)
     scheduler = (index["scheduler"][1], _read(folder / "scheduler" / "scheduler_config.json"))
     weights = main_weights(folder / "unet")
     settings, training = _read(folder / "train_config.json"), _read(folder / "training.json")

@@ -4,6 +4,7 @@ Weights travel first and are not visible; the commit that follows names them all
 already is not sent again, so a push that was cut off is repeated as a whole.
 """
 
+import re
 import shlex
 from pathlib import Path
 
@@ -56,7 +57,8 @@ def push_folder(
     """
     check_repo_id(repo_id)
     contents = _pipeline_contents(Path(folder).expanduser())
-    owned = (*(f"{name}/" for name in component_folders(folder)), "pipeline_", *PICTURES, *FACT_FILES)
+    folders = [f"{re.escape(name)}/.*" for name in component_folders(folder)]
+    owned = "|".join([*folders, r"pipeline_\w+\.py", *map(re.escape, (*PICTURES, *FACT_FILES))])
     return _push(
         contents,
         owned,
@@ -108,7 +110,7 @@ def push_space(
     words = [space_id, "--root", str(root.resolve()), *(["--private"] if private else [])]
     return _push(
         contents,
-        ("ncsn_pipeline/", "pretrained/"),
+        "(?:ncsn_pipeline|pretrained)/.*",
         space_id,
         "space",
         private=private,
@@ -156,7 +158,7 @@ def _pipeline_contents(folder: Path) -> dict[str, Path | bytes]:
 
 def _push(
     contents: dict[str, Path | bytes],
-    owned: tuple[str, ...],
+    owned: str,
     repo_id: str,
     repo_type: str,
     *,
@@ -169,7 +171,7 @@ def _push(
     timeout: float,
     later: str,
 ) -> str:
-    """One commit of `contents`; deletes what else lies at the paths that start with one of `owned`."""
+    """One commit of `contents`; deletes what else lies at the paths that match `owned`, a pattern."""
     _refuse_a_token_in(contents, token)
     api = HfApi(token=token, library_name="ncsn_pipeline")
     card = Path(str(contents[CARD])).read_text(encoding="utf-8")
@@ -183,7 +185,7 @@ def _push(
         there = api.list_repo_files(name, repo_type=repo_type, revision=revision)
         if repo_type == "model":
             contents[CARD] = named_card(card, name, revision).encode()
-        stale = [path for path in there if path.startswith(owned) and path not in contents]
+        stale = [path for path in there if re.fullmatch(owned, path) and path not in contents]
         operations = [CommitOperationAdd(path, source) for path, source in contents.items()]
         operations += [CommitOperationDelete(path) for path in stale]
         commit = api.create_commit(name, operations, commit_message=message, repo_type=repo_type, revision=revision)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from huggingface_hub.errors import HfHubHTTPError
-from huggingface_hub.utils import get_session, logging
+from huggingface_hub.utils import _http, close_session, get_session, logging
 
 logger = logging.get_logger(__name__)
 
@@ -90,10 +90,26 @@ def _reason(error: BaseException) -> str:
 
 @contextmanager
 def _patience(seconds: float) -> Iterator[None]:
-    """The client waits for ever by itself; here, at most `seconds` for each part of an answer."""
-    session = get_session()
+    """The client waits for ever by itself; here, at most `seconds` for each part of an answer.
+
+    Also with the new session that it makes after a refused connection.  Its `set_client_factory` would close the one
+    that other threads use, so its variable is set; where a later client has no such variable, nothing is.
+    """
+    session, factory = get_session(), getattr(_http, "_GLOBAL_CLIENT_FACTORY", None)
     before, session.timeout = session.timeout, seconds
+
+    def impatient() -> object:
+        made = factory()
+        made.timeout = seconds
+        return made
+
+    if factory is not None:
+        _http._GLOBAL_CLIENT_FACTORY = impatient
     try:
         yield
     finally:
+        if factory is not None:
+            _http._GLOBAL_CLIENT_FACTORY = factory
         session.timeout = before
+        if get_session() is not session:
+            close_session()

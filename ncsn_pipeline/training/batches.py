@@ -29,6 +29,7 @@ from ..data import (
     load_train_and_held_out,
     stream_train_and_held_out,
 )
+from ..data.batches import serve_until_the_end
 from .config import TrainConfig
 from .draws import Purpose, generator_for
 
@@ -146,6 +147,7 @@ class Batches:
             loader = DataLoader(
                 _Gathered(self.data), batch_size=None, sampler=sampler, pin_memory=self.pinned,
                 num_workers=self.config.dataloader_num_workers, generator=torch.Generator(),
+                worker_init_fn=serve_until_the_end,
             )  # fmt: skip
         return map(self._placed, loader)
 

@@ -5,12 +5,14 @@ are flushed to the disk before the rename: what stands under a checkpoint's name
 kept it so, the sums tell.
 """
 
+import errno
 import hashlib
 import json
 import logging
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,15 +21,16 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from ..pipelines import NCSNPipeline
-from .distributed import broadcast_from_main
+from .distributed import broadcast_from_main, in_every_process
 from .run_config import RunConfig
-from .run_record import RunRecord
+from .run_record import PROGRESS, RunRecord
 
 logger = logging.getLogger("train")
 
 PREFIX, MANIFEST, LOCK = "checkpoint-", "manifest.json", ".run.lock"
 # torch writes in C++ and hides the system's error in one of its own.
 TORCH_WRITING = ("inline_container", "PytorchStreamWriter", "iostream error")
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -62,8 +65,12 @@ def only_run_in(output_dir: str | Path, accelerator: Accelerator) -> Iterator[No
 
 def checkpoints(output_dir: str | Path) -> list[Path]:
     """The checkpoints of a run, oldest first, whole or not."""
-    found = Path(output_dir).glob(f"{PREFIX}*")
-    return sorted((path for path in found if path.name[len(PREFIX) :].isdigit()), key=step_of)
+    return sorted(filter(is_checkpoint, Path(output_dir).glob(f"{PREFIX}*")), key=step_of)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a path has the name of a checkpoint."""
+    return re.fullmatch(f"{PREFIX}[0-9]+", path.name) is not None
 
 
 def step_of(checkpoint: Path) -> int:
@@ -99,24 +106,30 @@ def find_corruption(checkpoint: Path) -> str | None:
     """What is wrong with a checkpoint, in words; `None` if it is as it was written."""
     try:
         files = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))["files"]
-    except (OSError, ValueError, KeyError, TypeError):
+        sizes, sums = ({name: file[key] for name, file in files.items()} for key in ("size", "sha256"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return f"{MANIFEST} is missing or cannot be read"
-    for name, wanted in files.items():
-        path = checkpoint / name
-        if not path.is_file():
-            return f"{name} is missing"
-        if path.stat().st_size != wanted["size"]:
-            return f"{name} has {path.stat().st_size} of {wanted['size']} bytes"
-    for name, wanted in files.items():
-        with (checkpoint / name).open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != wanted["sha256"]:
-                return f"{name} is not what was written: its SHA-256 differs"
+    if PROGRESS not in sizes:
+        return f"{MANIFEST} does not name {PROGRESS}"
+    try:
+        for name, size in sizes.items():
+            path = checkpoint / name
+            if not path.is_file():
+                return f"{name} is missing"
+            if path.stat().st_size != size:
+                return f"{name} has {path.stat().st_size} of {size} bytes"
+        for name, digest in sums.items():
+            with (checkpoint / name).open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                    return f"{name} is not what was written: its SHA-256 differs"
+    except OSError as error:
+        return f"{name} cannot be read: {error}"
     return None
 
 
 @contextmanager
 def report_write_errors(what: str, partial: Path) -> Iterator[None]:
-    """Removes what is half-written when a disk refuses more, and says what is left.
+    """Removes what is half-written when a disk refuses more, and says what is left; nobody may be writing any more.
 
     Raises:
         OSError: saying what could not be written, why, and how to go on.
@@ -130,10 +143,13 @@ def report_write_errors(what: str, partial: Path) -> Iterator[None]:
         shutil.rmtree(partial, ignore_errors=True)
         whole = [path.name for path in checkpoints(output)]
         reason = str(error).splitlines()[0]
-        free = shutil.disk_usage(output).free / 1e6
+        repair = "Repair that"
+        if not isinstance(error, OSError) or error.errno in NO_SPACE:  # the others hide the system's error
+            reason += f" ({shutil.disk_usage(output).free / 1e6:,.1f} MB are free in {output})"
+            repair = "Make space"
         raise OSError(
-            f"{what} could not be written: {reason} ({free:,.1f} MB are free in {output}). Saved before and still "
-            f"there: {', '.join(whole) or 'no checkpoint'}. Make space, then go on by --resume_from_checkpoint latest."
+            f"{what} could not be written: {reason}. Saved before and still there: "
+            f"{', '.join(whole) or 'no checkpoint'}. {repair}, then go on by --resume_from_checkpoint latest."
         ) from error
 
 
@@ -141,28 +157,31 @@ def save_checkpoint(config: RunConfig, accelerator: Accelerator, record: RunReco
     """Writes `checkpoint-{step}` beside, seals it, renames it into place, then deletes what is beyond the limit.
 
     Raises:
-        OSError: for a full disk; the checkpoints from before are untouched.
+        OSError: in every process, for a full disk; the checkpoints from before are untouched.
     """
     output = Path(config.output_dir)
     partial, final = output / "checkpoint.partial", output / f"{PREFIX}{record.step}"
-    if accelerator.is_main_process:
-        shutil.rmtree(partial, ignore_errors=True)
-    accelerator.wait_for_everyone()
+
+    def seal() -> None:
+        record.write(partial)
+        write_manifest(partial)
+        # Those beyond this step are of a run that was left when an earlier checkpoint was resumed.  They go first: of
+        # a run that is killed in between, the latest is the one that was resumed.
+        delete(path for path in checkpoints(output) if step_of(path) > record.step)
+        put_in_place(partial, final)
+
+    broadcast_from_main(accelerator, lambda: shutil.rmtree(partial, ignore_errors=True))
     with report_write_errors(final.name, partial):
-        accelerator.save_state(str(partial))
-        accelerator.wait_for_everyone()
-        if accelerator.is_main_process:
-            record.write(partial)
-            write_manifest(partial)
-            put_in_place(partial, final)
-    if accelerator.is_main_process:
-        there = checkpoints(output)
-        newest = there.index(final)
-        oldest_kept = max(0, newest + 1 - config.checkpoints_total_limit) if config.checkpoints_total_limit else 0
-        # Those beyond this step are of a run that was left when an earlier checkpoint was resumed.
-        for old in there[:oldest_kept] + there[newest + 1 :]:
-            shutil.rmtree(old)
-    accelerator.wait_for_everyone()
+        in_every_process(accelerator, lambda: accelerator.save_state(str(partial)))
+        broadcast_from_main(accelerator, seal)
+    if config.checkpoints_total_limit:
+        broadcast_from_main(accelerator, lambda: delete(checkpoints(output)[: -config.checkpoints_total_limit]))
+
+
+def delete(folders: Iterable[Path]) -> None:
+    """Deletes folders."""
+    for folder in folders:
+        shutil.rmtree(folder)
 
 
 def put_in_place(partial: Path, final: Path) -> None:
@@ -182,9 +201,15 @@ def find_checkpoint(config: RunConfig) -> Path | None:
     `latest` is the newest that is whole; what is wrong with newer ones is logged.
 
     Raises:
-        ValueError: for a checkpoint that is not there or is damaged, or a new run where another's checkpoints are.
+        ValueError: for a checkpoint that is not there or is damaged, or a new run where another's checkpoints are, or
+            a model without any.
     """
     wanted, there = config.resume_from_checkpoint, checkpoints(config.output_dir)
+    if not there and Path(config.output_dir, NCSNPipeline.config_name).exists():  # a run writes its checkpoint first
+        raise ValueError(
+            f"{config.output_dir} holds a model, which would be overwritten, and no checkpoint to go on from. Choose "
+            "another output_dir; to begin from the model's weights, give its folder as --init_from."
+        )
     if wanted is None:
         if there:
             raise ValueError(
@@ -195,7 +220,7 @@ def find_checkpoint(config: RunConfig) -> Path | None:
     if wanted == "latest":
         return _newest_whole(config.output_dir, there)
     for path in (Path(wanted), Path(config.output_dir, wanted)):
-        if path.is_dir() and path.name.startswith(PREFIX) and path.name[len(PREFIX) :].isdigit():
+        if path.is_dir() and is_checkpoint(path):
             if there and path.resolve().parent != Path(config.output_dir).resolve():
                 raise ValueError(
                     f"{path} is another run's checkpoint, and {config.output_dir} holds {there[-1].name} of its own. "

@@ -4,6 +4,7 @@ The first signal is a request, which all processes answer after the same step: t
 code 75, the "try again later" of `sysexits.h`.  A second signal ends the process at once.
 """
 
+import contextlib
 import os
 import signal
 import threading
@@ -54,13 +55,14 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        # Workers of the data loader inherit this handler: they serve until the step is done.
+        # Workers of the data loader inherit this handler, until they have their own.
         if os.getpid() != self.process:
             return
         now = time.monotonic()
         if self.received is None:
             self.received = now
-            os.write(2, b"\nStopping after this step; a second signal stops at once.\n")
+            with contextlib.suppress(OSError):  # Ctrl-C ends a reader of the output too
+                os.write(2, b"\nStopping after this step; a second signal stops at once.\n")
         elif now - self.received > ECHO_SECONDS:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)

@@ -6,9 +6,11 @@ import sys
 from collections.abc import Sequence
 
 from .command_line import without_flags
+from .output import lasting_output
 from .run_config import RunConfig
 
 
+@lasting_output()
 def run_program(settings: type[RunConfig], name: str, arguments: Sequence[str] | None, prog: str) -> int:
     """Reads the settings, which loads no library, and runs.
 

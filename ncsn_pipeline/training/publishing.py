@@ -66,24 +66,19 @@ def publish(config: RunConfig, repo_id: str, step: int, *, final: bool) -> None:
         config: settings of the run.
         repo_id: from :func:`prepare_repository`.
         step: number of updates, for the commit's message.
-        final: whether training is over.  A failure before that is only a warning: there will be another push.
+        final: whether training is over; before that it waits for the push, which is tried less often.
 
     Raises:
-        PushError: if the last push fails after all retries; the message has the command that pushes later.
+        PushError: if the push fails after all retries; the message has the command that pushes later.
     """
     folder, private = config.output_dir, config.hub_private_repo
-    options = {} if final else {"retries": 1}  # training waits for it
+    options = {} if final else {"retries": 1}
     try:
         address = push_folder(
             folder, repo_id, private=private, token=config.hub_token,
             commit_message=f"Model after {step} training steps", **options,
         )  # fmt: skip
-    except (PushError, OSError, ValueError) as error:
-        if not final:
-            logger.warning("The model after step %d was not pushed; the next checkpoint's will be. %s", step, error)
-            return
-        if isinstance(error, PushError):
-            raise
+    except (OSError, ValueError) as error:
         command = push_command(folder, repo_id, private=private)
         raise PushError(f"{error}\nThe model is safe in {folder}. Push it later by:\n    {command}") from error
     logger.info("Pushed to %s", address)

@@ -1,5 +1,6 @@
 """A run between its steps: what it has become so far, and what is written and told of it."""
 
+import logging
 import math
 import time
 from abc import ABC, abstractmethod
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from tqdm.auto import tqdm
 
+from ..hub import PushError
 from ..pipelines import NCSNPipeline
 from .averaging import WeightAverage, copy_weights
 from .beginning import Beginning
@@ -31,6 +33,8 @@ from .tracking import BandLosses, describe
 from .validation import draw_samples, save_samples
 
 T = TypeVar("T")
+
+logger = logging.getLogger("train")
 
 
 def learning_rate_at(step: int, config: RunConfig) -> float:
@@ -301,12 +305,20 @@ class Run(ABC):
         self.accelerator.log(self.measured, step=self.step)
 
     def publish_checkpoint(self) -> None:
-        """Pushes the model of this step, where every checkpoint is to be pushed; a push that fails is a warning."""
+        """Pushes the model of this step, where every checkpoint is to be pushed; a failure is only a warning."""
+
+        def try_to_publish() -> None:
+            try:
+                self.finish()
+            except (PushError, OSError, ValueError) as error:
+                said = "The model after step %d was not pushed; the next checkpoint's will be. %s"
+                logger.warning(said, self.step, error)
+
         if self.start.repository is not None and self.config.hub_strategy == "checkpoint":
-            self._in_main(self.finish)
+            self._in_main(try_to_publish)
 
     def stop(self) -> None:
-        """Saves checkpoint and pipeline folder before the run's end, and says how to go on.
+        """Saves checkpoint and pipeline folder with its facts before the run's end, and says how to go on.
 
         Raises:
             FloatingPointError: in every process, for weights that are not finite; nothing is written then.
@@ -316,21 +328,34 @@ class Run(ABC):
         self.save()
         if self.is_main:
             self.bar.close()
+            try:
+                self.write_facts()
+            except (OSError, ValueError) as error:
+                logger.warning("The card is not that of step %d: %s", self.step, error)
             command = training_command(self.start.given, self.arguments, self.processes, resume=True)
             print(f"Stopping after step {self.step}. Go on by:\n    {command}", flush=True)
 
-    def finish(self) -> None:
-        """The facts and the card into the pipeline folder, and the folder to the Hub; in the main process.
+    def write_facts(self) -> None:
+        """The facts and the card into the pipeline folder; in the main process.
 
         Raises:
             OSError: if they cannot be written.
-            PushError: if the run is at its end and the model was not pushed.
+            ValueError: for a JSON file there that is not what it should be.
         """
         summary = training_summary(
             self.start.given, self.so_far(), arguments=self.arguments, processes=self.processes,
             device=self.accelerator.device, held_out_loss=self.measured.get("held_out/loss"), **self.origin(),
         )  # fmt: skip
         write_summary(self.config.output_dir, summary)
+
+    def finish(self) -> None:
+        """The facts and the card into the pipeline folder, and the folder to the Hub; in the main process.
+
+        Raises:
+            OSError, ValueError: as :meth:`write_facts`.
+            PushError: if the model was not pushed.
+        """
+        self.write_facts()
         if self.start.repository is not None:
             publish(self.config, self.start.repository, self.step, final=self.finished)
 
@@ -339,7 +364,7 @@ class Run(ABC):
 
         Raises:
             Interrupted: for a run that was asked to stop before its end.
-            OSError, PushError: as :meth:`finish`.
+            OSError, ValueError, PushError: as :meth:`finish`.
         """
         self.start.connection.end()  # nobody waits while the main process publishes
         self.accelerator.end_training()

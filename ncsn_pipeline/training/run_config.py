@@ -59,7 +59,7 @@ class RunConfig:
     seed: int = option(0, "seed of the weights, the order of the images, and all noise", ge=0)
 
     # What is written, and when
-    output_dir: str = option("runs/train", "becomes a loadable pipeline folder")
+    output_dir: str = option("runs/train", "becomes a loadable pipeline folder", min_length=1)
     logging_steps: int = option(50, "steps between two logged training losses", ge=1)
     validation_steps: int = option(1000, "steps between two held-out losses and sample grids", ge=1)
     num_sample_images: int = option(40, "images of the grid", ge=1)

@@ -16,6 +16,7 @@ from .command_line import training_command
 from .run_config import RunConfig
 
 Settings = TypeVar("Settings", bound=RunConfig)
+PROGRESS = "progress.json"
 PACKAGES = ("ncsn-pipeline", "torch", "diffusers", "accelerate", "datasets", "numpy")
 
 
@@ -48,7 +49,7 @@ class RunRecord:
         """A new record, or the one of a checkpoint, resumed once more."""
         if checkpoint is None:
             return cls()
-        record = cls(**json.loads((checkpoint / "progress.json").read_text(encoding="utf-8")))
+        record = cls(**json.loads((checkpoint / PROGRESS).read_text(encoding="utf-8")))
         return replace(record, resumed=record.resumed + 1)
 
     def carried_on(self, config: Settings) -> Settings:
@@ -78,7 +79,7 @@ class RunRecord:
 
     def write(self, folder: Path) -> None:
         """Writes `progress.json` into a checkpoint."""
-        (folder / "progress.json").write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        (folder / PROGRESS).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
 
 def hardware(device: torch.device) -> str:

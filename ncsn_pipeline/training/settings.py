@@ -32,7 +32,7 @@ def option(default: object, description: str, *, only: Any = None, secret: bool 
         description: what `--help` says.
         only: names of other settings, and the values of them that this one has a meaning with.
         secret: whether it is never written down or shown.
-        **valid: its range, as pydantic's `ge`, `gt`, `le` and `lt`.
+        **valid: its range, as pydantic's `ge`, `gt`, `le`, `lt` and `min_length`.
     """
     metadata = {"help": description, "only": only or {}, "secret": secret, "valid": valid}
     return dataclasses.field(default=default, repr=not secret, metadata=metadata)
@@ -61,7 +61,7 @@ def check_types(settings: Any) -> None:
         where = next((f", item {part + 1}," for part in place if isinstance(part, int)), "")
         secret = type(settings).__dataclass_fields__[name].metadata["secret"]
         shown = "hidden" if secret else repr(first["input"])
-        raise ValueError(f"{name}{where} is {shown}; {first['msg'].replace('Input', 'it')}.") from None
+        raise ValueError(f"{name}{where} is {shown}; {re.sub('^(Input|String)', 'it', first['msg'])}.") from None
     for name, value in checked.items():
         object.__setattr__(settings, name, value)
 
@@ -139,18 +139,20 @@ def read_yaml(cls: type, config: str | None, recipes: Path) -> dict[str, Any]:
     """The settings of a YAML file, by its path or by the name of a recipe; none for `None`.
 
     Raises:
-        ValueError: for a file that is missing, is not YAML, or has unknown settings.
+        ValueError: for a file that is missing, cannot be read, is not YAML, or has unknown settings.
     """
     if config is None:
         return {}
     given = Path(os.path.expanduser(config))
-    path = given if given.is_file() else recipes / f"{config}.yaml"
-    if not path.is_file():
-        raise ValueError(f"There is no configuration file {config}, and no recipe of that name.")
     try:
+        path = given if given.is_file() else recipes / f"{config}.yaml"
+        if not path.is_file():
+            raise ValueError(f"There is no configuration file {config}, and no recipe of that name.")
         values = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise ValueError(f"The configuration file {config} cannot be read: {error.strerror}.") from None
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold settings as `name: value`; it holds a {type(values).__name__}.")
     known = [field.name for field in dataclasses.fields(cls)]
@@ -176,6 +178,7 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, prog: str | None, **settings: Any) -> None:
         super().__init__(prog, allow_abbrev=False, argument_default=argparse.SUPPRESS, **settings)
+        self._negative_number_matcher = re.compile(r"-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$", re.IGNORECASE)  # also -1e-05
 
     def parse_args(self, arguments: Sequence[str]) -> argparse.Namespace:  # type: ignore[override]
         """Reads words that must all be known.

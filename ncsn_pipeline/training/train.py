@@ -65,8 +65,8 @@ def train(config: TrainConfig, arguments: Sequence[str] | None = None) -> None:
         if config.torch_compile:
             check_compiled(network, partial(run.trial_loss, example), config.mixed_precision)
         run.estimate(partial(run.trial, example))
-        stream = batches.of_steps_from(run.step)
         with StopRequest(accelerator) as stop, run.progress_bar():
+            stream = batches.of_steps_from(run.step)
             for _ in run.steps(stop):
                 for micro_batch in range(config.gradient_accumulation_steps):
                     draws = run.draws(micro_batch)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 
-from ncsn_pipeline import ScoreUNet, write_card
+from ncsn_pipeline import NCSNPipeline, ScoreUNet, write_card
+from ncsn_pipeline.evaluation.results import fingerprint
 from ncsn_pipeline.hub.card import named_card
 from ncsn_pipeline.hub.card_tables import training_rows
 from ncsn_pipeline.hub.contents import WEIGHTS, pipeline_files, publishable
@@ -255,6 +256,15 @@ def test_a_quality_is_that_of_what_was_measured(folder):
     assert "| evaluations | `ConsistentAnnealedScheduler`, guided by 2 |" in body_and_data(folder)[0]
 
 
+def test_a_result_of_other_weights_is_left_out_and_that_is_said(folder, caplog):
+    own = fingerprint(NCSNPipeline.from_pretrained(folder).unet.state_dict().values())
+    entries = [RESULT | {"nfe": nfe, "weights": of} for nfe, of in ((10, own), (20, None), (30, own[::-1]))]
+    put(folder, evaluation={"results": [*entries, RESULT | {"nfe": 40}]})
+    facts = read_facts(folder)
+    assert [result.nfe for result in facts.results] == [entry["nfe"] for entry in facts.evaluations] == [10, 20, 40]
+    assert "1 evaluation(s) of other weights" in caplog.text
+
+
 def test_a_sweep(folder):
     rows = [
         {"scheduler": name, "nfe": nfe, "count": count, "frechet": distance, "real_frechet": real}
@@ -341,6 +351,13 @@ def test_the_shipped_card_is_what_the_command_writes(repo_root, tmp_path, monkey
         (lambda folder: shutil.rmtree(folder / "scheduler"), "lacks the configuration of scheduler"),
         (lambda folder: (folder / "training.json").write_text("half {", encoding="utf-8"), "training.json is not JSON"),
         (lambda folder: (folder / "training.json").write_text("[1]", encoding="utf-8"), "holds a list"),
+        (lambda folder: put(folder, card={"limits": 3}), "card.json, train_config.json in .* of another type"),
+        (lambda folder: put(folder, card={"training": ["a"]}), "One of card.json"),
+        (lambda folder: put(folder, evaluation={"results": None}), "evaluation.json in"),
+        (lambda folder: put(folder, evaluation={"results": [3]}), "evaluation.json in"),
+        (lambda folder: put(folder, sweep={"rows": [None]}), "sweep.json in"),
+        (lambda folder: put(folder, training={"versions": ["a"]}), "training.json in"),
+        (lambda folder: put(folder, training={"seconds": "3 h"}), "training.json in"),
     ],
 )
 def test_a_broken_folder_gets_no_card(break_it, words, folder):
@@ -373,6 +390,11 @@ def test_a_folder_that_loads_only_with_the_package_is_refused(folder):
     [
         ("/home/me/data/faces", "faces"),
         ("~/runs/a", "a"),
+        ("/home/anna/My Drive/clients/acme scans/train", "train"),
+        ("C:\\Users\\Anna Maria\\secret\\x", "x"),
+        ("/usr/bin/python train.py --out /mnt/c/d", "python train.py --out d"),
+        ("see \\url{https://yann.lecun.com/exdb/mnist/}", "see \\url{https://yann.lecun.com/exdb/mnist/}"),
+        ("a multi-token model;", "a multi-token model;"),
         ("C:\\Users\\me\\faces", "faces"),
         ("runs/a", "runs/a"),
         ("ylecun/mnist", "ylecun/mnist"),

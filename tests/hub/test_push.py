@@ -34,7 +34,8 @@ def test_only_the_pipeline_goes_there_in_one_commit(installed, hub, folder):
     for name in ("checkpoint-20/model.safetensors", "logs/events", "samples/step.png", "unet/optimizer.bin", ".secret"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"x")
-    for name in ("README.partial", "unet/config.json.partial", "notes.json", "train.py"):
+    others = ("unet/notes.txt", "unet/my_secrets.json", "unet/notes.py", "unet/model.safetensors")
+    for name in ("README.partial", "unet/config.json.partial", "notes.json", "train.py", *others):
         (folder / name).write_text("{}", encoding="utf-8")
     answer = installed.push(folder=str(folder), repo_id="user/clean")
     repository = hub.repository("user/clean")
@@ -59,11 +60,14 @@ def test_other_files_of_the_repository_stay(installed, hub, folder):
     (folder / "evaluation.json").write_text('{"results": []}', encoding="utf-8")
     installed.push(folder=str(folder), repo_id=repository)
     head = hub.repository(repository).head
-    hub.repository(repository).commit("main", head.files | {"notes/mine.txt": head.files["README.md"]}, "by hand")
+    mine = ("notes/mine.txt", "pipeline_notes.md", "pipeline_tests/a.py", "training.json.bak", "card.json5")
+    theirs = {"unet/old.py": head.files["README.md"], "pipeline_old.py": head.files["README.md"]}
+    by_hand = dict.fromkeys(mine, head.files["README.md"]) | theirs
+    hub.repository(repository).commit("main", head.files | by_hand, "by hand")
     (folder / "samples.png").unlink()
     (folder / "evaluation.json").unlink()
     assert "value" in installed.push(folder=str(folder), repo_id=repository)
-    assert set(hub.files(repository)) == OURS | {"notes/mine.txt"}
+    assert set(hub.files(repository)) == OURS | set(mine)
 
 
 def test_a_name_without_account_is_ones_own(installed, hub, folder):

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from huggingface_hub.errors import HfHubHTTPError
-from huggingface_hub.utils import get_session
+from huggingface_hub.utils import close_session, get_session, set_client_factory
 
 from ncsn_pipeline.hub import retry
 from ncsn_pipeline.hub.retry import PushError, is_transient, repeat
@@ -128,15 +128,36 @@ def test_a_connection_may_come_back_and_a_missing_file_does_not(waits, error, ag
     assert waits == [1] * again
 
 
-def test_every_try_has_the_time_limit_and_nothing_after_it(waits, monkeypatch):
-    session, seen = get_session(), []
-    monkeypatch.setattr(session, "timeout", 55.0)
+@pytest.fixture
+def own_session():
+    """Whoever uses the client may have told it how to make its sessions."""
+    before = retry._http._GLOBAL_CLIENT_FACTORY
+    set_client_factory(lambda: http.Client(timeout=55.0))
+    yield
+    set_client_factory(before)
+
+
+def test_every_try_has_the_time_limit_and_nothing_after_it(waits, own_session):
+    seen = []
     assert push(CUT, status(503), timeout=7.0, seen=seen) == "address"
     assert seen == [7.0] * 3
-    assert session.timeout.read == 55.0
+    assert get_session().timeout.read == 55.0
     with pytest.raises(PushError):
         push(status(403))
-    assert session.timeout.read == 55.0
+    assert get_session().timeout.read == 55.0
+
+
+def test_a_session_that_the_client_makes_anew_has_the_time_limit_too(own_session):
+    """As it does after a connection that was refused."""
+    seen = []
+
+    def attempt():
+        close_session()
+        seen.append(get_session().timeout.read)
+        return "address"
+
+    repeat(attempt, "Pushing", retries=0, wait=1.0, timeout=7.0, later="Later.")
+    assert seen == [7.0]
 
 
 def test_the_message_of_a_failure_is_one_line_with_its_cause(waits, caplog):

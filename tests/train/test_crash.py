@@ -1,6 +1,7 @@
 """Whatever stops a run: going on from its last checkpoint, it ends with the weights of a run that nothing stopped."""
 
 import contextlib
+import errno
 import json
 import os
 import resource
@@ -16,15 +17,24 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from ncsn_pipeline import NCSNPipeline
+from ncsn_pipeline.training import beginning
 from ncsn_pipeline.training import checkpoints as checkpointing
 from ncsn_pipeline.training import train as training
-from ncsn_pipeline.training.checkpoints import checkpoints, find_corruption, write_manifest
+from ncsn_pipeline.training.checkpoints import (
+    checkpoints,
+    find_checkpoint,
+    find_corruption,
+    step_of,
+    write_manifest,
+)
 from ncsn_pipeline.training.config import TrainConfig
 from ncsn_pipeline.training.interruption import Interrupted, StopRequest
+from ncsn_pipeline.training.run_record import RunRecord
 from tests.processes import run as run_command
 from tests.processes import started
 
@@ -127,6 +137,14 @@ def tear(path, how):
         (path / "optimizer.bin").unlink()
     elif how == "short":
         os.truncate(path / "model.safetensors", 1000)
+    elif how == "unreadable":
+        size = (path / "model.safetensors").stat().st_size
+        (path / "model.safetensors").unlink()
+        (path / "model.safetensors").symlink_to("/proc/self/mem")  # reading its beginning is an error
+        manifest = (path / "manifest.json").read_text(encoding="utf-8").replace(f'"size": {size}', '"size": 0')
+        (path / "manifest.json").write_text(manifest, encoding="utf-8")
+    elif how in ("a list", "empty"):
+        (path / "manifest.json").write_text(json.dumps({"files": [] if how == "a list" else {}}), encoding="utf-8")
     else:
         content = bytearray((path / "custom_checkpoint_0.pkl").read_bytes())
         content[len(content) // 2] ^= 1
@@ -140,6 +158,9 @@ def tear(path, how):
         ("missing", "optimizer.bin is missing"),
         ("short", r"model.safetensors has 1000 of \d+ bytes"),
         ("one bit", "custom_checkpoint_0.pkl is not what was written"),
+        ("unreadable", "model.safetensors cannot be read"),
+        ("a list", "manifest.json is missing or cannot be read"),
+        ("empty", "manifest.json does not name progress.json"),
     ],
 )
 def test_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path, whole, caplog, how, words):
@@ -180,7 +201,7 @@ def test_killed_while_a_checkpoint_is_written_again_the_one_before_is_whole(tmp_
 
 def test_seal_tells_every_file(tmp_path):
     (tmp_path / "deep").mkdir()
-    for name in ("a", "deep/b"):
+    for name in ("progress.json", "deep/b"):
         (tmp_path / name).write_text(name, encoding="utf-8")
     assert find_corruption(tmp_path) == "manifest.json is missing or cannot be read"
     write_manifest(tmp_path)
@@ -192,7 +213,8 @@ def test_seal_tells_every_file(tmp_path):
 def test_seal_is_written_where_folders_cannot_be_opened_and_only_writers_flush(tmp_path, monkeypatch):
     """The rules of Windows."""
     (tmp_path / "deep").mkdir()
-    (tmp_path / "deep" / "a").write_text("a", encoding="utf-8")
+    for name in ("deep/a", "progress.json"):
+        (tmp_path / name).write_text("a", encoding="utf-8")
     flushed, writers = [], {}
 
     def opened(path, flags):
@@ -211,8 +233,65 @@ def test_seal_is_written_where_folders_cannot_be_opened_and_only_writers_flush(t
     windows = SimpleNamespace(**vars(os) | {"name": "nt", "open": opened, "fsync": flush})
     monkeypatch.setattr(checkpointing, "os", windows)
     write_manifest(tmp_path)
-    assert flushed == ["a", "manifest.json"]
+    assert flushed == ["a", "progress.json", "manifest.json"]
     assert find_corruption(tmp_path) is None
+
+
+def test_only_digits_name_a_checkpoint(tmp_path):
+    for name in ("checkpoint-2", "checkpoint-10", "checkpoint-\u00b2", "checkpoint-", "checkpoint-3.replaced"):
+        (tmp_path / name).mkdir()
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-2", "checkpoint-10"]
+
+
+@pytest.mark.parametrize("wanted", [None, "latest", "elsewhere"])
+def test_a_model_without_checkpoints_is_not_trained_over(tmp_path, whole, wanted):
+    output = Path(shutil.copytree(whole, tmp_path / "run"))
+    for path in checkpoints(output):
+        path.rename(tmp_path / path.name)
+    wanted = str(tmp_path / "checkpoint-8") if wanted == "elsewhere" else wanted
+    with pytest.raises(ValueError, match="holds a model, which would be overwritten, .*--init_from"):
+        run(output, resume_from_checkpoint=wanted)
+    assert same_weights(whole, output)
+
+
+def test_a_branch_that_was_left_does_not_come_back(tmp_path, monkeypatch):
+    """Killed as the first checkpoint of the other branch is moved into place."""
+    accelerator = Accelerator(cpu=True)
+    for step in (10, 20):
+        checkpointing.save_checkpoint(settings(tmp_path), accelerator, RunRecord(step=step))
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpointing, "put_in_place", lambda *paths: sys.exit())
+        with pytest.raises(SystemExit):
+            checkpointing.save_checkpoint(settings(tmp_path), accelerator, RunRecord(step=15))
+    assert find_checkpoint(settings(tmp_path, resume_from_checkpoint="latest")).name == "checkpoint-10"
+    checkpointing.save_checkpoint(settings(tmp_path), accelerator, RunRecord(step=15))
+    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-10", "checkpoint-15"]
+
+
+@pytest.mark.parametrize(
+    ("number", "repair"), [(errno.ENOSPC, r"\(.* MB are free in .*\).*Make space"), (errno.EACCES, "Repair that")]
+)
+def test_space_is_asked_for_where_it_is_missing(tmp_path, number, repair):
+    with pytest.raises(OSError, match=f"checkpoint-3 could not be written: .*{repair}, then go on") as raised:
+        with checkpointing.report_write_errors("checkpoint-3", tmp_path / "checkpoint.partial"):
+            raise OSError(number, os.strerror(number))
+    assert ("MB are free" in str(raised.value)) is (number == errno.ENOSPC)
+
+
+@pytest.mark.parametrize("full", [0, 1])
+def test_a_disk_that_is_full_for_one_process_stops_both_in_good_order(tmp_path, victims, full):
+    output, meeting_point = tmp_path / "run", tmp_path / "peers"
+    output.mkdir()
+    with contextlib.ExitStack() as stack:
+        arguments = (victims.save_on_a_full_disk, settings(output), meeting_point)
+        processes = [stack.enter_context(victims.started(*arguments, rank, full)) for rank in (0, 1)]
+        for process in processes:
+            process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    for rank in (0, 1):
+        said = Path(f"{meeting_point}-{rank}.txt").read_text(encoding="utf-8")
+        assert "checkpoint-5 could not be written: " in said and "No space left" in said and "Make space" in said
+    assert not list(output.iterdir())
 
 
 class SmallDisk:
@@ -302,6 +381,35 @@ def test_sigterm_saves_and_says_how_to_go_on(tmp_path, whole, victims, repo_root
     AcceleratorState._reset_state(reset_partial_state=True)
     training.train(TrainConfig.from_command_line(words[2:]))
     assert same_weights(whole, output)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "streaming"), [(signal.SIGTERM, True), (signal.SIGINT, False)])
+def test_workers_serve_until_the_step_is_done_when_all_get_the_signal(tmp_path, victims, number, streaming):
+    output = tmp_path / "run"
+    forever = {"max_train_steps": 100_000, "train_batch_size": 4, "gradient_accumulation_steps": 8}
+    config = settings(output, streaming=streaming, dataloader_num_workers=1, **forever)
+    with victims.started(victims.train_in_a_group, config) as victim:
+        wait_for(lambda: (output / "checkpoint-2").exists() or not victim.is_alive())
+        os.killpg(victim.pid, number)
+        victim.join()
+    assert victim.exitcode == 75
+    stopped = checkpoints(output)[-1]
+    assert find_corruption(stopped) is None
+    assert json.loads((output / "training.json").read_text(encoding="utf-8"))["steps"] == step_of(stopped)
+    assert (output / "README.md").is_file()
+
+
+@pytest.mark.slow
+def test_ctrl_c_that_ends_the_reader_of_the_output_too_loses_nothing(tmp_path, victims, repo_root):
+    """As of `... 2>&1 | tee log`; each step writes to the pipe."""
+    output = tmp_path / "run"
+    flags = settings(output, max_train_steps=100_000, logging_steps=1).flags()
+    words = [str(repo_root / "train" / "train.py"), *flags]
+    with victims.started(victims.run_into_a_pipe, words, output / "checkpoint-2") as victim:
+        victim.join()
+    assert victim.exitcode == 75
+    assert find_corruption(checkpoints(output)[-1]) is None
 
 
 def test_second_signal_stops_at_once_and_an_echo_does_not(tmp_path, victims):
@@ -402,5 +510,25 @@ def test_a_run_that_is_stopped_before_its_first_checkpoint_is_a_model_too(tmp_pa
         run(tmp_path / "run", checkpointing_steps=1000)
     assert [path.name for path in checkpoints(tmp_path / "run")] == ["checkpoint-1"]
     NCSNPipeline.from_pretrained(tmp_path / "run")
+    assert "| steps | 1 of 16 images, 16 in all |" in (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
     monkeypatch.undo()
     assert same_weights(run(tmp_path / "straight"), resume(tmp_path / "run"))
+
+
+def test_a_stop_keeps_its_checkpoint_where_the_card_cannot_be_written(tmp_path, monkeypatch, caplog):
+    (tmp_path / "card.json").write_text("{", encoding="utf-8")
+    monkeypatch.setattr(StopRequest, "agreed", lambda self: True)
+    with pytest.raises(Interrupted):
+        run(tmp_path)
+    assert any("card.json is not JSON" in message for message in caplog.messages)
+
+
+def test_a_card_that_cannot_be_written_between_the_steps_is_a_warning(tmp_path, monkeypatch, caplog):
+    """At the end it is an error: then the model was not pushed."""
+    (tmp_path / "card.json").write_text("{", encoding="utf-8")
+    monkeypatch.setattr(beginning, "prepare_repository", lambda config: "user/name")
+    with pytest.raises(ValueError, match="card.json is not JSON"):
+        run(tmp_path, max_train_steps=4, hub_strategy="checkpoint")
+    (said,) = [message for message in caplog.messages if "card.json" in message]
+    assert "after step 2 was not pushed; the next checkpoint's will be" in said
+    assert checkpoints(tmp_path)[-1].name == "checkpoint-4"

@@ -37,12 +37,13 @@ WRONG = [
     ("network", "unet", "network is 'unet'; it should be 'score_unet'"),
     ("hub_strategy", "always", "it should be 'end' or 'checkpoint'"),
     ("checkpoints_total_limit", "all", "checkpoints_total_limit is 'all'"),
+    ("output_dir", "''", "output_dir is ''; it should have at least 1 character"),
 ]
 
 
 @pytest.mark.parametrize(("name", "value", "words"), WRONG, ids=[f"{name}={value}" for name, value, _ in WRONG])
 def test_a_wrong_value_is_refused_by_flag_and_by_file(capsys, tmp_path, name, value, words):
-    by_flag = refusal(capsys, [*DIGITS, f"--{name}={value}"])
+    by_flag = refusal(capsys, [*DIGITS, f"--{name}={value}".removesuffix("''")])
     (tmp_path / "run.yaml").write_text(f"dataset_name: digits\n{name}: {value}\n", encoding="utf-8")
     by_file = refusal(capsys, ["--config", str(tmp_path / "run.yaml")])
     for sentence in (by_flag, by_file):
@@ -101,6 +102,17 @@ def test_underscores_and_dashes_are_one(flag):
 def test_a_recipe_is_named_and_an_unknown_one_is_refused(capsys):
     assert TrainConfig.from_command_line(["--config", "mnist"]).dataset_name == "ylecun/mnist"
     assert "There is no configuration file mnits" in refusal(capsys, ["--config", "mnits"])
+
+
+def test_a_file_that_cannot_be_read_is_refused(capsys):
+    for name in ("/proc/self/mem", "a" * 300):
+        assert f"The configuration file {name} cannot be read: " in refusal(capsys, [*DIGITS, "--config", name])
+
+
+@pytest.mark.parametrize("value", [-1.0, -0.25, -1e-5, -2.5e20])
+def test_a_negative_number_is_no_flag(value):
+    config = TrainConfig(dataset_name="digits", data_min=value)
+    assert TrainConfig.from_command_line(config.flags()) == config
 
 
 def test_flags_say_again_what_was_set():

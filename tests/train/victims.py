@@ -1,6 +1,7 @@
 """Training in processes of their own that can be killed; a server with the imports behind it forks them in no time."""
 
 import contextlib
+import errno
 import faulthandler
 import multiprocessing
 import os
@@ -23,9 +24,11 @@ from sharded import shard
 from ncsn_pipeline.training import distill as distilling
 from ncsn_pipeline.training import train as training
 from ncsn_pipeline.training import validation
+from ncsn_pipeline.training.checkpoints import save_checkpoint
 from ncsn_pipeline.training.config import TrainConfig
 from ncsn_pipeline.training.distill_config import DistillConfig
 from ncsn_pipeline.training.interruption import EXIT_RESUME, Interrupted, StopRequest
+from ncsn_pipeline.training.run_record import RunRecord
 from tests.processes import forked
 
 # What a run imports while it runs, which takes longer than all that it does here.
@@ -95,6 +98,33 @@ def train(config: TrainConfig | DistillConfig, death: tuple[str, str, float] | N
         carry_out(config)
     except Interrupted:
         sys.exit(EXIT_RESUME)
+
+
+def train_in_a_group(config: TrainConfig) -> None:
+    """A run that gets the signals of its process group, as from a terminal."""
+    os.setpgrp()
+    multiprocessing.set_start_method("fork", force=True)  # as in a run that no test starts
+    train(config)
+
+
+def run_into_a_pipe(words: list[str], begun: Path) -> None:
+    """A script whose output goes into a pipe; once `begun` is there, Ctrl-C ends its reader and asks it to stop."""
+    reader, writer = os.pipe()
+    for number in (1, 2):
+        os.dup2(writer, number)
+    os.close(writer)
+    sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))
+
+    def press() -> None:
+        while not begun.exists():
+            time.sleep(0.005)
+        os.close(reader)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press, daemon=True).start()
+    os.environ["ACCELERATE_USE_CPU"] = "true"
+    sys.argv[:] = words
+    runpy.run_path(words[0], run_name="__main__")
 
 
 def run_script(words: list[str], said: Path, environment: dict[str, str]) -> None:
@@ -175,9 +205,7 @@ def be_one_of_two(
         late: whether a thread of gloo is at work when the group is destroyed.
         sharded: whether the network is divided by FSDP, whose parts hold the group for as long as they live.
     """
-    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "localhost", "MASTER_PORT": 0}
-    os.environ |= {name: str(value) for name, value in names.items()} | {"ACCELERATE_USE_CPU": "true"}
-    torch.distributed.init_process_group("gloo", init_method=f"file://{meeting_point}", rank=rank, world_size=2)
+    connect(meeting_point, rank)
     group = weakref.ref(torch.distributed.group.WORLD)
     if late:
         delay_the_end(rank)
@@ -194,6 +222,29 @@ def be_one_of_two(
     assert type(ended_by) is (WAYS[way] or type(None)), ended_by
     assert not torch.distributed.is_initialized(), "the process group is still there"
     assert sharded or group() is None, "the process group has another owner"
+
+
+def connect(meeting_point: Path, rank: int) -> None:
+    """Makes this process number `rank` of two."""
+    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "localhost", "MASTER_PORT": 0}
+    os.environ |= {name: str(value) for name, value in names.items()} | {"ACCELERATE_USE_CPU": "true"}
+    torch.distributed.init_process_group("gloo", init_method=f"file://{meeting_point}", rank=rank, world_size=2)
+
+
+def save_on_a_full_disk(config: TrainConfig, meeting_point: Path, rank: int, full: int) -> None:
+    """One of two processes that save a checkpoint, of which number `full` cannot write; a file tells its error."""
+    connect(meeting_point, rank)
+    accelerator = Accelerator()
+
+    def fail(folder: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if rank == full:
+        accelerator.save_state = fail
+    try:
+        save_checkpoint(config, accelerator, RunRecord(step=5))
+    except OSError as error:
+        Path(f"{meeting_point}-{rank}.txt").write_text(str(error), encoding="utf-8")
 
 
 def ask_to_stop() -> None:
