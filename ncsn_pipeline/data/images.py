@@ -3,6 +3,7 @@
 Pictures become floats in the model's own range one batch at a time.
 """
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -122,12 +123,12 @@ def load_train_and_held_out(
     """The training images and those kept aside to measure the loss on.
 
     The second part is the one that `selection` names; else the data set's `test` or `validation` split where it has
-    one, and else a random `held_out_fraction` of the training images, the same for the same `seed`, but for one at
-    least in either part.  Copies of the latter are not trained on.
+    one, and else a random `held_out_fraction` of the training images that differ, the same for the same `seed`, but
+    for one at least in either part.  Copies of those kept aside are not trained on.
 
     Raises:
-        ValueError: as :func:`load_images`, for fewer than two images, for fewer different ones than there are kept
-            aside, and for parts of different sizes without `resolution`.
+        ValueError: as :func:`load_images`, for fewer than two images, and for parts of different sizes without
+            `resolution`.
     """
     check_shape(resolution, channels)
     selection = selection or Selection()
@@ -141,21 +142,20 @@ def load_train_and_held_out(
         return replace(train, about=describe(opened, train, (selection.train_split, name), counts)), held_out
     if len(train) < 2:
         raise ValueError(f"{source!r} has {len(train)} image(s); training needs some, and one more to measure on.")
-    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
-    number = min(len(train) - 1, max(1, round(held_out_fraction * len(train))))
-    pixels = train.images.numpy()
-    aside = {pixels[i].tobytes() for i in order[:number].tolist()}
-    kept = [i for i in order[number:].tolist() if pixels[i].tobytes() not in aside]
-    if not kept and len(aside) > 1:
-        raise ValueError(
-            f"Every image of {source!r} has a copy among those kept aside to measure on. Keep fewer aside."
-        )
-    kept = torch.tensor(kept) if kept else order[number:]  # where all are equal, training says so
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed)).tolist()
+    first: dict[bytes, int] = {}
+    same_as = [first.setdefault(hashlib.sha256(image).digest(), i) for i, image in enumerate(train.images.numpy())]
+    if len(first) == 1:  # which training refuses in its own words
+        same_as = list(range(len(train)))
+    different = [i for i in order if same_as[i] == i]
+    number = min(len(different) - 1, max(1, round(held_out_fraction * len(different))))
+    aside = set(different[:number])
+    kept = [i for i in order if same_as[i] not in aside]
     if copies := len(train) - number - len(kept):
         opened.left_out.note(f"Not trained on: {copies:,} more of the same as those kept aside.")
     counts = f"{len(kept):,} images to train on, {number:,} kept aside at random to measure on"
     train = replace(train, about=describe(opened, train, (selection.train_split,), counts))
-    return train.subset(kept), train.subset(order[:number])
+    return train.subset(torch.tensor(kept)), train.subset(torch.tensor(different[:number]))
 
 
 def check_sizes(source: str, train: tuple[int, int, int], split: str, held_out: tuple[int, int, int]) -> None:

@@ -196,7 +196,7 @@ def _open_folder(
     listing = list_folder(path)
     left_out = listing.left_out
     tables = tables_of(listing)
-    declared = tables and _declares_files(path / "README.md")
+    declared = listing.tables and _declares_files(path / "README.md")
     if config_name is not None or declared or not (tables or listing.pictures):
         check_cache()
         builder = load_dataset_builder(str(path), config_name)

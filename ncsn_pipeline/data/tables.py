@@ -15,6 +15,7 @@ _BUILDERS = {
     ".jsonl": ("json.json", "Json"),
 }
 _DECLARE_CLASSES = (".parquet", ".arrow")
+FEW = 3  # pictures, which may lie beside archives of pictures to show what is in them
 
 
 class ClassesDiffer(ValueError):
@@ -90,13 +91,15 @@ def check_classes(root: Path, names: Sequence[str]) -> None:
 def tables_of(listing: Listing) -> list[str]:
     """The tables that a folder is about: those of the kind that takes most room, if they hold more than its pictures.
 
-    A table of other things beside the pictures, captions or features, is none of them, nor is an archive: it holds the
-    same pictures, or others.
+    A table of other things beside the pictures, captions or features, is none of them, nor is an archive beside more
+    than a few: it holds the same pictures, or others.
     """
     kinds: dict[str, list[str]] = {}
     for name in listing.tables:
         kind = Path(name).suffix.lower()
-        if not listing.pictures or (kind != ".tar" and holds_pictures(listing.root, name)):
+        if kind == ".tar" and len(listing.pictures) > FEW:
+            continue
+        if not listing.pictures or holds_pictures(listing.root, name):
             kinds.setdefault(kind, []).append(name)
     largest = max(kinds.values(), key=listing.size, default=[])
     return largest if listing.size(largest) > listing.size(listing.pictures) else []

@@ -9,14 +9,16 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def fingerprint(tensors: Iterable[Tensor]) -> str:
+def fingerprint(tensors: "Iterable[Tensor]") -> str:
     """16 hexadecimal digits of the SHA-256 of tensors' bytes, the same on every device."""
+    import torch
+
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())

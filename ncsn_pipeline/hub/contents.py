@@ -40,10 +40,16 @@ _SECRET_ARGUMENT = re.compile(
 )
 _SECRET_VALUE = re.compile(r"\bhf_[A-Za-z0-9]{20,}\b")
 _ABSOLUTE_FOLDER = re.compile(r"""(^|(?<=[\s="']))(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\"'{:]+[/\\])+""")
-# A whole text: its folders may have spaces in their names, and no flag or other absolute path comes after a space.
-_ABSOLUTE_PATH = re.compile(r"(?:~|[A-Za-z]:)?[/\\](?:(?!\s(?:--?\w|~?/|[A-Za-z]:\\))[^\n{])*[^\n{/\\][/\\]*")
+# A whole text: its folders may have spaces in their names, and no sentence, flag or other path comes after a space.
+_ABSOLUTE_PATH = re.compile(
+    r"(?:~?/|[A-Za-z]:[/\\]|\\\\)(?:(?!\s(?:--?\w|~?/|[A-Za-z]:\\)|[,:.;]\s)[^\n{])*[^\n{/\\][/\\]*"
+)
 # Of a component, beside the file of its code.
-_COMPONENT_FILE = re.compile(r"(?:\w+_)?config\.json|diffusion_pytorch_model[\w.-]*\.safetensors(?:\.index\.json)?")
+_COMPONENT_FILE = re.compile(
+    r"(?:\w+_)?config\.json|diffusion_pytorch_model[\w.-]*\.safetensors(?:\.index(?:\.[\w-]+)?\.json)?"
+)
+# Of one of another library, which knows best what it reads.
+_FOREIGN_FILE = re.compile(r"[^.].*\.(?:json|py|safetensors|txt)")
 
 
 def pipeline_files(folder: str | Path) -> dict[str, Path]:
@@ -209,14 +215,16 @@ def _component_files(folder: Path, name: str, library: str, class_name: str) -> 
             f"{folder / INDEX} refers to {name} as {library}.{class_name}, which exists only where that package is "
             "installed. Save the pipeline by `NCSNPipeline.save_pretrained`, which puts the code beside the weights."
         )
+    own = library.startswith(("modeling_", "scheduling_"))
+    known = _COMPONENT_FILE if own or library == "diffusers" else _FOREIGN_FILE
     found = sorted((folder / name).glob("*")) if (folder / name).is_dir() else []
-    files = {f"{name}/{path.name}": path for path in found if path.is_file() and _COMPONENT_FILE.fullmatch(path.name)}
+    files = {f"{name}/{path.name}": path for path in found if path.is_file() and known.fullmatch(path.name)}
     configurations = [path for path in files if path.endswith("config.json")]
     if not configurations:
         raise ValueError(f"{folder} lacks the configuration of {name}. Save the pipeline again by `save_pretrained`.")
     if f"{name}/config.json" in configurations:
         for path in {*main_weights(folder / name), *(path for path in files.values() if path.suffix == ".safetensors")}:
             _check_whole(path)
-    if library.startswith(("modeling_", "scheduling_")):
+    if own:
         files[f"{name}/{library}.py"] = folder / name / f"{library}.py"
     return files

@@ -4,17 +4,19 @@ import hashlib
 import logging
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
 
 # Copied from ncsn_pipeline.evaluation.results
-def fingerprint(tensors: Iterable[Tensor]) -> str:
+def fingerprint(tensors: "Iterable[Tensor]") -> str:
     """16 hexadecimal digits of the SHA-256 of tensors' bytes, the same on every device."""
+    import torch
+
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())

@@ -55,9 +55,9 @@ LIMITS = f"""
 The model draws what it was trained on and nothing else; some of what it draws is malformed. One run computes at a
 time, others wait in a queue. A run of *Generate* or *Repair* may cost {BUDGET:,} network evaluations times images, with
 guidance half as many, and ends after {DEADLINE_SECONDS:.0f} s; *Generate* draws at most {IMAGES[1]} images. An
-experiment of the *Lecture* ends after {EXPERIMENT_SECONDS:.0f} s. Pictures and files of a run are deleted by the first
-run that begins two hours later; what was set and painted is forgotten with the session that it belongs to, at the
-latest when a hundred newer ones have begun.
+experiment of the *Lecture* ends after {EXPERIMENT_SECONDS:.0f} s. Pictures and files of a run are deleted after about
+two hours, what the page never showed of them by the next run after that; what was set and painted is forgotten with
+the session that it belongs to, at the latest when a hundred newer ones have begun.
 
 ## Sharing a view
 

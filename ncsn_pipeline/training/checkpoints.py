@@ -27,7 +27,7 @@ from .run_record import PROGRESS, RunRecord
 
 logger = logging.getLogger("train")
 
-PREFIX, MANIFEST, LOCK = "checkpoint-", "manifest.json", ".run.lock"
+PREFIX, LEFT, MANIFEST, LOCK = "checkpoint-", "left-", "manifest.json", ".run.lock"
 # torch writes in C++ and hides the system's error in one of its own.
 TORCH_WRITING = ("inline_container", "PytorchStreamWriter", "iostream error")
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -157,7 +157,7 @@ def save_checkpoint(config: RunConfig, accelerator: Accelerator, record: RunReco
     """Writes `checkpoint-{step}` beside, seals it, renames it into place, then deletes what is beyond the limit.
 
     Raises:
-        OSError: in every process, for a full disk; the checkpoints from before are untouched.
+        OSError: in every process, for a full disk; the checkpoints that it came from are untouched.
     """
     output = Path(config.output_dir)
     partial, final = output / "checkpoint.partial", output / f"{PREFIX}{record.step}"
@@ -165,10 +165,16 @@ def save_checkpoint(config: RunConfig, accelerator: Accelerator, record: RunReco
     def seal() -> None:
         record.write(partial)
         write_manifest(partial)
-        # Those beyond this step are of a run that was left when an earlier checkpoint was resumed.  They go first: of
-        # a run that is killed in between, the latest is the one that was resumed.
-        delete(path for path in checkpoints(output) if step_of(path) > record.step)
+        # Those beyond this step are of a run that was left when an earlier checkpoint was resumed.  They lose their
+        # names first: of a run that is killed in between, the latest is the one that was resumed.
+        for path in checkpoints(output):
+            if step_of(path) > record.step:
+                left = path.with_name(f"{LEFT}{path.name}")
+                shutil.rmtree(left, ignore_errors=True)
+                path.rename(left)
         put_in_place(partial, final)
+        for path in output.glob(f"{LEFT}*"):
+            shutil.rmtree(path, ignore_errors=True)
 
     broadcast_from_main(accelerator, lambda: shutil.rmtree(partial, ignore_errors=True))
     with report_write_errors(final.name, partial):

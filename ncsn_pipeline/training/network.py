@@ -108,14 +108,16 @@ def build_network(
     data: ImageData,
     trained: NCSNPipeline | None = None,
     known: dict[str, Any] | None = None,
+    whole: bool = True,
 ) -> ModelMixin:
     """A new network for the data, the trained one, or one that a checkpoint's weights go into.
 
     Args:
         config: with what is measured filled in.
-        data: the training images.
+        data: the training images, or some of them.
         trained: the model of `init_from`.
         known: of the run that is resumed, :func:`described` of its network.
+        whole: whether they are all of them, by which alone it is known how frequent classes are.
 
     Raises:
         ValueError: for images that are not square; for settings or data that the weights do not fit, by name.
@@ -132,18 +134,19 @@ def build_network(
         trained.unet.register_to_config(sigma_min=config.sigma_min, sigma_max=config.sigma_max)
         if "id2label" in wanted:
             trained.unet.register_to_config(id2label=wanted["id2label"])
-        return _told(data, trained.unet.train())
+        return _told(data if whole else None, trained.unet.train())
     if known:
         _check_same(config, known, wanted, "the checkpoint")
         wanted = known | {"sigma_min": config.sigma_min, "sigma_max": config.sigma_max}
-    return _told(data, _CLASSES[wanted.pop("network")](**wanted))
+    return _told(data if whole else None, _CLASSES[wanted.pop("network")](**wanted))
 
 
-def _told(data: ImageData, network: ModelMixin) -> ModelMixin:
-    """The network with what the data say of its classes."""
+def _told(data: ImageData | None, network: ModelMixin) -> ModelMixin:
+    """The network with what all of the data say of its classes; `None` for data that are not known as a whole."""
     if num_classes(network):
-        shares = data.labels.bincount(minlength=num_classes(network)) / len(data)
-        network.register_to_config(class_frequencies=[float(f"{share:.6g}") for share in shares.tolist()])
+        shares = None if data is None else data.labels.bincount(minlength=num_classes(network)) / len(data)
+        known = None if shares is None else [float(f"{share:.6g}") for share in shares.tolist()]
+        network.register_to_config(class_frequencies=known)
     return network
 
 

@@ -45,7 +45,7 @@ def train(config: TrainConfig, arguments: Sequence[str] | None = None) -> None:
         config = measure_data(config, sample, trained)
 
         # The network, the average of its weights, their optimiser.
-        network = build_network(config, sample, trained, record.network)
+        network = build_network(config, sample, trained, record.network, whole=data is sample)
         ema_network = copy.deepcopy(network).to(accelerator.device).eval().requires_grad_(False)
         network, optimizer = start.prepare(network)
         ema = start.average(network)

@@ -1,6 +1,7 @@
 """A folder is what lies in it: pictures, parts, classes, metadata, whatever names may suggest; the rest is named."""
 
 import os
+import shutil
 import sys
 import tarfile
 from pathlib import Path
@@ -424,6 +425,20 @@ def test_an_archive_or_a_table_of_other_things_takes_no_pictures_place(tmp_path,
             other.to_parquet(tmp_path / beside)
     data = load_images(str(tmp_path))
     assert by_class(data) == {"cat": [0, 1, 2], "dog": [10, 11, 12]} and f"1 table(s) ({beside})" in data.about
+
+
+@pytest.mark.parametrize("declared", [False, True])
+def test_a_picture_beside_archives_is_none_of_the_data(tmp_path, declared):
+    write(tmp_path / "made", 0, 30 if declared else 20)
+    with tarfile.open(tmp_path / "train-000.tar", "w", encoding="utf-8") as archive:
+        for path in sorted((tmp_path / "made").iterdir()):
+            archive.add(path, path.name)
+    shutil.rmtree(tmp_path / "made")
+    write(tmp_path, 90, 5 if declared else 1)
+    if declared:
+        lines = ["---", "configs:", "- config_name: default", "  data_files: train-000.tar", "---", ""]
+        (tmp_path / "README.md").write_text("\n".join(lines), encoding="utf-8")
+    assert len(load_images(str(tmp_path))) == (30 if declared else 20)
 
 
 @pytest.mark.parametrize("there", ["nothing", "pictures", "no pictures", "a run's output"])

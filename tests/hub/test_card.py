@@ -396,6 +396,8 @@ def test_a_folder_that_loads_only_with_the_package_is_refused(folder):
         ("see \\url{https://yann.lecun.com/exdb/mnist/}", "see \\url{https://yann.lecun.com/exdb/mnist/}"),
         ("a multi-token model;", "a multi-token model;"),
         ("C:\\Users\\me\\faces", "faces"),
+        ("/home/me/My pics/cats, resized to 32/64 pixels", "My pics/cats, resized to 32/64 pixels"),
+        ("\\alpha and \\beta", "\\alpha and \\beta"),
         ("runs/a", "runs/a"),
         ("ylecun/mnist", "ylecun/mnist"),
         ("https://host.org/a/b", "https://host.org/a/b"),

@@ -292,7 +292,11 @@ def test_numbers_of_other_settings_are_named_and_said_to_be_so():
         other = [*(same | changed).values(), [past]]
         said = handlers.check(*other)
         assert "of a training with other settings: Ring, denoising, σ = 0.4, 50 steps, seed 0." in said
-        assert handlers.preview(*other)[1] == said
+    everywhere = same | {"levels": "all"}
+    of_all = [PastRun(settings_of(**everywhere), run.errors(), 0.2, np.array(run.losses))]
+    judged = handlers.check(*(everywhere | {"sigma": 1.0}).values(), of_all)
+    assert "settings: Ring, denoising, all levels, judged at σ = 0.4, 50 steps" in judged
+    assert "before:" not in report.loss(run.losses, settings_of(**(everywhere | {"sigma": 1.0})), None, of_all)
     assert "at σ = 0 there is none" in handlers.check(*(same | {"sigma": 0}).values(), [past])
 
 

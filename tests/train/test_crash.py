@@ -264,8 +264,10 @@ def test_a_branch_that_was_left_does_not_come_back(tmp_path, monkeypatch):
         with pytest.raises(SystemExit):
             checkpointing.save_checkpoint(settings(tmp_path), accelerator, RunRecord(step=15))
     assert find_checkpoint(settings(tmp_path, resume_from_checkpoint="latest")).name == "checkpoint-10"
+    assert (tmp_path / "left-checkpoint-20" / "manifest.json").is_file()
     checkpointing.save_checkpoint(settings(tmp_path), accelerator, RunRecord(step=15))
     assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-10", "checkpoint-15"]
+    assert not list(tmp_path.glob("left-*"))
 
 
 @pytest.mark.parametrize(

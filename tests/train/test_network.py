@@ -66,6 +66,8 @@ def test_how_frequent_classes_are_is_measured_and_no_setting_of_a_run(tmp_path):
         trained = None if of_checkpoint else load_trained(config)
         again = build_network(config, others, trained, of_checkpoint)
         assert again.config.class_frequencies == [0.833333, 0.166667]
+        trained = None if of_checkpoint else load_trained(config)
+        assert build_network(config, others, trained, of_checkpoint, whole=False).config.class_frequencies is None
 
 
 def test_pipeline_has_the_named_sampler():

@@ -40,6 +40,14 @@ def test_one_stream_goes_on_where_the_other_is_gone():
     assert (done.returncode, done.stderr) == (75, "heard\n")
 
 
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_what_was_closed_before_the_start_is_written_nowhere(closed):
+    lines = ["print(1, flush=True)", "print(2, file=sys.stderr)"]
+    program = f"import sys; sys.{closed} = None\n" + PRINTS.format(lines="\n    ".join(lines))
+    done = run([sys.executable, "-c", program])
+    assert (done.returncode, done.stdout, done.stderr) == (75, *(("", "2\n") if closed == "stdout" else ("1\n", "")))
+
+
 def test_a_letter_that_the_output_lacks_is_spelled_out():
     done = printed(["print('K\\u00e4fer')"], PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stdout) == (75, "K\\xe4fer\n")

@@ -99,12 +99,6 @@ def notes(settings: GenerateSettings, model: SpaceModel) -> str:
     faults = warnings_about(settings, model)
     said = plain(step_size_note(settings, model)) if settings.sampler == "annealed_langevin" else ""
     if not faults:
-        last, least = float(ladder_of(settings, model)[-1]), model.trained_range[0]
-        praise = "The first level's noise covers the data, and the last is the least that the network knows."
-        if last > 1.01 * least:
-            praise = (
-                f"The first level's noise covers the data. The last is {last:.3g}; the network knows {least:g} too."
-            )
         if model.few_levels:
             times = f"{len(model.few_levels)} evaluations" if len(model.few_levels) > 1 else "one evaluation"
             praise = (
@@ -112,6 +106,12 @@ def notes(settings: GenerateSettings, model: SpaceModel) -> str:
                 "every change. The network was made of another for this alone: elsewhere it is no score, so there are "
                 "no steps to set."
             )
+        elif (last := float(ladder_of(settings, model)[-1])) > 1.01 * (least := model.trained_range[0]):
+            praise = (
+                f"The first level's noise covers the data. The last is {last:.3g}; the network knows {least:g} too."
+            )
+        else:
+            praise = "The first level's noise covers the data, and the last is the least that the network knows."
         return f'<div class="notes good"><p>✓ {praise}</p>{f"<p>{said}</p>" if said else ""}</div>'
     items = "".join(f"<li>{html.escape(plain(fault))}</li>" for fault in faults)
     return f'<div class="notes warn"><ul>{items}</ul>{f"<p>{said}</p>" if said else ""}</div>'

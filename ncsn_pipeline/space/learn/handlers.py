@@ -35,18 +35,18 @@ class LearnHandlers(SessionRuns):
     # Of a training: status, loss, numbers, pictures, the dilemma, the session's runs.
     num_outputs, status_at = 6, 0
 
-    def preview(self, *values: Any) -> tuple[str | Update, str, str | Update]:
-        """The true score of the noised density, what `check` says, and where this sigma stands.
+    def preview(self, *values: Any) -> tuple[str | Update, str | Update]:
+        """The true score of the noised density, and where this sigma stands; nothing new for settings that are refused.
 
         Args:
             *values: the inputs, and the session's runs.
         """
-        note, runs = self.check(*values), values[-1]
+        *values, runs = values
         try:
-            settings = check_learn(*values[:-1])
+            settings = check_learn(*values)
         except ValueError:
-            return gr.skip(), note, gr.skip()
-        return Panels(settings).html(), note, dilemma(settings, runs or [])
+            return gr.skip(), gr.skip()
+        return Panels(settings).html(), dilemma(settings, runs or [])
 
     def true_score(self, *values: Any) -> dict[str, Any]:
         """The same as numbers: points of the plane, log p and the true score there, null where there is none.

@@ -54,6 +54,11 @@ class LearnSettings:
         return f"{self.learned.label}, {self.objective}, {levels}"
 
     @property
+    def judged_in_words(self) -> str:
+        """The same, and at which noise level what was learned is judged."""
+        return f"{self.in_words}, judged at σ = {self.sigma:g}" if self.all_levels else self.in_words
+
+    @property
     def has_score(self) -> bool:
         """Whether the density that the network sees has a score to be held against."""
         return self.sigma > 0 or self.learned.has_clean_score

@@ -1,7 +1,7 @@
 """What the Learn tab shows of a training: its figures with a sentence each, and its numbers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -114,6 +114,8 @@ def loss(losses: Sequence[float], settings: LearnSettings, least: float | None, 
     for run in reversed(runs):
         past = run.settings
         kinds = [(either.objective == "denoising", either.levels) for either in (past, settings)]
+        if settings.all_levels:
+            past = replace(past, sigma=settings.sigma)  # where it was judged changed no loss
         if past.data == settings.data and kinds[0] == kinds[1] and past != settings and len(run.losses):
             before = (f"before: {past.in_words}", run.losses)
             break
@@ -150,14 +152,15 @@ def numbers(run: PastRun | None) -> str:
     if run.distance is not None:
         rows.append(("Samples to clean data", run.distance, "sliced Wasserstein distance, in data units"))
     items = "".join(f"<div><dt>{name}</dt><dd>{number(value)}<p>{words}</p></dd></div>" for name, value, words in rows)
-    return f'<p class="about-run">{run.settings.in_words}</p><dl class="numbers">{items}</dl>'
+    return f'<p class="about-run">{run.settings.judged_in_words}</p><dl class="numbers">{items}</dl>'
 
 
 def made_with_others(settings: LearnSettings) -> str:
-    """That the last training had other settings than those that are set now."""
+    """That the last numbers are of other settings than those that are set now."""
     return (
-        '<div class="notes warn"><p>Loss and numbers are those of a training with other settings: '
-        f"{settings.in_words}, {settings.num_steps:,} steps, seed {settings.seed}. Press Train for new ones.</p></div>"
+        '<div class="notes warn"><p>The numbers are of a training with other settings: '
+        f"{settings.judged_in_words}, {settings.num_steps:,} steps, seed {settings.seed}. Press Train for new ones.</p>"
+        "</div>"
     )
 
 

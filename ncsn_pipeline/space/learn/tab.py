@@ -77,7 +77,7 @@ class LearnTab:
             [self.controls[name].change for name in ("data", "sigma")],
             self.handlers.preview,
             [*self.inputs, self.runs],
-            [self.panels, self.note, self.dilemma],
+            [self.panels, self.dilemma],
             api_visibility="private",
             **PREVIEW,
         )
@@ -89,7 +89,7 @@ class LearnTab:
             concurrency_id="plots",
         )
         gr.on(
-            [self.controls[name].change for name in ("levels", "objective", "num_steps", "seed")],
+            [component.change for component in self.inputs],
             self.handlers.check,
             [*self.inputs, self.runs],
             self.note,
@@ -118,6 +118,7 @@ class LearnTab:
                 "distance of those that have ended.",
             ),
         ):
+            button.click(lambda: "", None, self.note, **PRIVATE)
             run = self.handlers.connect_run(
                 button,
                 with_signature(shown, named | {"runs": (list, None)}, request=gr.Request),
@@ -127,7 +128,7 @@ class LearnTab:
                 [self.train_button, self.sweep_button, self.stop_button],
                 api_visibility="private",
             )
-            run.success(self.handlers.check, [*self.inputs, self.runs], self.note, **PRIVATE | CHECKED_BY_US)
+            run.then(self.handlers.check, [*self.inputs, self.runs], self.note, **PRIVATE | CHECKED_BY_US)
             gr.api(
                 with_signature(told, named, request=gr.Request),
                 api_name=name,

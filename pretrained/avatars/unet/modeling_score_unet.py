@@ -95,7 +95,7 @@ class ScoreUNet(ModelMixin, ConfigMixin):
         denoiser_error: mean squared error per pixel r² of the denoised x + sigma² s, which training measures: pairs
             (sigma, r²), sigma decreasing (kept for pipelines that are given a measurement).
         class_frequencies: the share of each class in the training data, from which a pipeline draws where none is asked
-            for and the network draws in few evaluations; `None` for classes that are equally frequent.
+            for and the network draws in few evaluations; `None` for equal ones, and where they are not known.
 
     Raises:
         ValueError: for sizes, channels or sigmas outside these ranges.
