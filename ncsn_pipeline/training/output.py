@@ -46,16 +46,12 @@ class LastingStream:
 @contextlib.contextmanager
 def lasting_output() -> Iterator[None]:
     """Standard output and error as a :class:`LastingStream` each, until the end of the block."""
-    with contextlib.ExitStack() as open_files:
-        streams = (
-            stream or open_files.enter_context(open(os.devnull, "w", encoding="utf-8"))
-            for stream in (sys.stdout, sys.stderr)
-        )
-        out, err = map(LastingStream, streams)  # a stream that was closed before the start is None
-        open_files.enter_context(contextlib.redirect_stdout(out))
-        open_files.enter_context(contextlib.redirect_stderr(err))
-        try:
-            yield
-        finally:
-            out.flush()
-            err.flush()
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        # A stream that was closed before the start is None.
+        out, err = (LastingStream(nowhere if stream is None else stream) for stream in (sys.stdout, sys.stderr))
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                yield
+            finally:
+                out.flush()
+                err.flush()

@@ -57,6 +57,6 @@ def test_the_programs_of_training_print_so(monkeypatch):
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", out)
     says = SimpleNamespace(train=lambda config, words: print("K\u00e4fer"))
-    monkeypatch.setattr(program.importlib, "import_module", lambda *names: says)
+    monkeypatch.setitem(sys.modules, "ncsn_pipeline.training.train", says)
     assert program.run_program(TrainConfig, "train", ["--dataset_name", "digits"], "train.py") == 0
     assert out.buffer.getvalue() == b"K\\xe4fer\n"
