@@ -33,7 +33,7 @@ ARROWS = {
     "data": "cache",
     "diagnostics": "densities score_matching noise_levels networks sampling",
     "convert": "noise_levels networks sampling pipelines",
-    "hub": "shipped samplers noise_levels networks sampling pipelines",
+    "hub": "shipped fingerprint samplers noise_levels networks sampling pipelines",
     "root": "densities score_matching noise_levels guidance networks sampling pipelines data diagnostics convert hub",
     "lecture": "root densities score_matching noise_levels networks sampling pipelines data diagnostics",
     "shipped": "",
@@ -41,11 +41,12 @@ ARROWS = {
     "data_flags": "",
     "devices": "",
     "errors": "",
+    "fingerprint": "",
     "finding": "shipped cache",
     "samplers": "sampling",
     "__main__": "commands",
-    "evaluation": "shipped finding data_flags devices errors samplers noise_levels networks sampling pipelines data "
-    "diagnostics",
+    "evaluation": "shipped finding fingerprint data_flags devices errors samplers noise_levels networks sampling "
+    "pipelines data diagnostics",
     "training": "errors densities score_matching noise_levels guidance networks sampling pipelines data diagnostics "
     "hub evaluation",
     "commands": "root shipped data_flags devices errors samplers sampling pipelines noise_levels data convert hub "

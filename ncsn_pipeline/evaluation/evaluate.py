@@ -28,13 +28,14 @@ from ..data import Selection, load_train_and_held_out
 from ..data.images import held_out_split
 from ..data.sources import open_source
 from ..devices import device_named
+from ..fingerprint import fingerprint
 from ..samplers import sampler_for
 from .choosing import choose_features, class_numbers, shown_name, training_data, training_facts
 from .figure import evaluation_figure, sweep_figure
 from .held_out import denoising_losses
 from .measures import FEWEST_IMAGES
 from .quality import RealImages, SampleQuality, evaluate_samples
-from .results import add_result, fingerprint, read_results, write_json
+from .results import add_result, read_results, write_json
 
 __all__ = ["RealImages", "SampleQuality", "Sampled", "evaluate_samples", "run", "sample_images", "sweep_table"]
 

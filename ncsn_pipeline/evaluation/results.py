@@ -5,24 +5,9 @@ of the same images.  A new result takes the place of the one that was sampled th
 images go.  Each of these is told by a fingerprint, which older files lack: their entries stay, and that is said.
 """
 
-import hashlib
 import json
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-
-def fingerprint(tensors: "Iterable[Tensor]") -> str:
-    """16 hexadecimal digits of the SHA-256 of tensors' bytes, the same on every device."""
-    import torch
-
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()[:16]
+from typing import Any
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:

@@ -1,26 +1,12 @@
 """Of which weights an evaluation is: it says so by a fingerprint, as evaluations of this package write it."""
 
-import hashlib
 import logging
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from ..fingerprint import fingerprint
 
 logger = logging.getLogger(__name__)
-
-
-# Copied from ncsn_pipeline.evaluation.results
-def fingerprint(tensors: "Iterable[Tensor]") -> str:
-    """16 hexadecimal digits of the SHA-256 of tensors' bytes, the same on every device."""
-    import torch
-
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()[:16]
 
 
 def of_these_weights(folder: Path, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import torch
 from huggingface_hub import ModelCard
 
 from ncsn_pipeline import NCSNPipeline, ScoreUNet, write_card
-from ncsn_pipeline.evaluation.results import fingerprint
+from ncsn_pipeline.fingerprint import fingerprint
 from ncsn_pipeline.hub.card import named_card
 from ncsn_pipeline.hub.card_tables import training_rows
 from ncsn_pipeline.hub.contents import WEIGHTS, pipeline_files, publishable

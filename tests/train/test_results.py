@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from ncsn_pipeline.evaluation.results import add_result, fingerprint, read_results
+from ncsn_pipeline.evaluation.results import add_result, read_results
+from ncsn_pipeline.fingerprint import fingerprint
 
 NEW = {
     "scheduler": "HeunDiscreteScheduler", "nfe": 4, "steps_per_level": None, "weights": "a", "test_images": "t",
